@@ -1,0 +1,48 @@
+"""Registries of mmwsss.
+
+They are children of mmsegmentation's, so that every mmseg and mmengine component can be named
+without a prefix. Two are new: what happens between an image and its CAM
+(:data:`INFERENCE_HOOKS`) and between a CAM and its label (:data:`POSTPROCESSORS`).
+
+A downstream project registers a component with, for example, ::
+
+    from mmwsss.registry import MODELS
+
+    @MODELS.register_module()
+    class MyNeck(BaseModule): ...
+
+and names its module in the config's ``custom_imports``.
+"""
+from mmengine.registry import Registry
+from mmseg import registry as mmseg_registry
+
+
+def _child(name: str, parent: Registry, *locations: str) -> Registry:
+    # Registry.get looks into a parent without importing the parent's modules, so the package
+    # named in `locations` imports mmseg's counterpart itself.
+    return Registry(name, parent=parent, scope='mmwsss', locations=list(locations))
+
+
+MODELS = _child('model', mmseg_registry.MODELS, 'mmwsss.models')
+MODEL_WRAPPERS = _child('model wrapper', mmseg_registry.MODEL_WRAPPERS)
+DATASETS = _child('dataset', mmseg_registry.DATASETS, 'mmwsss.datasets')
+DATA_SAMPLERS = _child('data sampler', mmseg_registry.DATA_SAMPLERS, 'mmwsss.engine')
+TRANSFORMS = _child('transform', mmseg_registry.TRANSFORMS, 'mmwsss.datasets')
+METRICS = _child('metric', mmseg_registry.METRICS, 'mmwsss.evaluation')
+EVALUATOR = _child('evaluator', mmseg_registry.EVALUATOR, 'mmwsss.evaluation')
+HOOKS = _child('hook', mmseg_registry.HOOKS, 'mmwsss.engine')
+LOOPS = _child('loop', mmseg_registry.LOOPS, 'mmwsss.engine')
+RUNNERS = _child('runner', mmseg_registry.RUNNERS)
+OPTIMIZERS = _child('optimizer', mmseg_registry.OPTIMIZERS, 'mmwsss.engine')
+OPTIM_WRAPPERS = _child('optim wrapper', mmseg_registry.OPTIM_WRAPPERS, 'mmwsss.engine')
+OPTIM_WRAPPER_CONSTRUCTORS = _child('optimizer wrapper constructor',
+                                    mmseg_registry.OPTIM_WRAPPER_CONSTRUCTORS, 'mmwsss.engine')
+PARAM_SCHEDULERS = _child('parameter scheduler', mmseg_registry.PARAM_SCHEDULERS)
+TASK_UTILS = _child('task util', mmseg_registry.TASK_UTILS, 'mmwsss.models')
+VISUALIZERS = _child('visualizer', mmseg_registry.VISUALIZERS, 'mmwsss.visualization')
+VISBACKENDS = _child('vis_backend', mmseg_registry.VISBACKENDS, 'mmwsss.visualization')
+
+# Callables (CAM function -> CAM function), see mmwsss.inference.
+INFERENCE_HOOKS = Registry('inference hook', scope='mmwsss', locations=['mmwsss.inference'])
+# Callables (ScoreMap, image) -> ScoreMap, see mmwsss.postprocessing.
+POSTPROCESSORS = Registry('postprocessor', scope='mmwsss', locations=['mmwsss.postprocessing'])
