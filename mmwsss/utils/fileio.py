@@ -64,3 +64,11 @@ def sha256_of_json(value: Any) -> str:
     """Returns the hex sha256 of ``value`` as canonical json (sorted keys, no spaces)."""
     text = json.dumps(value, sort_keys=True, separators=(',', ':'), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """Returns the content of a json file, or ``None`` when the file is not there."""
+    try:
+        return json.loads(Path(path).read_text())
+    except FileNotFoundError:
+        return None

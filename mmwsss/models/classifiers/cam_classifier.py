@@ -9,7 +9,6 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmwsss.inference import compose, grid_size, max_normalize, resize_maps
-from mmwsss.models.heads.cam_head import global_average_pool
 from mmwsss.registry import INFERENCE_HOOKS, MODELS
 from mmwsss.structures import CAMOutput
 from mmwsss.utils.errors import UserError
@@ -84,7 +83,7 @@ class CAMClassifier(BaseSegmentor):
         """
         feats = self.extract_feat(inputs)
         maps = self.cam_head(feats)
-        return CAMOutput(cam=F.relu(maps).float(), logits=global_average_pool(maps),
+        return CAMOutput(cam=F.relu(maps).float(), logits=self.cam_head.pool(maps),
                          feats={str(i): feat for i, feat in enumerate(feats)})
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:

@@ -73,6 +73,10 @@ class CAMHead(BaseModule):
         """
         return self.conv_cam(self.dropout(feats[self.in_index]))
 
+    def pool(self, maps: Tensor) -> Tensor:
+        """Turns class maps N x C x h x w into the scores N x C of the classes: their means."""
+        return global_average_pool(maps)
+
     def loss(self, feats: tuple[Tensor, ...], labels: Tensor) -> dict[str, Tensor]:
         """Computes the classification loss of a batch.
 
@@ -83,4 +87,4 @@ class CAMHead(BaseModule):
         Returns:
             ``loss_cls``, a scalar.
         """
-        return dict(loss_cls=classification_loss(global_average_pool(self(feats)), labels))
+        return dict(loss_cls=classification_loss(self.pool(self(feats)), labels))

@@ -1,0 +1,31 @@
+# Images of VOC's size (long side about 500) with image-level labels, in VOC layout.
+data_root = 'data/VOC2012'
+crop_size = (512, 512)
+train_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='RandomResizeLong', long_side=(320, 640)),
+    dict(type='RandomCrop', crop_size=crop_size),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackWSSSInputs'),
+]
+test_pipeline = [dict(type='LoadImage'), dict(type='PackWSSSInputs')]
+train_dataloader = dict(
+    batch_size=16,
+    num_workers=4,
+    persistent_workers=True,
+    drop_last=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(type='VOCImageLabelDataset', data_root=data_root, split='train_aug', classes=None,
+                 pipeline=train_pipeline))
+# CAMs are made for the training images and, where there are masks, judged on them: WSSS does not use these
+# masks for training.
+test_dataloader = dict(
+    batch_size=8,
+    num_workers=4,
+    persistent_workers=False,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    batch_sampler=dict(type='SameSizeBatchSampler'),
+    dataset=dict(type='VOCImageLabelDataset', data_root=data_root, split='train', classes=None,
+                 pipeline=test_pipeline, test_mode=True))
+test_evaluator = dict(type='CAMMetric')
+test_cfg = dict(type='CAMTestLoop', amp=None)

@@ -1,0 +1,34 @@
+# Images of VOC's size with masks, in VOC layout: pseudo labels to train on, ground truth to judge by.
+# mmsegmentation's own VOC config resizes to (2048, 512), which is wrong for VOC's photographs.
+data_root = 'data/VOC2012'
+# Folder of <stem>.png label maps, below data_root or absolute. Ground truth by default; a pipeline puts the
+# folder of the pseudo labels here.
+train_labels = 'SegmentationClass'
+crop_size = (448, 448)
+train_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='LoadAnnotations'),
+    dict(type='RandomResizeLong', long_side=(256, 768)),  # 0.5 to 1.5 x
+    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.9),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackWSSSInputs'),
+]
+# The label map is loaded after the image is as it will be: it keeps its own size, which is the image's.
+test_pipeline = [dict(type='LoadImage'), dict(type='LoadAnnotations'), dict(type='PackWSSSInputs')]
+train_dataloader = dict(
+    batch_size=10,
+    num_workers=4,
+    persistent_workers=True,
+    drop_last=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(type='VOCSegDataset', data_root=data_root, split='train_aug', seg_dir=train_labels, classes=None,
+                 pipeline=train_pipeline))
+test_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=False,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(type='VOCSegDataset', data_root=data_root, split='val', seg_dir='SegmentationClass', classes=None,
+                 pipeline=test_pipeline, test_mode=True))
+test_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
+test_cfg = dict(type='TestLoop')

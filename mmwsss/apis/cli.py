@@ -1,0 +1,26 @@
+"""What the tools print at their end."""
+import sys
+
+from mmengine.dist import is_main_process
+
+from mmwsss.utils.errors import EXIT_DONE, EXIT_OMISSIONS
+
+
+def report_result(message: str, omissions: list[tuple[str, str]], limit: int = 20) -> int:
+    """Prints the outcome of a tool and what it left out, on the main process.
+
+    Args:
+        message: One line on what was done.
+        omissions: (file, reason) for every file that was left out.
+        limit: How many omissions are listed one by one.
+
+    Returns:
+        The exit code: done, or done with omissions.
+    """
+    if is_main_process():
+        print(message)
+        for path, reason in omissions[:limit]:
+            print(f'left out: {path}: {reason}', file=sys.stderr)
+        if len(omissions) > limit:
+            print(f'left out: {len(omissions) - limit} more files', file=sys.stderr)
+    return EXIT_OMISSIONS if omissions else EXIT_DONE

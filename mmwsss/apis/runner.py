@@ -1,0 +1,208 @@
+"""Training, testing and making CAMs: thin functions around MMEngine's Runner."""
+import copy
+import itertools
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import barrier, is_main_process
+from mmengine.runner import Runner
+
+from mmwsss.engine.checkpoint import load_checkpoint_file, load_weights_strict
+from mmwsss.structures.cam_file import CAMManifest, open_cam_dir
+from mmwsss.utils.dist import init_dist, patch_cfg_for_cpu_ddp
+from mmwsss.utils.errors import UserError
+from mmwsss.utils.fileio import sha256_of_file, sha256_of_json
+
+_RUN_NUMBER = itertools.count()
+
+
+@dataclass
+class RunResult:
+    """What a run leaves behind.
+
+    Attributes:
+        checkpoint: The checkpoint that was written (training) or tested.
+        metrics: The metrics of a test.
+        omissions: (file, reason) for every file of the data set that was left out.
+    """
+    checkpoint: Path
+    metrics: dict = field(default_factory=dict)
+    omissions: list[tuple[str, str]] = field(default_factory=list)
+
+
+def prepare_run(cfg: Config, work_dir: str | Path, launcher: str = 'none') -> Config:
+    """Sets work folder, launcher and threads of a run, and starts the process group, in place.
+
+    Args:
+        cfg: The config. ``num_threads`` in it sets torch's threads per process.
+        work_dir: Folder for logs and checkpoints.
+        launcher: See :func:`mmwsss.utils.dist.init_dist`.
+
+    Returns:
+        ``cfg``.
+    """
+    cfg.work_dir = str(work_dir)
+    cfg.launcher = launcher
+    # MMEngine keeps loggers and message hubs by this name for the life of the process, and a pipeline
+    # has several runs in one process.
+    cfg.experiment_name = f'{Path(work_dir).name}_{os.getpid()}_{next(_RUN_NUMBER)}'
+    init_dist(launcher)
+    patch_cfg_for_cpu_ddp(cfg)
+    if cfg.get('num_threads'):
+        torch.set_num_threads(cfg.num_threads)
+    return cfg
+
+
+def find_latest_checkpoint(work_dir: str | Path) -> Path | None:
+    """Returns the newest ``epoch_N.pth`` or ``iter_N.pth`` of a work folder, or ``None``.
+
+    Checkpoints are written atomically, so the newest one is whole.
+    """
+    found = [(int(match[1]), path) for path in Path(work_dir).glob('*.pth')
+             if (match := re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', path.name))]
+    return max(found)[1] if found else None
+
+
+def train(cfg: Config, work_dir: str | Path, resume: bool = False, launcher: str = 'none') -> RunResult:
+    """Trains a config.
+
+    Args:
+        cfg: A config from :func:`mmwsss.apis.config.load_config`.
+        work_dir: Folder for logs and checkpoints.
+        resume: Go on from the newest checkpoint in ``work_dir``, if there is one.
+        launcher: How the processes were started.
+
+    Returns:
+        The last checkpoint, and what was left out of the training data.
+
+    Raises:
+        UserError: If the training wrote no checkpoint.
+    """
+    prepare_run(cfg, work_dir, launcher)
+    latest = find_latest_checkpoint(work_dir) if resume else None
+    cfg.resume = latest is not None
+    if latest is not None:
+        cfg.load_from = str(latest)
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    barrier()  # the main process writes the checkpoints
+    checkpoint = find_latest_checkpoint(work_dir)
+    if checkpoint is None:
+        raise UserError(f'{work_dir}: the training wrote no checkpoint; set default_hooks.checkpoint.interval')
+    return RunResult(checkpoint, omissions=_omissions(runner.train_dataloader.dataset))
+
+
+def test(cfg: Config, checkpoint: str | Path, work_dir: str | Path, launcher: str = 'none') -> RunResult:
+    """Tests a checkpoint with the config's test loop and evaluators.
+
+    Args:
+        cfg: A config from :func:`mmwsss.apis.config.load_config`.
+        checkpoint: The checkpoint; it must fit the model key by key.
+        work_dir: Folder for logs.
+        launcher: How the processes were started.
+
+    Returns:
+        The metrics, and what was left out of the test data.
+
+    Raises:
+        UserError: If the checkpoint belongs to another model or to other classes.
+    """
+    prepare_run(cfg, work_dir, launcher)
+    cfg.load_from, cfg.resume = None, False
+    for unused in ('train_cfg', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'val_cfg',
+                   'val_dataloader', 'val_evaluator'):
+        cfg.pop(unused, None)
+    runner = Runner.from_cfg(cfg)
+    dataset = runner.test_loop.dataloader.dataset
+    load_for_inference(runner.model, checkpoint, dataset.metainfo.get('classes'))
+    metrics = runner.test()
+    return RunResult(Path(checkpoint), metrics, _omissions(dataset))
+
+
+def load_for_inference(model: torch.nn.Module, checkpoint: str | Path, classes: tuple[str, ...] | None) -> None:
+    """Loads a checkpoint that must fit the model and the class list.
+
+    Args:
+        model: The model, or its distributed wrapper.
+        checkpoint: The checkpoint file.
+        classes: The class names of the data; compared with those in the checkpoint where it has some.
+
+    Raises:
+        UserError: If keys or shapes differ, or if the classes differ or stand in another order.
+    """
+    model = getattr(model, 'module', model)
+    load_weights_strict(model, checkpoint)
+    meta = load_checkpoint_file(checkpoint, 'cpu').get('meta') or {}
+    trained = (meta.get('dataset_meta') or {}).get('classes')
+    if trained and classes and tuple(trained) != tuple(classes):
+        raise UserError(f'{checkpoint}: was trained with the classes {tuple(trained)}, but the data has '
+                        f'{tuple(classes)}; use the class list and the order of the training')
+
+
+def make_cam(cfg: Config, checkpoint: str | Path, out_dir: str | Path, split: str | None = None,
+             work_dir: str | Path | None = None, launcher: str = 'none') -> RunResult:
+    """Makes the CAM files of a split with the config's test loop.
+
+    A CAM file that is there is not made again when the folder's manifest says that it comes from the same
+    checkpoint and config. Batches are formed from the whole split whether or not files exist, so a resumed
+    run writes the same bytes.
+
+    Args:
+        cfg: A CAM config from :func:`mmwsss.apis.config.load_config`.
+        checkpoint: The checkpoint.
+        out_dir: Folder of the CAM files, one ``<stem>.npz`` per image.
+        split: Split to make CAMs for; ``None``: the one of the config's test data.
+        work_dir: Folder for logs; default ``out_dir``/logs.
+        launcher: How the processes were started.
+
+    Returns:
+        ``metrics`` has ``num_cams``, how many were made now; ``omissions`` the images without CAM.
+
+    Raises:
+        UserError: If ``out_dir`` holds CAM files of another checkpoint or config.
+    """
+    cfg = copy.deepcopy(cfg)
+    init_dist(launcher)
+    dataset = cfg.test_dataloader.dataset
+    if split is not None:
+        dataset.split = split
+    if not Path(checkpoint).is_file():
+        raise UserError(f'{checkpoint}: no such checkpoint')
+    stride = cfg.model.get('test_cfg', {}).get('stride', 4)
+    cfg.test_evaluator = [dict(type='CAMWriter', out_dir=str(out_dir), stride=stride)]
+    cfg.test_dataloader.batch_sampler.skip_existing = dict(dir=str(out_dir), suffix='.npz')
+    if is_main_process():
+        open_cam_dir(out_dir, CAMManifest(checkpoint_sha256=sha256_of_file(checkpoint),
+                                          config_hash=cam_config_hash(cfg), classes=_class_names(cfg)))
+    barrier()
+    return test(cfg, checkpoint, work_dir or Path(out_dir) / 'logs', launcher)
+
+
+def cam_config_hash(cfg: Config) -> str:
+    """Returns the sha256 of what decides the content of CAM files besides checkpoint and images.
+
+    These are the model (how backbones were initialised before training does not count), the test pipeline
+    and the precision.
+    """
+    model = cfg.model.to_dict()
+    model['backbone'].pop('init_cfg', None)
+    return sha256_of_json(dict(model=model, test_cfg=cfg.test_cfg.to_dict(),
+                               pipeline=cfg.test_dataloader.dataset.get('pipeline'),
+                               channels_last=any(h.get('type') == 'ChannelsLastHook'
+                                                 for h in cfg.get('custom_hooks') or ())))
+
+
+def _class_names(cfg: Config) -> list[str]:
+    from mmwsss.datasets import load_classes
+    dataset = cfg.test_dataloader.dataset
+    return list(load_classes(dataset.data_root, dataset.get('classes')))
+
+
+def _omissions(dataset) -> list[tuple[str, str]]:
+    while hasattr(dataset, 'dataset'):
+        dataset = dataset.dataset
+    return list(getattr(dataset, 'omissions', ()))

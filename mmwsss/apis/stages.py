@@ -1,0 +1,140 @@
+"""The kinds of stages of a pipeline.
+
+Each is a function with the keyword arguments ``folder`` (where the stage writes), ``pipeline`` and the stage's own
+options, and returns a :class:`mmwsss.apis.pipeline.StageResult`. A stage on the CPU runs on the main process only.
+"""
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.dist import broadcast_object_list, is_main_process
+
+from mmwsss.apis import runner
+from mmwsss.apis.config import load_config
+from mmwsss.apis.evaluate import evaluate_cam_dir, evaluate_label_dir
+from mmwsss.apis.pipeline import Pipeline, StageResult
+from mmwsss.apis.pseudo_label import make_pseudo_labels
+from mmwsss.datasets import load_classes, read_split
+from mmwsss.utils.errors import UserError
+from mmwsss.utils.fileio import write_json
+from mmwsss.visualization import stage_figure
+
+MASKS = 'SegmentationClass'
+
+
+def on_main_process(function: Callable[..., StageResult]) -> Callable[..., StageResult]:
+    """Runs a stage on the main process and hands its result (or its user error) to the others."""
+
+    @functools.wraps(function)
+    def wrapper(**kwargs) -> StageResult:
+        outcome: list = [None]
+        if is_main_process():
+            try:
+                outcome = [function(**kwargs)]
+            except UserError as error:  # the other processes must not wait for a result
+                outcome = [error]
+        broadcast_object_list(outcome)
+        if isinstance(outcome[0], UserError):
+            raise outcome[0]
+        return outcome[0]
+
+    return wrapper
+
+
+def train(folder: Path, pipeline: Pipeline, config: str, split: str, labels: str | None = None,
+          cfg_options: dict | None = None) -> StageResult:
+    """Trains a config on a split; ``labels`` is a folder of pseudo labels for a segmentor."""
+    cfg = _stage_config(pipeline, config, cfg_options)
+    cfg.train_dataloader.dataset.split = split
+    if labels is not None:
+        # Images that an earlier stage left out have no pseudo label.
+        cfg.train_dataloader.dataset.update(seg_dir=str(Path(labels).resolve()), missing_mask='skip')
+    if pipeline.weights is not None:
+        cfg.model.backbone.init_cfg = dict(type='StrictPretrained', checkpoint=str(pipeline.weights))
+    result = runner.train(cfg, folder, resume=True, launcher=pipeline.launcher)
+    return StageResult(str(result.checkpoint), omissions=result.omissions)
+
+
+def make_cam(folder: Path, pipeline: Pipeline, config: str, checkpoint: str, split: str,
+             cfg_options: dict | None = None) -> StageResult:
+    """Makes the CAM files of a split."""
+    cfg = _stage_config(pipeline, config, cfg_options)
+    result = runner.make_cam(cfg, checkpoint, folder / 'cam', split, folder / 'logs', pipeline.launcher)
+    return StageResult(str(folder / 'cam'), omissions=result.omissions)
+
+
+@on_main_process
+def eval_cam(folder: Path, pipeline: Pipeline, cams: str, split: str) -> StageResult:
+    """Judges CAM files at every threshold; without masks there is nothing to do, which is said."""
+    return _evaluation(evaluate_cam_dir, folder, pipeline, cams, split)
+
+
+@on_main_process
+def eval_label(folder: Path, pipeline: Pipeline, labels: str, split: str) -> StageResult:
+    """Judges label maps; without masks there is nothing to do, which is said."""
+    return _evaluation(evaluate_label_dir, folder, pipeline, labels, split)
+
+
+def _evaluation(evaluate: Callable, folder: Path, pipeline: Pipeline, source: str, split: str) -> StageResult:
+    out = folder / 'metrics.json'
+    if not (pipeline.data_root / MASKS).is_dir():
+        report = dict(mIoU=None, skipped=f'{pipeline.data_root / MASKS} is missing: no masks to judge by')
+        write_json(out, report)
+        return StageResult(str(out), [dict(metric='mIoU', value=None, unit='%', note=report['skipped'])])
+    report = evaluate(source, pipeline.data_root, split)
+    omissions = [tuple(o) for o in report.pop('omissions', ())]
+    write_json(out, report)
+    oracle = report['threshold'] is not None
+    note = f'{split}, threshold {report["threshold"]:.2f}' if oracle else split
+    row = dict(metric='mIoU', value=100 * report['mIoU'], unit='%', note=note, oracle=oracle)
+    return StageResult(str(out), [row], omissions)
+
+
+@on_main_process
+def pseudo_label(folder: Path, pipeline: Pipeline, cams: str, split: str, **options) -> StageResult:
+    """Turns CAM files into label maps; ``options`` are those of :func:`make_pseudo_labels`."""
+    summary = make_pseudo_labels(cams, pipeline.data_root, split, folder / 'labels', **options)
+    return StageResult(str(folder / 'labels'), omissions=[tuple(o) for o in summary['omissions']])
+
+
+def test(folder: Path, pipeline: Pipeline, config: str, checkpoint: str, split: str,
+         cfg_options: dict | None = None) -> StageResult:
+    """Tests a segmentor on a split, and writes its predictions as label maps."""
+    cfg = _stage_config(pipeline, config, cfg_options)
+    cfg.test_dataloader.dataset.split = split
+    predictions = folder / 'predictions'
+    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+    cfg.test_evaluator = [*evaluators, dict(type='PseudoLabelWriter', out_dir=str(predictions))]
+    result = runner.test(cfg, checkpoint, folder / 'logs', pipeline.launcher)
+    if is_main_process():
+        write_json(folder / 'metrics.json', {k: float(v) for k, v in result.metrics.items()})
+    row = dict(metric='mIoU', value=float(result.metrics['mIoU']), unit='%', note=split)
+    return StageResult(str(predictions), [row], result.omissions)
+
+
+@on_main_process
+def picture(folder: Path, pipeline: Pipeline, split: str, cams: str | None = None, predictions: str | None = None,
+            num_images: int = 6, **labels: str) -> StageResult:
+    """Draws images of a split with their CAMs, label maps and predictions.
+
+    Every further option is a folder of label maps and the title of its column.
+    """
+    stems = read_split(pipeline.data_root, split)
+    chosen = [stems[i * len(stems) // num_images] for i in range(min(num_images, len(stems)))]
+    folders = [d for d in (cams, predictions, *labels.values()) if d]
+    chosen = [s for s in chosen if all(any((Path(d) / s).parent.glob(f'{Path(s).name}.*')) for d in folders)]
+    out = folder / f'{split}.png'
+    stage_figure(chosen, pipeline.data_root, cam_dir=cams, prediction_dir=predictions,
+                 label_dirs={title.replace('_', ' '): path for title, path in labels.items()},
+                 classes=load_classes(pipeline.data_root), out_path=out)
+    return StageResult(str(out))
+
+
+def _stage_config(pipeline: Pipeline, config: str, cfg_options: dict | None) -> Config:
+    return load_config(config, pipeline.data_root, cfg_options)
+
+
+STAGES: dict[str, Callable[..., StageResult]] = dict(
+    train=train, make_cam=make_cam, eval_cam=eval_cam, pseudo_label=pseudo_label, eval_label=eval_label, test=test,
+    picture=picture)

@@ -1,0 +1,57 @@
+import pytest
+from mmengine.config import ConfigDict
+
+from mmwsss.apis.config import datasets_of, fill_num_classes, load_config
+from mmwsss.utils.errors import UserError
+
+
+def test_data_root_classes_and_seed_reach_every_part(repo_root, generated_root):
+    cfg = load_config(repo_root / 'configs/cam/cam_r50_small.py', generated_root, {'randomness.seed': 7})
+    assert {d.data_root for d in datasets_of(cfg)} == {str(generated_root)}
+    assert cfg.model.cam_head.num_classes == 3
+    assert cfg.train_dataloader.dataset.seed == 7
+
+
+def test_background_is_a_class_of_the_segmentor_only(repo_root, generated_root):
+    cfg = load_config(repo_root / 'configs/segmentation/deeplab_r50_small.py', generated_root)
+    assert cfg.model.decode_head.num_classes == 4
+
+
+def test_class_list_of_the_config_wins(repo_root, generated_root):
+    cfg = load_config(repo_root / 'configs/cam/cam_r50_small.py', generated_root, {'classes': ['a', 'b']})
+    assert cfg.model.cam_head.num_classes == 2
+    assert all(d.classes == ['a', 'b'] for d in datasets_of(cfg))
+
+
+def test_wrapped_datasets_are_found(tmp_path):
+    inner = dict(type='VOCImageLabelDataset', data_root='x')
+    cfg = ConfigDict(train_dataloader=dict(dataset=dict(type='RepeatDataset', times=2, dataset=dict(
+        type='ConcatDataset', datasets=[inner, dict(inner)]))))
+    assert [d.type for d in datasets_of(cfg)].count('VOCImageLabelDataset') == 2
+
+
+@pytest.mark.parametrize(('count', 'message'), [(5, 'num_classes=5'), (20, 'leave num_classes=None')])
+def test_another_number_of_classes_is_an_error(count, message):
+    with pytest.raises(UserError, match=message):
+        fill_num_classes(dict(type='M', heads=[dict(type='H', num_classes=count)]), 3)
+
+
+def test_missing_files_are_named(repo_root, tmp_path, generated_copy):
+    config = repo_root / 'configs/cam/cam_r50_small.py'
+    with pytest.raises(UserError, match=r'nothing\.py.*no such config'):
+        load_config(tmp_path / 'nothing.py')
+    with pytest.raises(UserError, match='nowhere.*--data-root'):
+        load_config(config, tmp_path / 'nowhere')
+    with pytest.raises(UserError, match='data/VOC2012.*--data-root'):
+        load_config(config)
+    (generated_copy / 'classes.txt').write_text('')
+    with pytest.raises(UserError, match=r'classes\.txt'):
+        load_config(config, generated_copy)
+
+
+def test_broken_config_is_one_line(tmp_path):
+    broken = tmp_path / 'broken.py'
+    broken.write_text('model = dict(\n')
+    with pytest.raises(UserError, match=r'broken\.py') as info:
+        load_config(broken)
+    assert '\n' not in str(info.value)

