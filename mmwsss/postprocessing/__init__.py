@@ -1,0 +1,10 @@
+"""From CAMs to labels: backgrounds, and post-processors (POSTPROCESSORS) of score maps."""
+from mmwsss.postprocessing.background import score_map_constant, score_map_power, to_score_map
+from mmwsss.postprocessing.base import Postprocessor, build_postprocessor, build_postprocessors
+from mmwsss.postprocessing.defaults import DEFAULT_BACKGROUND, DEFAULT_CRF_BACKGROUND
+from mmwsss.postprocessing.dense_crf import CRF_PRESETS, DenseCRF, dense_crf
+
+__all__ = [
+    'CRF_PRESETS', 'DEFAULT_BACKGROUND', 'DEFAULT_CRF_BACKGROUND', 'DenseCRF', 'Postprocessor', 'build_postprocessor',
+    'build_postprocessors', 'dense_crf', 'score_map_constant', 'score_map_power', 'to_score_map'
+]

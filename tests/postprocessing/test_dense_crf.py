@@ -1,0 +1,272 @@
+import importlib.util
+import pickle
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+
+from mmwsss.postprocessing import CRF_PRESETS, DenseCRF, build_postprocessor, build_postprocessors, defaults, dense_crf
+from mmwsss.postprocessing.background import check_background
+from mmwsss.postprocessing.dense_crf import unary_from_hard_labels, unary_from_scores
+from mmwsss.structures.score_map import ScoreMap
+from mmwsss.utils.errors import UserError
+
+CONFIGS = Path(__file__).parents[2] / 'configs/_base_/postprocessing'
+needs_crf = pytest.mark.skipif(importlib.util.find_spec('pydensecrf') is None, reason='pydensecrf is not installed')
+
+
+def softmax(energy):
+    exponential = np.exp(energy - energy.max(axis=0))
+    return exponential / exponential.sum(axis=0)
+
+
+def kernel(features):
+    """Dense Gaussian kernel of all pairs, normalised symmetrically by its row sums."""
+    n = len(features)
+    values = np.zeros((n, n))
+    for i in range(n):
+        for j in range(n):
+            values[i, j] = np.exp(-np.sum((features[i] - features[j])**2) / 2)
+    norm = 1 / np.sqrt(values.sum(axis=1))
+    return norm[:, None] * values * norm[None]
+
+
+def mean_field(image, scores, *, unary='softmax', gt_prob=0.7, iterations=10, gaussian_sxy=3, gaussian_compat=3,
+               bilateral_sxy=80, bilateral_srgb=13, bilateral_compat=10, scale_factor=1):
+    """The docstring's equations in float64, every pair of pixels, no lattice."""
+    num_labels, height, width = scores.shape
+    energy = np.zeros((num_labels, height * width))
+    position, colour = [], []
+    for y in range(height):
+        for x in range(width):
+            i = len(position)
+            position.append((x, y))
+            colour.append(image[y, x])
+            for k in range(num_labels):
+                if unary == 'softmax':
+                    energy[k, i] = -np.log(max(float(scores[k, y, x]), 1e-5))
+                elif scores[:, y, x].argmax() == k:
+                    energy[k, i] = -np.log(gt_prob)
+                else:
+                    energy[k, i] = -np.log((1 - gt_prob) / (num_labels - 1))
+    position, colour = np.array(position, float), np.array(colour, float)
+    smooth = kernel(position / (gaussian_sxy / scale_factor))
+    appearance = kernel(np.hstack([position / (bilateral_sxy / scale_factor), colour / bilateral_srgb]))
+    pairwise = gaussian_compat * smooth + bilateral_compat * appearance
+    q = softmax(-energy)
+    for _ in range(iterations):
+        q = softmax(-energy + q @ pairwise)
+    return q.reshape(scores.shape)
+
+
+def scene(seed, height=12, width=10, num_labels=3):
+    """A picture of four flat regions with a little noise, and noisy scores that lean to their side."""
+    rng = np.random.default_rng(seed)
+    image = np.full((height, width, 3), (60, 90, 120))
+    image[:, width // 2:] = (85, 80, 100)
+    image[height // 2:] += 15
+    scores = rng.random((num_labels, height, width)) * 0.6
+    scores[0, :, :width // 2] += 0.2
+    scores[-1, :, width // 2:] += 0.2
+    return (image + rng.integers(0, 4, image.shape)).astype(np.uint8), scores.astype(np.float32)
+
+
+# The lattice is an approximation; the bounds are about twice what was seen over these scenes.
+@needs_crf
+@pytest.mark.parametrize('seed, size', [(0, (12, 10, 3)), (1, (9, 14, 2)), (2, (13, 8, 4))])
+@pytest.mark.parametrize('parameters', [
+    {}, {'unary': 'label'}, {'gaussian_compat': 0}, {'bilateral_compat': 0}, {'scale_factor': 2},
+    {'unary': 'label', 'bilateral_sxy': 50, 'bilateral_srgb': 5},
+])
+def test_one_iteration_equals_dense_reference(seed, size, parameters):
+    image, scores = scene(seed, *size)
+    expected = mean_field(image, scores, iterations=1, **parameters)
+    error = np.abs(dense_crf(image, scores, iterations=1, **parameters) - expected)
+    assert error.max() < 0.12
+    assert error.mean() < 0.02
+
+
+@needs_crf
+@pytest.mark.parametrize('seed, size', [(3, (12, 10, 3)), (4, (10, 12, 2))])
+@pytest.mark.parametrize('unary', ['softmax', 'label'])
+def test_ten_iterations_give_the_labels_of_the_dense_reference(seed, size, unary):
+    image, scores = scene(seed, *size)
+    expected = mean_field(image, scores, unary=unary)
+    margin = np.diff(np.sort(expected, axis=0)[-2:], axis=0)[0]
+    clear = margin > 0.1
+    assert clear.mean() > 0.9
+    got = dense_crf(image, scores, unary=unary)
+    np.testing.assert_array_equal(got.argmax(0)[clear], expected.argmax(0)[clear])
+    assert (got.argmax(0) != scores.argmax(0)).any(), 'the CRF changed nothing: the test shows nothing'
+
+
+@needs_crf
+@pytest.mark.parametrize('name, one, other', [
+    ('gaussian_sxy', 0.5, 4), ('gaussian_compat', 0.5, 3), ('bilateral_sxy', 1, 40), ('bilateral_srgb', 4, 60),
+    ('bilateral_compat', 0.5, 4), ('iterations', 1, 4), ('gt_prob', 0.5, 0.9), ('scale_factor', 1, 6),
+])
+def test_every_parameter_is_passed_on(name, one, other):
+    image, scores = scene(5)
+    # Weak pairwise terms, so that the probabilities are not driven to 0 and 1.
+    weak = {'iterations': 2, 'gaussian_compat': 1, 'bilateral_compat': 1.5, 'gaussian_sxy': 2, 'bilateral_sxy': 6}
+    if name == 'gt_prob':
+        weak['unary'] = 'label'
+    expected = {value: mean_field(image, scores, **{**weak, name: value}) for value in (one, other)}
+    for value, wrong in ((one, other), (other, one)):
+        got = dense_crf(image, scores, **{**weak, name: value})
+        assert np.abs(got - expected[value]).mean() < np.abs(got - expected[wrong]).mean() / 3
+
+
+@needs_crf
+def test_without_pairwise_terms_it_is_the_softmax_of_the_unaries():
+    image, scores = scene(6)
+    for unary in ('softmax', 'label'):
+        got = dense_crf(image, scores, unary=unary, gaussian_compat=0, bilateral_compat=0)
+        np.testing.assert_allclose(got, mean_field(image, scores, unary=unary, iterations=0), atol=1e-6)
+        np.testing.assert_allclose(got, dense_crf(image, scores, unary=unary, iterations=0), atol=1e-6)
+    np.testing.assert_allclose(dense_crf(image, scores, iterations=0), scores / scores.sum(0), atol=1e-5)
+
+
+@needs_crf
+def test_unaries_equal_pydensecrfs():
+    utils = pytest.importorskip('pydensecrf.utils')
+    rng = np.random.default_rng(9)
+    scores = rng.random((4, 6, 7)).astype(np.float32)
+    scores[:, 0] = 0
+    for gt_prob in (0.3, 0.7, 0.95):
+        np.testing.assert_allclose(
+            unary_from_hard_labels(scores, gt_prob),
+            utils.unary_from_labels(scores.argmax(0), 4, gt_prob, zero_unsure=False), rtol=1e-6)
+    np.testing.assert_allclose(unary_from_scores(scores), utils.unary_from_softmax(scores), rtol=1e-6)
+
+
+@needs_crf
+def test_a_factor_common_to_all_scores_changes_nothing():
+    image, scores = scene(7)
+    scores += 0.01
+    np.testing.assert_allclose(dense_crf(image, scores, iterations=3), dense_crf(image, scores / 3, iterations=3),
+                               atol=1e-3)
+
+
+@needs_crf
+@pytest.mark.parametrize('unary', ['softmax', 'label'])
+@pytest.mark.parametrize('shape', [(2, 1, 1), (3, 1, 9), (2, 8, 1), (1, 1, 1)])
+def test_tiny_images(shape, unary):
+    rng = np.random.default_rng(0)
+    scores = rng.random(shape).astype(np.float32)
+    got = dense_crf(rng.integers(0, 256, (*shape[1:], 3)).astype(np.uint8), scores, unary=unary)
+    assert got.shape == shape and got.dtype == np.float32
+    np.testing.assert_allclose(got.sum(0), 1, atol=1e-5)
+    if shape[1:] == (1, 1):
+        assert got.argmax() == scores.argmax()
+
+
+@needs_crf
+def test_memory_layout_does_not_matter():
+    image, scores = scene(8, 12, 11, 3)
+    expected = dense_crf(image, scores)
+    wide = np.zeros((24, 22, 3), np.uint8)
+    wide[::2, ::2] = image
+    for other_image in (wide[::2, ::2], np.asfortranarray(image), image[:, :, ::-1].copy()[:, :, ::-1]):
+        np.testing.assert_array_equal(dense_crf(other_image, np.asfortranarray(scores)), expected)
+    image.flags.writeable = False
+    np.testing.assert_array_equal(dense_crf(image, scores.astype(np.float64)), expected)
+
+
+@needs_crf
+def test_deterministic_and_arguments_stay():
+    image, scores = scene(9, 40, 50)
+    copies = image.copy(), scores.copy()
+    first = dense_crf(image, scores)
+    np.testing.assert_array_equal(dense_crf(image, scores), first)
+    np.testing.assert_array_equal(image, copies[0])
+    np.testing.assert_array_equal(scores, copies[1])
+
+
+@needs_crf
+def test_no_class_is_all_background():
+    image, _ = scene(0)
+    score_map = DenseCRF()(ScoreMap(np.full((1, 12, 10), 0.3, np.float32), np.zeros(0, np.int64)), image)
+    assert not score_map.to_label().any()
+    np.testing.assert_array_equal(score_map.scores, 1)
+
+
+@needs_crf
+def test_postprocessor_keeps_classes_and_pickles():
+    image, scores = scene(1)
+    score_map = ScoreMap(scores, np.array([2, 7]))
+    crf = pickle.loads(pickle.dumps(DenseCRF(**{**CRF_PRESETS['label'], 'iterations': 3})))
+    got = crf(score_map, image)
+    np.testing.assert_array_equal(got.classes, [2, 7])
+    assert set(np.unique(got.to_label())) <= {0, 3, 8}
+    np.testing.assert_array_equal(got.scores, dense_crf(image, scores, unary='label', gt_prob=0.7, bilateral_sxy=50,
+                                                        bilateral_srgb=5, iterations=3))
+
+
+@needs_crf
+def test_a_class_follows_the_edge_of_the_object():
+    # A disc of another colour; the scores know only a blob in its middle that leaks to the left.
+    y, x = np.mgrid[:48, :60]
+    disc = (x - 30)**2 + (y - 24)**2 < 15**2
+    image = np.where(disc[..., None], (190, 60, 40), (70, 120, 90)).astype(np.uint8)
+    cam = np.exp(-((x - 24)**2 + (y - 24)**2) / (2 * 9**2))
+    scores = np.stack([np.full_like(cam, 0.3), cam]).astype(np.float32)
+
+    def iou(label):
+        return (disc & label).sum() / (disc | label).sum()
+
+    before = iou(scores.argmax(0) == 1)
+    after = iou(dense_crf(image, scores).argmax(0) == 1)
+    assert before < 0.8 < 0.95 < after
+
+
+@pytest.mark.parametrize('parameters', [
+    {'unary': 'soft'}, {'gt_prob': 0}, {'gt_prob': 1}, {'gt_prob': 'x'}, {'iterations': -1}, {'iterations': 2.5},
+    {'gaussian_sxy': 0}, {'bilateral_sxy': -1}, {'bilateral_srgb': 0}, {'gaussian_compat': -1},
+    {'bilateral_compat': float('nan')}, {'scale_factor': 0}, {'bilateral_sxy': '80'},
+])
+def test_wrong_parameters(parameters):
+    name = next(iter(parameters))
+    with pytest.raises(UserError, match=name):
+        DenseCRF(**parameters)
+    with pytest.raises(UserError, match=name):
+        dense_crf(*scene(0), **parameters)
+
+
+def test_wrong_inputs():
+    image, scores = scene(0)
+    with pytest.raises(UserError, match='size'):
+        dense_crf(image[:-1], scores)
+    with pytest.raises(UserError, match='uint8'):
+        dense_crf(image.astype(np.float32), scores)
+    for value in (-0.1, np.nan, np.inf):
+        wrong = scores.copy()
+        wrong[1, 2, 3] = value
+        with pytest.raises(UserError, match='finite'):
+            dense_crf(image, wrong)
+
+
+def test_without_pydensecrf(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'pydensecrf', None)
+    monkeypatch.setitem(sys.modules, 'pydensecrf.densecrf', None)
+    for call in (DenseCRF, lambda: dense_crf(*scene(0)), lambda: build_postprocessor({'type': 'DenseCRF'})):
+        with pytest.raises(UserError, match=r'pip install pydensecrf2==1\.1.*everything else works without it'):
+            call()
+
+
+@needs_crf
+def test_the_defaults_are_the_softmax_preset():
+    assert DenseCRF().parameters == DenseCRF(**CRF_PRESETS['softmax']).parameters
+
+
+@needs_crf
+@pytest.mark.parametrize('name', ['softmax', 'label'])
+def test_configs_equal_presets_and_defaults(name):
+    config = Config.fromfile(CONFIGS / f'crf_{name}.py')
+    check_background(config.background)
+    assert config.background == defaults.DEFAULT_CRF_BACKGROUND[name]
+    crf, = build_postprocessors(config.postprocessors)
+    assert crf.parameters == DenseCRF(**CRF_PRESETS[name]).parameters
+    assert crf.parameters['unary'] == name

@@ -1,0 +1,95 @@
+"""Makes pseudo labels: python tools/make_pseudo_label.py CAM_DIR --data-root DIR --split NAME --out-dir DIR [--crf]."""
+import argparse
+
+from mmengine.config import Config, DictAction
+
+from mmwsss.apis.cli import report_result
+from mmwsss.apis.config import load_config
+from mmwsss.apis.pseudo_label import make_pseudo_labels
+from mmwsss.postprocessing.defaults import DEFAULT_BACKGROUND, DEFAULT_CRF_BACKGROUND
+from mmwsss.postprocessing.dense_crf import CRF_PRESETS
+from mmwsss.utils.errors import UserError, run_cli
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Make the pseudo labels (palette PNGs) of a split from CAM files; labels that are there are kept')
+    parser.add_argument('cam_dir', help='folder of CAM files, from tools/make_cam.py')
+    parser.add_argument('--data-root', required=True, help='folder of the data set in VOC layout')
+    parser.add_argument('--split', required=True, help='name of the split')
+    parser.add_argument('--out-dir', required=True, help='folder for <stem>.png files and manifest.json')
+    background = parser.add_mutually_exclusive_group()
+    background.add_argument('--threshold', type=float, metavar='T', help=(
+        'constant background score in [0, 1): a pixel is background where no map exceeds it; default '
+        f'{DEFAULT_BACKGROUND["threshold"]}, with --crf {DEFAULT_CRF_BACKGROUND["softmax"]["threshold"]} (softmax) or '
+        f'{DEFAULT_CRF_BACKGROUND["label"]["threshold"]} (label)'))
+    background.add_argument('--alpha', type=float, metavar='A',
+                            help='background score (1 - highest map)^A instead of a constant one')
+    parser.add_argument('--crf', action='store_true', help='refine with a dense CRF (needs pydensecrf)')
+    parser.add_argument('--crf-unary', choices=sorted(CRF_PRESETS), help=(
+        "with --crf: softmax = the scores as they are, AffinityNet's parameters (default); label = their argmax, "
+        "IRNet's parameters"))
+    parser.add_argument('--config', help='a file with background= and postprocessors=[...] instead of the four above, '
+                                         'e.g. configs/_base_/postprocessing/crf_label.py')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='settings that override these, e.g. background.threshold=0.2 '
+                             'postprocessors.0.iterations=5')
+    parser.add_argument('--classes', nargs='+', metavar='NAME',
+                        help="foreground class names; default the data root's classes.txt")
+    parser.add_argument('--num-workers', type=int, metavar='N', help='processes; default one per CPU, 0 = none')
+    parser.add_argument('--missing-cam', choices=['error', 'skip'], default='error',
+                        help='skip: leave images without a CAM file out instead of stopping (exit code 3)')
+    return parser.parse_args()
+
+
+def load_settings(args: argparse.Namespace) -> dict:
+    """Returns ``background`` and ``postprocessors`` as plain dicts, from the options or from a config file."""
+    if args.crf_unary and not args.crf:
+        raise UserError('--crf-unary says how --crf works: give --crf too')
+    if args.config:
+        if args.crf or args.threshold is not None or args.alpha is not None:
+            raise UserError('--config replaces --threshold, --alpha and --crf; change its settings with --cfg-options, '
+                            'e.g. background.threshold=0.2')
+        settings = load_config(args.config)
+    else:
+        settings = Config(settings_from_options(args))
+    try:
+        settings.merge_from_dict(args.cfg_options or {})
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise UserError(f'--cfg-options: {error}') from error
+    settings = {'background': DEFAULT_BACKGROUND, 'postprocessors': [], **settings.to_dict()}
+    if unknown := sorted(set(settings) - {'background', 'postprocessors', 'custom_imports'}):
+        raise UserError(f'{args.config or "--cfg-options"}: unknown setting {", ".join(unknown)}; known are background '
+                        'and postprocessors')
+    return {key: settings[key] for key in ('background', 'postprocessors')}
+
+
+def settings_from_options(args: argparse.Namespace) -> dict:
+    unary = args.crf_unary or 'softmax'
+    background = DEFAULT_CRF_BACKGROUND[unary] if args.crf else DEFAULT_BACKGROUND
+    if args.threshold is not None:
+        background = {'type': 'constant', 'threshold': args.threshold}
+    elif args.alpha is not None:
+        background = {'type': 'power', 'alpha': args.alpha}
+    return {'background': background, 'postprocessors': [{'type': 'DenseCRF', **CRF_PRESETS[unary]}] if args.crf else []}
+
+
+def describe(config: dict) -> str:
+    arguments = ', '.join(f'{key}={value}' for key, value in config.items() if key != 'type')
+    return f'{config["type"]}({arguments})'
+
+
+def main() -> int:
+    args = parse_args()
+    settings = load_settings(args)
+    summary = make_pseudo_labels(args.cam_dir, args.data_root, args.split, args.out_dir, **settings,
+                                 num_workers=args.num_workers, classes=args.classes, missing_cam=args.missing_cam)
+    steps = ' -> '.join(['background ' + describe(settings['background']), *map(describe, settings['postprocessors'])])
+    message = (f'{args.out_dir}: {summary["made"]} labels made, {summary["kept"]} were there, for '
+               f'{summary["num_images"]} images of {args.split}; {summary["background_share"]:.1%} of their pixels are '
+               f'background\nmade by: {steps}')
+    return report_result(message, summary['omissions'])
+
+
+if __name__ == '__main__':
+    run_cli(main)
