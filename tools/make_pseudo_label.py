@@ -71,7 +71,8 @@ def settings_from_options(args: argparse.Namespace) -> dict:
         background = {'type': 'constant', 'threshold': args.threshold}
     elif args.alpha is not None:
         background = {'type': 'power', 'alpha': args.alpha}
-    return {'background': background, 'postprocessors': [{'type': 'DenseCRF', **CRF_PRESETS[unary]}] if args.crf else []}
+    postprocessors = [{'type': 'DenseCRF', **CRF_PRESETS[unary]}] if args.crf else []
+    return {'background': background, 'postprocessors': postprocessors}
 
 
 def describe(config: dict) -> str:
