@@ -1,0 +1,6 @@
+"""Backbones that mmsegmentation does not have."""
+from mmwsss.models.backbones.base_backbone import StagedBackbone
+from mmwsss.models.backbones.efficientnet_lite import EfficientNetLite
+from mmwsss.models.backbones.resnet38 import ResNet38
+
+__all__ = ['EfficientNetLite', 'ResNet38', 'StagedBackbone']
