@@ -2,8 +2,9 @@
 
 The scenes reproduce the two failures of class activation maps on purpose. Every object has a small
 discriminative emblem and a large plain body, so CAMs cover too little of it; every third class always stands on
-a background that no other class has, so CAMs cover too much. See :mod:`mmwsss.datasets.synthetic_classes` for the
-classes and :mod:`mmwsss.datasets.synthetic_scene` for the scenes.
+a background that no other class has, so CAMs cover too much. By default one picture in five also shows such a
+background empty, as there is water without boats: without them a classifier need not look at boats at all. See
+:mod:`mmwsss.datasets.synthetic_classes` for the classes, :mod:`mmwsss.datasets.synthetic_scene` for the scenes.
 """
 import json
 import os
@@ -34,7 +35,7 @@ COUNTS = ('num_train', 'num_val')
 
 def generate_voc_layout(root: str | os.PathLike, num_train: int = 200, num_val: int = 60, num_classes: int = 5,
                         size: int | tuple[int, int] = 256, seed: int = 0, max_classes_per_image: int = 3,
-                        ignore_border: bool = True, progress: bool = False) -> Path:
+                        empty_habitats: float = .2, ignore_border: bool = True, progress: bool = False) -> Path:
     """Writes generated scenes in VOC layout.
 
     ``JPEGImages``, ``SegmentationClass`` (palette PNG), ``Saliency`` (grey PNG), ``ImageSets/{train,val}.txt``,
@@ -51,6 +52,8 @@ def generate_voc_layout(root: str | os.PathLike, num_train: int = 200, num_val: 
         size: One number S: pictures of six shapes with a long side of S (one: 0.8 S) pixels. (H, W): all that size.
         seed: Any number >= 0.
         max_classes_per_image: Most classes in one picture.
+        empty_habitats: Share of pictures that also show the habitat of a class that is not there; 0 makes the
+            habitats perfect evidence of their classes.
         ignore_border: Whether objects have a rim of 255 in the masks, as in VOC.
         progress: Whether to show a progress bar.
 
@@ -64,7 +67,8 @@ def generate_voc_layout(root: str | os.PathLike, num_train: int = 200, num_val: 
     parameters = {
         'version': GENERATOR_VERSION, 'num_train': num_train, 'num_val': num_val, 'num_classes': num_classes,
         'size': size if isinstance(size, int) else list(size), 'seed': seed,
-        'max_classes_per_image': max_classes_per_image, 'ignore_border': ignore_border}
+        'max_classes_per_image': max_classes_per_image, 'empty_habitats': empty_habitats,
+        'ignore_border': ignore_border}
     _check_parameters(parameters)
     if _is_complete(root, parameters):
         return root
@@ -82,7 +86,7 @@ def generate_voc_layout(root: str | os.PathLike, num_train: int = 200, num_val: 
         classes = _read_existing(root, stem)
         if classes is None:
             scene = draw_scene(seed, split, index, num_classes, size if isinstance(size, int) else tuple(size),
-                               max_classes_per_image, ignore_border)
+                               max_classes_per_image, empty_habitats, ignore_border)
             _write_scene(root, stem, scene)
             classes = scene.classes()
         labels[stem] = [names[k] for k in classes]
@@ -106,6 +110,8 @@ def _check_parameters(parameters: dict[str, Any]) -> None:
         raise UserError(f'num_classes must be 1 to {MAX_CLASSES}, got {parameters["num_classes"]}')
     if parameters['max_classes_per_image'] < 1:
         raise UserError('max_classes_per_image must be at least 1: every image shows something')
+    if not 0 <= parameters['empty_habitats'] <= 1:
+        raise UserError(f'empty_habitats must be a share in [0, 1], got {parameters["empty_habitats"]}')
     size = parameters['size']
     if isinstance(size, int):
         if not MIN_LONG_SIDE <= size <= MAX_SIDE:

@@ -53,7 +53,7 @@ class _Strip:
 
 
 def draw_scene(seed: int, split: str, index: int, num_classes: int, size: int | tuple[int, int],
-               max_classes_per_image: int = 3, ignore_border: bool = True) -> Scene:
+               max_classes_per_image: int = 3, empty_habitats: float = .2, ignore_border: bool = True) -> Scene:
     """Draws scene ``index`` of a split; it depends on the arguments only.
 
     Objects measure 10 to 60 % of sqrt(H W) (less where their background is narrower, at least 9 pixels), and at
@@ -66,12 +66,15 @@ def draw_scene(seed: int, split: str, index: int, num_classes: int, size: int | 
         num_classes: Classes to choose from.
         size: Long side of pictures of six shapes, or (H, W) of every picture; at least 16 pixels a side.
         max_classes_per_image: Most classes in one picture; one class is the most frequent case.
+        empty_habitats: Share of pictures that also show the habitat of a class that is not there.
         ignore_border: Whether objects have a rim of 255 in the label map.
     """
     rng = np.random.default_rng([seed, zlib.crc32(split.encode()), index])
     height, width = _choose_shape(rng, size)
     classes = _choose_classes(rng, num_classes, max_classes_per_image)
-    strips, habitat = _divide(rng, classes, height, width)
+    vacant = [k for k in range(num_classes) if has_habitat(k) and k not in classes]
+    empty = int(rng.choice(vacant)) if vacant and rng.random() < empty_habitats else None
+    strips, habitat = _divide(rng, classes, empty, height, width)
 
     image = np.empty((height, width, 3), np.float32)
     for owner in np.unique(habitat):
@@ -103,19 +106,22 @@ def _choose_classes(rng: np.random.Generator, num_classes: int, most: int) -> li
     return sorted(int(k) for k in rng.choice(num_classes, number, replace=False))
 
 
-def _divide(rng: np.random.Generator, classes: list[int], height: int,
+def _divide(rng: np.random.Generator, classes: list[int], empty: int | None, height: int,
             width: int) -> tuple[list[_Strip], np.ndarray]:
-    """Gives each class with a habitat a strip of its own, and the others one together.
+    """Gives each class with a habitat a strip of its own, the others one together, and one to an empty habitat.
 
-    Classes whose strip does not fit into a tiny picture are left out of it.
+    What does not fit into a tiny picture is left out of it.
     """
-    groups = [[k] for k in classes if has_habitat(k)]
+    groups = [(k, [k]) for k in classes if has_habitat(k)]
     if others := [k for k in classes if not has_habitat(k)]:
-        groups.append(others)
+        groups.append((-1, others))
     groups = [groups[i] for i in rng.permutation(len(groups))]
     across = width > height or (width == height and bool(rng.random() < .5))
     length, breadth = (width, height) if across else (height, width)
-    groups = groups[:max(1, length // MIN_STRIP)]
+    room = max(1, length // MIN_STRIP)
+    groups = groups[:room]
+    if empty is not None and len(groups) < room:
+        groups.insert(rng.integers(len(groups) + 1), (empty, []))
 
     shares = rng.uniform(.8, 1.2, len(groups))
     bounds = np.round(np.cumsum(shares / shares.sum())[:-1] * length).astype(int)
@@ -124,14 +130,14 @@ def _divide(rng: np.random.Generator, classes: list[int], height: int,
     # [breadth, length]: how many wavy bounds lie before a pixel.
     strip_of = sum((np.arange(length) + .5 > bound + waves[:, None]).astype(int) for bound in bounds) \
         if len(bounds) else np.zeros((breadth, length), int)
-    owners = np.array([group[0] if has_habitat(group[0]) else -1 for group in groups], np.int16)
+    owners = np.array([owner for owner, _ in groups], np.int16)
     habitat = owners[strip_of] if across else owners[strip_of.T]
 
     strips = []
     margin = int(np.ceil(wave)) + 2
-    for group, low, high in zip(groups, [-margin, *bounds], [*bounds, length + margin]):
+    for (_, members), low, high in zip(groups, [-margin, *bounds], [*bounds, length + margin]):
         low, high = int(low) + margin, int(high) - margin
-        strips.append(_Strip(group, (0, low, height, high) if across else (low, 0, high, width)))
+        strips.append(_Strip(members, (0, low, height, high) if across else (low, 0, high, width)))
     return strips, np.ascontiguousarray(habitat)
 
 

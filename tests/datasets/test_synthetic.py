@@ -113,7 +113,8 @@ def test_refuses_foreign_folders_and_other_parameters(root, tmp_path):
 @pytest.mark.parametrize('arguments', [
     {'num_classes': 0}, {'num_classes': 201}, {'num_train': -1}, {'num_train': 0, 'num_val': 0}, {'size': 23},
     {'size': (15, 64)}, {'size': (64, 64, 3)}, {'size': 5000}, {'seed': -1}, {'seed': 1.5},
-    {'max_classes_per_image': 0}])
+    {'max_classes_per_image': 0},
+    {'empty_habitats': 1.1}, {'empty_habitats': float('nan')}])
 def test_arguments_out_of_range(arguments, tmp_path):
     name = next(iter(arguments))
     with pytest.raises(UserError, match=name):
@@ -193,12 +194,23 @@ def test_habitat_classes_always_stand_on_their_own_background(scenes):
     seen = set()
     for scene in scenes:
         owners = set(scene.habitat.ravel().tolist()) - {-1}
-        assert owners == {k for k in scene.classes() if has_habitat(k)}
+        assert owners >= {k for k in scene.classes() if has_habitat(k)}
         seen |= owners
         for number, class_id in enumerate(scene.object_classes, start=1):
             under = scene.habitat[scene.instance == number]
             assert (under == (class_id if has_habitat(class_id) else -1)).all()
     assert seen == {0, 3, 6}
+
+
+@pytest.mark.parametrize('share', [0., .2, 1.])
+def test_share_of_empty_habitats(share):
+    empty = []
+    for index in range(150):
+        scene = draw_scene(0, 'train', index, 7, (40, 120), max_classes_per_image=2, empty_habitats=share)
+        empty.append(len(set(scene.habitat.ravel().tolist()) - {-1, *scene.classes()}))
+    assert set(empty) <= {0, 1}
+    # Four standard deviations of a share of 150.
+    assert abs(np.mean(empty) - share) <= 4 * np.sqrt(share * (1 - share) / 150)
 
 
 def test_habitats_look_alike_between_images_and_generic_backgrounds_do_not():

@@ -16,7 +16,7 @@ def run(*args) -> subprocess.CompletedProcess:
 
 def test_writes_a_data_set_then_grows_it(tmp_path):
     out = tmp_path / 'data'
-    options = ['--num-classes', 3, '--size', 40, 32, '--seed', 4, '--no-ignore-border']
+    options = ['--num-classes', 3, '--size', 40, 32, '--seed', 4, '--empty-habitats', .5, '--no-ignore-border']
     done = run(out, '--num-train', 3, '--num-val', 2, *options)
     assert done.returncode == 0, done.stderr
     assert '3 train and 2 val images, 3 classes' in done.stdout
@@ -26,7 +26,7 @@ def test_writes_a_data_set_then_grows_it(tmp_path):
     assert grown.returncode == 0, grown.stderr
     parameters = json.loads((out / 'synthetic.json').read_text())
     assert parameters == {'version': 1, 'num_train': 5, 'num_val': 2, 'num_classes': 3, 'size': [40, 32], 'seed': 4,
-                          'max_classes_per_image': 3, 'ignore_border': False}
+                          'max_classes_per_image': 3, 'empty_habitats': .5, 'ignore_border': False}
     assert len((out / 'ImageSets' / 'train.txt').read_text().split()) == 5
 
 

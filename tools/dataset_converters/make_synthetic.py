@@ -16,6 +16,8 @@ def parse_args() -> argparse.Namespace:
                         help='long side of pictures of six shapes, or height and width of every picture')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--max-classes-per-image', type=int, default=3)
+    parser.add_argument('--empty-habitats', type=float, default=.2, metavar='SHARE',
+                        help='share of pictures with the background of a class that is not there')
     parser.add_argument('--no-ignore-border', action='store_true', help='masks without a rim of 255 around objects')
     return parser.parse_args()
 
@@ -27,7 +29,8 @@ def main() -> None:
     root = generate_voc_layout(
         args.out_dir, num_train=args.num_train, num_val=args.num_val, num_classes=args.num_classes,
         size=args.size[0] if len(args.size) == 1 else tuple(args.size), seed=args.seed,
-        max_classes_per_image=args.max_classes_per_image, ignore_border=not args.no_ignore_border, progress=True)
+        max_classes_per_image=args.max_classes_per_image, empty_habitats=args.empty_habitats,
+        ignore_border=not args.no_ignore_border, progress=True)
     print(f'{root}: {args.num_train} train and {args.num_val} val images, {args.num_classes} classes')
 
 
