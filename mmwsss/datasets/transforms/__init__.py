@@ -1,0 +1,7 @@
+"""Transforms: loading, resizing and packing. mmcv's and mmseg's can be named beside them."""
+from mmwsss.datasets.transforms.formatting import PackWSSSInputs
+from mmwsss.datasets.transforms.loading import LoadImage, LoadMask, LoadSaliency, read_saliency
+from mmwsss.datasets.transforms.resize import RandomResizeLong, size_for_long_side
+
+__all__ = ['LoadImage', 'LoadMask', 'LoadSaliency', 'PackWSSSInputs', 'RandomResizeLong', 'read_saliency',
+           'size_for_long_side']

@@ -1,0 +1,40 @@
+"""Packing of a sample for the model."""
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from mmengine.structures import LabelData, PixelData
+from mmseg.datasets.transforms import PackSegInputs
+
+from mmwsss.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class PackWSSSInputs(PackSegInputs):
+    """Packs image, maps and image-level labels.
+
+    Beside what mmseg's ``PackSegInputs`` packs (``gt_sem_seg``, int64 [1, H, W]), where the sample has them:
+
+    - ``gt_img_label``: ``LabelData`` with ``label`` float32 [C], multi-hot over the foreground classes.
+    - ``gt_saliency``: ``PixelData`` with ``data`` float32 [1, H, W] in [0, 1].
+
+    Args:
+        meta_keys: Keys of the sample that become meta information, where the sample has them.
+    """
+
+    def __init__(self, meta_keys: Sequence[str] = (
+            'img_path', 'stem', 'ori_shape', 'img_shape', 'pad_shape', 'scale_factor', 'flip', 'flip_direction',
+            'seg_map_path', 'height', 'width', 'reduce_zero_label')) -> None:
+        super().__init__(meta_keys=meta_keys)
+
+    def transform(self, results: dict) -> dict:
+        """Returns ``inputs`` (uint8 or float32 [3, H, W]) and ``data_samples`` (SegDataSample)."""
+        packed = super().transform(results)
+        sample = packed['data_samples']
+        if results.get('gt_img_label') is not None:
+            label = np.asarray(results['gt_img_label'], np.float32)
+            sample.gt_img_label = LabelData(label=torch.from_numpy(label.copy()))
+        if results.get('gt_saliency') is not None:
+            saliency = np.ascontiguousarray(results['gt_saliency'])
+            sample.gt_saliency = PixelData(data=torch.from_numpy(saliency)[None].float() / 255)
+        return packed

@@ -1,0 +1,65 @@
+"""Resizing of an image together with its maps."""
+from collections.abc import Sequence
+
+import mmcv
+import numpy as np
+from mmcv.transforms.utils import cache_randomness
+from mmseg.datasets.transforms import Resize
+
+from mmwsss.registry import TRANSFORMS
+from mmwsss.utils.errors import UserError
+
+
+def size_for_long_side(height: int, width: int, long_side: int) -> tuple[int, int]:
+    """Returns the size (h, w) whose longer side is ``long_side``; the other is rounded, at least 1."""
+    scale = long_side / max(height, width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+@TRANSFORMS.register_module()
+class RandomResizeLong(Resize):
+    """Resizes so that the longer side has a random length, keeping the aspect ratio.
+
+    Maps in ``seg_fields`` are resized to the same size: label maps to the nearest value, ``gt_saliency``
+    bilinearly.
+
+    Required keys: ``img``, ``seg_fields`` (optional). Modified: these, ``img_shape``. Added: ``scale`` (w, h),
+    ``scale_factor`` (w, h), ``keep_ratio``.
+
+    Args:
+        long_side: Range (low, high) of the length in pixels, both included; every integer is as likely.
+        interpolation: Interpolation of the image, one of mmcv's.
+
+    Raises:
+        UserError: If the range is empty or not positive.
+    """
+
+    def __init__(self, long_side: Sequence[int], interpolation: str = 'bilinear') -> None:
+        if len(long_side) != 2 or not all(isinstance(n, int) for n in long_side) \
+                or not 1 <= long_side[0] <= long_side[1]:
+            raise UserError(f'RandomResizeLong: long_side must be (low, high) with 1 <= low <= high, not {long_side}')
+        super().__init__(scale=tuple(long_side), interpolation=interpolation)
+        self.long_side = tuple(long_side)
+
+    @cache_randomness
+    def _random_long_side(self) -> int:
+        low, high = self.long_side
+        return int(np.random.randint(low, high + 1))
+
+    def transform(self, results: dict) -> dict:
+        """Resizes the image and its maps."""
+        height, width = size_for_long_side(*results['img'].shape[:2], self._random_long_side())
+        results['scale'] = (width, height)
+        self._resize_img(results)
+        self._resize_seg(results)
+        results['keep_ratio'] = True
+        return results
+
+    def _resize_seg(self, results: dict) -> None:
+        for key in results.get('seg_fields', []):
+            if results.get(key) is not None:
+                results[key] = mmcv.imresize(
+                    results[key], results['scale'], interpolation='bilinear' if key == 'gt_saliency' else 'nearest')
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(long_side={self.long_side}, interpolation={self.interpolation!r})'

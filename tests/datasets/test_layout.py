@@ -1,0 +1,126 @@
+import re
+
+import pytest
+
+from mmwsss.datasets.layout import IMAGE_EXTENSIONS, find_files, find_split, load_classes, read_split, stem_of
+from mmwsss.utils.errors import UserError
+
+
+@pytest.mark.parametrize('name, stem', [
+    ('a.jpg', 'a'), ('a', 'a'), ('x/y/a.PNG', 'a'), ('x\\a.tiff', 'a'), ('a.b', 'a.b'), ('a.b.webp', 'a.b'),
+    ('Käse 1.JPEG', 'Käse 1'), ('.jpg', ''), ('a.txt', 'a.txt')])
+def test_stem_of(name, stem):
+    assert stem_of(name) == stem
+
+
+def test_find_files_takes_every_image_extension_in_any_case_and_passes_over_hidden_ones(tmp_path):
+    for i, extension in enumerate(IMAGE_EXTENSIONS):
+        (tmp_path / f'im{i}{extension.upper() if i % 2 else extension}').touch()
+    for name in ('.im0.jpg', 'notes.txt', 'no_extension'):
+        (tmp_path / name).touch()
+    (tmp_path / 'folder.jpg').mkdir()
+    assert list(find_files(tmp_path, IMAGE_EXTENSIONS)) == [f'im{i}' for i in range(len(IMAGE_EXTENSIONS))]
+
+
+def test_find_files_recursive(tmp_path):
+    for name in ('b.jpg', 'sub/a.jpg', 'sub/deep/c.png', '.hidden/d.jpg'):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / 'sub/loop').symlink_to(tmp_path, target_is_directory=True)
+    found = find_files(tmp_path, IMAGE_EXTENSIONS, recursive=True)
+    assert found == {'a': f'{tmp_path}/sub/a.jpg', 'b': f'{tmp_path}/b.jpg', 'c': f'{tmp_path}/sub/deep/c.png'}
+    assert list(find_files(tmp_path, IMAGE_EXTENSIONS)) == ['b']
+
+
+def test_find_files_names_both_files_of_one_stem(tmp_path):
+    (tmp_path / 'a.jpg').touch()
+    (tmp_path / 'a.png').touch()
+    with pytest.raises(UserError, match=r'a\.png.*a\.jpg.*rename'):
+        find_files(tmp_path, IMAGE_EXTENSIONS)
+
+
+def test_find_files_without_folder(tmp_path):
+    with pytest.raises(UserError, match=r'nowhere.*check the path'):
+        find_files(tmp_path / 'nowhere', IMAGE_EXTENSIONS)
+
+
+def test_load_classes_reads_the_file_and_config_wins(tmp_path):
+    (tmp_path / 'classes.txt').write_bytes('\ufeffcat\r\n\r\n traffic light \r\nÖtzi'.encode())
+    assert load_classes(tmp_path) == ('cat', 'traffic light', 'Ötzi')
+    assert load_classes(tmp_path, ['x', 'y']) == ('x', 'y')
+    assert load_classes(tmp_path / 'nowhere', ['x']) == ('x',)
+
+
+@pytest.mark.parametrize('text, message', [
+    ('', 'no class name'), ('\n \n', 'no class name'), ('cat\ndog\ncat\n', "'cat' is listed twice"),
+    ('Background\ncat\n', 'remove it')])
+def test_load_classes_bad_file(tmp_path, text, message):
+    (tmp_path / 'classes.txt').write_text(text)
+    with pytest.raises(UserError, match=f'{re.escape(str(tmp_path))}/classes.txt: .*{message}'):
+        load_classes(tmp_path)
+
+
+@pytest.mark.parametrize('classes', [[], ['a', 'a'], ['background'], 'cat', ['a', ''], ['a', 3]])
+def test_load_classes_bad_config(tmp_path, classes):
+    with pytest.raises(UserError, match=r'^classes in the config: '):
+        load_classes(tmp_path, classes)
+
+
+def test_load_classes_without_file_or_not_text(tmp_path):
+    with pytest.raises(UserError, match=r'classes\.txt: no such file'):
+        load_classes(tmp_path)
+    (tmp_path / 'classes.txt').write_bytes(b'caf\xe9\n')
+    with pytest.raises(UserError, match=r'classes\.txt: not UTF-8 text'):
+        load_classes(tmp_path)
+
+
+def write_split(root, name, text):
+    path = root / 'ImageSets' / f'{name}.txt'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize('text, stems', [
+    ('b\na\n\nc\n', ['b', 'a', 'c']),
+    ('a.jpg\nx/b.png\n', ['a', 'b']),
+    ('a\nb\na\n', ['a', 'b']),
+    ('2007_000032 -1\n2007_000033  1\n2007_000039  0\n', ['2007_000032', '2007_000033', '2007_000039']),
+    ('/JPEGImages/a.jpg /SegmentationClassAug/a.png\n/JPEGImages/b.jpg /SegmentationClassAug/b.png\n', ['a', 'b']),
+    ('photo 1\nphoto 2\n', ['photo 1', 'photo 2']),  # not all lines end with a flag
+    ('my cat.jpg\n', ['my cat']),
+    ('\ufeffa\r\nb\r\n', ['a', 'b'])])
+def test_read_split(tmp_path, text, stems):
+    write_split(tmp_path, 'train', text)
+    assert read_split(tmp_path, 'train') == stems
+
+
+def test_split_is_found_in_three_places(tmp_path, monkeypatch):
+    write_split(tmp_path, 'Segmentation/val', 'voc\n')
+    (tmp_path / 'list.txt').write_text('own\n')
+    assert read_split(tmp_path, 'val') == ['voc']
+    assert read_split(tmp_path, 'list.txt') == ['own']
+    assert read_split(tmp_path, str(tmp_path / 'list.txt')) == ['own']
+    write_split(tmp_path, 'val', 'first\n')
+    assert read_split(tmp_path, 'val') == ['first']
+    monkeypatch.chdir(tmp_path)
+    assert find_split(tmp_path / 'ImageSets', 'list.txt').name == 'list.txt'
+
+
+def test_missing_split_lists_those_that_exist(tmp_path):
+    with pytest.raises(UserError, match=r'train\.txt: no such split; there is no split in'):
+        read_split(tmp_path, 'train')
+    write_split(tmp_path, 'val', 'a\n')
+    write_split(tmp_path, 'Segmentation/trainval', 'a\n')
+    with pytest.raises(UserError, match=r'train\.txt: no such split; splits here: trainval, val$'):
+        read_split(tmp_path, 'train')
+    with pytest.raises(UserError, match=r'gone\.txt: no such split'):
+        read_split(tmp_path, 'gone.txt')
+    with pytest.raises(UserError, match='nowhere: no such folder'):
+        read_split(tmp_path / 'nowhere', 'train')
+
+
+def test_empty_split(tmp_path):
+    path = write_split(tmp_path, 'train', '\n  \n')
+    with pytest.raises(UserError, match=f'{re.escape(str(path))}: the split is empty'):
+        read_split(tmp_path, 'train')
