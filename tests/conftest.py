@@ -41,6 +41,7 @@ def repo_root():
 TINY_CAM = {
     'model.backbone.init_cfg': None,
     'model.backbone.norm_eval': False,
+    'model.backbone.norm_frozen': False,
     'model.backbone.frozen_stages': -1,
     'model.data_preprocessor.size': (48, 48),
     'train_dataloader.dataset.pipeline.1.long_side': (40, 64),
@@ -65,3 +66,51 @@ def tiny_cam_cfg(repo_root, generated_root):
     """A CAM config on the generated data."""
     from mmwsss.apis.config import load_config
     return load_config(repo_root / 'configs/cam/cam_efflite0_small.py', generated_root, dict(TINY_CAM))
+
+
+@pytest.fixture(scope='session', autouse=True)
+def stop_hook():
+    """Registers a hook that stops a training in the middle of the epoch after ``epoch``, as a kill would."""
+    from mmengine.hooks import Hook
+
+    from mmwsss.registry import HOOKS
+
+    @HOOKS.register_module(name='StopAfterEpochHook', force=True)
+    class StopAfterEpochHook(Hook):
+        def __init__(self, epoch):
+            self.epoch = epoch
+
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            if runner.epoch == self.epoch and batch_idx == 1:
+                raise InterruptedError('stopped by the test')
+
+
+@pytest.fixture(scope='session')
+def tiny_pipeline(tmp_path_factory):
+    """A pipeline config that trains for seconds on the generated data."""
+    folder = tmp_path_factory.mktemp('pipeline')
+    segmentor = {key: value for key, value in TINY_CAM.items() if 'hooks' not in key and 'dataset' not in key}
+    segmentor.update({'train_dataloader.dataset.pipeline.2.long_side': (40, 64),
+                      'train_dataloader.dataset.pipeline.3.crop_size': (48, 48), 'train_cfg.max_epochs': 1,
+                      'model.decode_head.channels': 8})
+    for name, base, options in (('cam', 'cam/cam_efflite0_small.py', {**TINY_CAM, 'train_cfg.max_epochs': 1}),
+                                ('seg', 'segmentation/deeplab_efflite0_small.py', segmentor)):
+        from mmengine.config import Config
+        cfg = Config.fromfile(ROOT / 'configs' / base)
+        cfg.merge_from_dict(options)
+        cfg.dump(folder / f'{name}.py')
+    (folder / 'pipeline.py').write_text('''
+configs = dict(cam='cam.py', segmentor='seg.py')
+stages = [
+    dict(name='classifier', type='train', config='cam', split='train'),
+    dict(name='cam', type='make_cam', config='cam', split='train', inputs=dict(checkpoint='classifier')),
+    dict(name='eval_cam', type='eval_cam', split='train', inputs=dict(cams='cam')),
+    dict(name='label', type='pseudo_label', split='train', num_workers=0, inputs=dict(cams='cam')),
+    dict(name='eval_label', type='eval_label', split='train', inputs=dict(labels='label')),
+    dict(name='segmentor', type='train', config='segmentor', split='train', inputs=dict(labels='label')),
+    dict(name='eval_segmentor', type='test', config='segmentor', split='val', inputs=dict(checkpoint='segmentor')),
+    dict(name='picture_train', type='picture', split='train', inputs=dict(cams='cam', pseudo_label='label')),
+    dict(name='picture_val', type='picture', split='val', inputs=dict(predictions='eval_segmentor')),
+]
+''')
+    return folder / 'pipeline.py'

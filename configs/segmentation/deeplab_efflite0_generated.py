@@ -4,7 +4,7 @@ crop_size = (192, 192)
 max_epochs = 10
 train_pipeline = [
     dict(type='LoadImage'),
-    dict(type='LoadAnnotations'),
+    dict(type='LoadMask'),
     dict(type='RandomResizeLong', long_side=(170, 260)),
     dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.9),
     dict(type='RandomFlip', prob=0.5),

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.dist import barrier, broadcast_object_list, is_main_process
+from mmengine.dist import barrier, get_world_size, is_main_process
 from rich.console import Console
 
 from mmwsss.apis.config import load_config
-from mmwsss.datasets import load_classes, read_split
+from mmwsss.datasets import load_classes, on_rank_zero, read_split
 from mmwsss.utils.dist import init_dist
 from mmwsss.utils.errors import EXIT_DONE, EXIT_OMISSIONS, UserError
 from mmwsss.utils.fileio import read_json, sha256_of_file, sha256_of_json, write_json
@@ -130,9 +130,7 @@ class Pipeline:
         options = self._options(stage)
         key = self.keys[name] = self._key(stage, options)
         # One process looks, so that all of them take the same decision.
-        complete = [read_json(folder / 'complete.json') if is_main_process() else None]
-        broadcast_object_list(complete)
-        marker = complete[0]
+        marker = on_rank_zero(lambda: read_json(folder / 'complete.json'))
         if marker and marker['key'] == key and Path(marker['result']['output']).exists():
             if is_main_process():
                 console.print(f'{title}: complete, skipped', markup=False, highlight=False)
@@ -180,13 +178,8 @@ class Pipeline:
             parts['config'] = load_config(options['config'], self.data_root, options.get('cfg_options')).to_dict()
             parts['config'].pop('data_root', None)
             parts['weights'] = sha256_of_file(self.weights) if self.weights else None
-            parts['world_size'] = self._world_size()
+            parts['world_size'] = get_world_size()
         return sha256_of_json(parts)
-
-    @staticmethod
-    def _world_size() -> int:
-        from mmengine.dist import get_world_size
-        return get_world_size()
 
     def _fingerprint(self, split: str | None) -> str:
         """Returns the sha256 of the data set: class list, labels, and name, size and time of the split's files."""

@@ -8,15 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.dist import is_main_process
 
 from mmwsss.apis import runner
 from mmwsss.apis.config import load_config
 from mmwsss.apis.evaluate import evaluate_cam_dir, evaluate_label_dir
 from mmwsss.apis.pipeline import Pipeline, StageResult
 from mmwsss.apis.pseudo_label import make_pseudo_labels
-from mmwsss.datasets import load_classes, read_split
-from mmwsss.utils.errors import UserError
+from mmwsss.datasets import load_classes, on_rank_zero, read_split
 from mmwsss.utils.fileio import write_json
 from mmwsss.visualization import stage_figure
 
@@ -24,20 +23,11 @@ MASKS = 'SegmentationClass'
 
 
 def on_main_process(function: Callable[..., StageResult]) -> Callable[..., StageResult]:
-    """Runs a stage on the main process and hands its result (or its user error) to the others."""
+    """Makes a stage run on the main process only and hand its result (or its error) to the others."""
 
     @functools.wraps(function)
     def wrapper(**kwargs) -> StageResult:
-        outcome: list = [None]
-        if is_main_process():
-            try:
-                outcome = [function(**kwargs)]
-            except UserError as error:  # the other processes must not wait for a result
-                outcome = [error]
-        broadcast_object_list(outcome)
-        if isinstance(outcome[0], UserError):
-            raise outcome[0]
-        return outcome[0]
+        return on_rank_zero(functools.partial(function, **kwargs))
 
     return wrapper
 

@@ -7,14 +7,14 @@ train_labels = 'SegmentationClass'
 crop_size = (448, 448)
 train_pipeline = [
     dict(type='LoadImage'),
-    dict(type='LoadAnnotations'),
+    dict(type='LoadMask'),
     dict(type='RandomResizeLong', long_side=(256, 768)),  # 0.5 to 1.5 x
     dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.9),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackWSSSInputs'),
 ]
 # The label map is loaded after the image is as it will be: it keeps its own size, which is the image's.
-test_pipeline = [dict(type='LoadImage'), dict(type='LoadAnnotations'), dict(type='PackWSSSInputs')]
+test_pipeline = [dict(type='LoadImage'), dict(type='LoadMask'), dict(type='PackWSSSInputs')]
 train_dataloader = dict(
     batch_size=10,
     num_workers=4,

@@ -46,6 +46,9 @@ class CAMClassifier(BaseSegmentor):
                  inference_hooks: Sequence[dict] = (), test_cfg: dict | None = None,
                  train_cfg: dict | None = None, data_preprocessor: dict | None = None,
                  init_cfg: dict | None = None) -> None:
+        if isinstance(data_preprocessor, dict):
+            # The base class would look in MMEngine's registry only, unless a default scope is set.
+            data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         if train_cfg:
             raise ValueError(f'CAMClassifier has no training options, got train_cfg={train_cfg}')

@@ -1,0 +1,139 @@
+import copy
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from mmwsss.apis.runner import find_latest_checkpoint, make_cam, test as run_test, train
+from mmwsss.structures.cam_file import read_cam
+from mmwsss.utils.errors import UserError
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory, repo_root, generated_root):
+    """A work folder with a trained tiny CAM classifier."""
+    from conftest import TINY_CAM
+
+    from mmwsss.apis.config import load_config
+    cfg = load_config(repo_root / 'configs/cam/cam_efflite0_small.py', generated_root, dict(TINY_CAM))
+    return train(cfg, tmp_path_factory.mktemp('trained')).checkpoint
+
+
+def files(folder):
+    return {p.name: p.read_bytes() for p in sorted(folder.glob('*.npz'))}
+
+
+def test_training_leaves_a_checkpoint_of_plain_values(trained):
+    assert trained.name == 'epoch_2.pth'
+    checkpoint = torch.load(trained, weights_only=True)
+    assert checkpoint['meta']['dataset_meta']['classes']
+
+
+def test_cam_files_cover_the_split(trained, tiny_cam_cfg, generated_root, tmp_path):
+    result = make_cam(tiny_cam_cfg, trained, tmp_path / 'cam', 'train')
+    labels = json.loads((generated_root / 'labels.json').read_text())
+    classes = (generated_root / 'classes.txt').read_text().split()
+    stems = (generated_root / 'ImageSets/train.txt').read_text().split()
+    assert result.metrics['num_cams'] == len(stems) and not result.omissions
+    for stem in stems:
+        cam = read_cam(tmp_path / 'cam' / f'{stem}.npz')
+        assert [classes[k] for k in cam.classes] == sorted(labels[stem], key=classes.index)
+        assert cam.cam.dtype == np.float16 and 0 <= cam.cam.min() and cam.cam.max() <= 1
+
+
+def test_resuming_writes_the_same_bytes(trained, tiny_cam_cfg, tmp_path):
+    make_cam(tiny_cam_cfg, trained, tmp_path / 'whole', 'train')
+    make_cam(tiny_cam_cfg, trained, tmp_path / 'part', 'train')
+    for path in list((tmp_path / 'part').glob('*.npz'))[::3]:
+        path.unlink()
+    result = make_cam(tiny_cam_cfg, trained, tmp_path / 'part', 'train')
+    assert 0 < result.metrics['num_cams'] <= 12
+    assert files(tmp_path / 'part') == files(tmp_path / 'whole')
+    assert make_cam(tiny_cam_cfg, trained, tmp_path / 'part', 'train').metrics['num_cams'] == 0
+
+
+def test_workers_do_not_change_the_bytes(trained, tiny_cam_cfg, tmp_path):
+    make_cam(tiny_cam_cfg, trained, tmp_path / 'zero', 'train')
+    tiny_cam_cfg.test_dataloader.num_workers = 4
+    make_cam(tiny_cam_cfg, trained, tmp_path / 'four', 'train')
+    assert files(tmp_path / 'zero') == files(tmp_path / 'four')
+
+
+def test_batch_size_changes_cams_within_the_bound(trained, tiny_cam_cfg, tmp_path):
+    tiny_cam_cfg.test_dataloader.batch_size = 1
+    make_cam(tiny_cam_cfg, trained, tmp_path / 'one', 'train')
+    tiny_cam_cfg.test_dataloader.batch_size = 8
+    make_cam(tiny_cam_cfg, trained, tmp_path / 'eight', 'train')
+    for path in (tmp_path / 'one').glob('*.npz'):
+        one, eight = read_cam(path).cam, read_cam(tmp_path / 'eight' / path.name).cam
+        assert np.abs(one.astype(np.float32) - eight.astype(np.float32)).max() <= 2**-10
+
+
+def test_folder_of_another_config_is_refused(trained, tiny_cam_cfg, tmp_path):
+    make_cam(tiny_cam_cfg, trained, tmp_path, 'train')
+    other = copy.deepcopy(tiny_cam_cfg)
+    other.model.inference_hooks = []
+    with pytest.raises(UserError, match=str(tmp_path)):
+        make_cam(other, trained, tmp_path, 'train')
+
+
+def test_predictions_and_files_are_judged_alike(trained, tiny_cam_cfg, generated_root, tmp_path):
+    from mmwsss.apis.evaluate import evaluate_cam_dir
+    tested = run_test(copy.deepcopy(tiny_cam_cfg), trained, tmp_path / 'work').metrics
+    make_cam(tiny_cam_cfg, trained, tmp_path / 'cam', 'train')
+    report = evaluate_cam_dir(tmp_path / 'cam', generated_root, 'train')
+    assert tested['mIoU'] == pytest.approx(100 * report['mIoU'], abs=0.01)
+    assert tested['threshold'] == pytest.approx(report['threshold'])
+
+
+def test_checkpoint_of_another_model_or_class_list(trained, tiny_cam_cfg, generated_copy, tmp_path):
+    with pytest.raises(UserError, match=r'nothing\.pth'):
+        make_cam(tiny_cam_cfg, tmp_path / 'nothing.pth', tmp_path / 'cam')
+    other = copy.deepcopy(tiny_cam_cfg)
+    other.model.backbone.variant = 'lite1'
+    with pytest.raises(UserError, match=r'epoch_2\.pth'):
+        run_test(other, trained, tmp_path / 'work')
+    names = (generated_copy / 'classes.txt').read_text().split()
+    (generated_copy / 'classes.txt').write_text('\n'.join(reversed(names)))
+    swapped = copy.deepcopy(tiny_cam_cfg)
+    swapped.test_dataloader.dataset.data_root = str(generated_copy)
+    with pytest.raises(UserError, match='order of the training'):
+        run_test(swapped, trained, tmp_path / 'work')
+
+
+def test_damaged_checkpoint_is_named(trained, tiny_cam_cfg, tmp_path):
+    damaged = tmp_path / 'damaged.pth'
+    damaged.write_bytes(trained.read_bytes()[:5000])
+    with pytest.raises(UserError, match=r'damaged\.pth'):
+        run_test(tiny_cam_cfg, damaged, tmp_path / 'work')
+
+
+def test_unreadable_image_is_left_out_and_said(trained, tiny_cam_cfg, generated_copy, tmp_path):
+    victim = sorted((generated_copy / 'JPEGImages').glob('train_*.jpg'))[2]
+    victim.write_bytes(victim.read_bytes()[:300])
+    tiny_cam_cfg.test_dataloader.dataset.data_root = str(generated_copy)
+    result = make_cam(tiny_cam_cfg, trained, tmp_path / 'cam', 'train')
+    assert [path for path, _ in result.omissions] == [str(victim)]
+    assert len(files(tmp_path / 'cam')) == 11 and f'{victim.stem}.npz' not in files(tmp_path / 'cam')
+
+
+def test_latest_checkpoint_is_the_one_of_the_largest_number(tmp_path):
+    assert find_latest_checkpoint(tmp_path) is None
+    for name in ('epoch_2.pth', 'epoch_10.pth', 'best_epoch_99.pth', '.epoch_11.0-1.tmp.pth'):
+        (tmp_path / name).touch()
+    assert find_latest_checkpoint(tmp_path).name == 'epoch_10.pth'
+
+
+def test_resumed_training_ends_with_the_same_weights(tiny_cam_cfg, tmp_path):
+    whole = train(copy.deepcopy(tiny_cam_cfg), tmp_path / 'whole').checkpoint
+    first = copy.deepcopy(tiny_cam_cfg)
+    first.train_cfg.max_epochs = 2
+    first.custom_hooks = [*first.custom_hooks, dict(type='StopAfterEpochHook', epoch=1)]
+    with pytest.raises(InterruptedError):
+        train(first, tmp_path / 'resumed')
+    assert find_latest_checkpoint(tmp_path / 'resumed').name == 'epoch_1.pth'
+    tiny_cam_cfg.train_dataloader.num_workers = 2
+    resumed = train(tiny_cam_cfg, tmp_path / 'resumed', resume=True).checkpoint
+    one, two = (torch.load(path, weights_only=True)['state_dict'] for path in (whole, resumed))
+    assert one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)

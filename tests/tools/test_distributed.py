@@ -1,0 +1,73 @@
+"""Training and CAM making in two processes on the CPU, through the tools."""
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+
+
+def free_port():
+    with socket.socket() as server:
+        server.bind(('127.0.0.1', 0))
+        return server.getsockname()[1]
+
+
+@pytest.fixture(scope='module')
+def config(tmp_path_factory, repo_root):
+    """A tiny CAM config as a file."""
+    from conftest import TINY_CAM
+    from mmengine.config import Config
+    cfg = Config.fromfile(repo_root / 'configs/cam/cam_efflite0_small.py')
+    cfg.merge_from_dict({**TINY_CAM, 'train_cfg.max_epochs': 1, 'train_dataloader.batch_size': 2,
+                         'test_dataloader.batch_size': 2, 'num_threads': 1})
+    path = tmp_path_factory.mktemp('config') / 'tiny.py'
+    cfg.dump(path)
+    return path
+
+
+def run(repo_root, processes, tool, *arguments):
+    command = [sys.executable, '-W', 'ignore']
+    if processes > 1:
+        command += ['-m', 'torch.distributed.run', f'--nproc_per_node={processes}', '--master_addr=127.0.0.1',
+                    f'--master_port={free_port()}']
+    command += [str(repo_root / 'tools' / tool), *map(str, arguments)]
+    command += ['--launcher', 'pytorch'] if processes > 1 else []
+    environment = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(repo_root))
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+def test_two_processes_train_and_make_the_cams_of_one(repo_root, config, generated_root, tmp_path):
+    run(repo_root, 2, 'train.py', config, '--data-root', generated_root, '--work-dir', tmp_path / 'work')
+    checkpoint = tmp_path / 'work/epoch_1.pth'
+    meta = torch.load(checkpoint, weights_only=True)['meta']
+    assert meta['iter'] == 3  # 12 images, 2 ranks x batch 2
+
+    folders = {}
+    for processes in (1, 2):
+        out = tmp_path / f'cam{processes}'
+        run(repo_root, processes, 'make_cam.py', config, checkpoint, '--data-root', generated_root, '--split', 'train',
+            '--out-dir', out)
+        folders[processes] = {path.name: path.read_bytes() for path in out.glob('*.npz')}
+    assert len(folders[1]) == 12
+    assert folders[1] == folders[2]
+
+
+def test_dist_scripts_pass_their_arguments(repo_root, config, generated_root, tmp_path):
+    environment = dict(os.environ, PYTHON=sys.executable, PORT=str(free_port()), OMP_NUM_THREADS='1',
+                       PYTHONPATH=str(repo_root))
+    done = subprocess.run(
+        ['bash', repo_root / 'tools/dist_train.sh', config, '2', '--data-root', generated_root, '--work-dir', tmp_path],
+        capture_output=True, text=True, env=environment, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count('trained: ') == 1
+    environment['PORT'] = str(free_port())
+    done = subprocess.run(
+        ['bash', repo_root / 'tools/dist_test.sh', config, tmp_path / 'epoch_1.pth', '2', '--data-root', generated_root,
+         '--work-dir', tmp_path, '--out', tmp_path / 'metrics.json'],
+        capture_output=True, text=True, env=environment, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert 'mIoU' in (tmp_path / 'metrics.json').read_text()
