@@ -25,6 +25,7 @@ def _child(name: str, parent: Registry, *locations: str) -> Registry:
 
 MODELS = _child('model', mmseg_registry.MODELS, 'mmwsss.models')
 MODEL_WRAPPERS = _child('model wrapper', mmseg_registry.MODEL_WRAPPERS)
+WEIGHT_INITIALIZERS = _child('weight initializer', mmseg_registry.WEIGHT_INITIALIZERS, 'mmwsss.engine')
 DATASETS = _child('dataset', mmseg_registry.DATASETS, 'mmwsss.datasets')
 DATA_SAMPLERS = _child('data sampler', mmseg_registry.DATA_SAMPLERS, 'mmwsss.engine')
 TRANSFORMS = _child('transform', mmseg_registry.TRANSFORMS, 'mmwsss.datasets')

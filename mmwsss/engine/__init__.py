@@ -1,0 +1,14 @@
+"""What trains and tests: hooks, loops, samplers, optimizer wrappers, checkpoints.
+
+Importing it makes MMEngine load checkpoints safely, see :mod:`mmwsss.engine.checkpoint`.
+"""
+import mmseg.engine  # noqa: F401  (fills the registries that ours fall back to)
+
+from mmwsss.engine import hooks, optimizers, samplers
+from mmwsss.engine.checkpoint import load_checkpoint_file, load_state_dict_strict, load_weights_strict
+from mmwsss.engine.file_backend import AtomicBackend
+from mmwsss.engine.loops import CAMTestLoop
+from mmwsss.engine.weight_init import StrictPretrained
+
+__all__ = ['AtomicBackend', 'CAMTestLoop', 'StrictPretrained', 'hooks', 'load_checkpoint_file',
+           'load_state_dict_strict', 'load_weights_strict', 'optimizers', 'samplers']

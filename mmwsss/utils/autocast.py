@@ -1,0 +1,34 @@
+"""Mixed precision on whatever device the model is."""
+import contextlib
+
+import torch
+from torch import nn
+
+from mmwsss.utils.errors import UserError
+
+DTYPES = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
+
+
+def autocast(model: nn.Module, dtype: str | None) -> contextlib.AbstractContextManager:
+    """Returns a context in which a model runs in mixed precision.
+
+    Args:
+        model: Its first parameter tells the device.
+        dtype: ``'bfloat16'``, ``'float16'`` (GPUs only) or ``None`` for full precision.
+
+    Returns:
+        :class:`torch.autocast` for the device, or a context that does nothing.
+
+    Raises:
+        UserError: For another ``dtype``, or one that the device cannot do.
+    """
+    if dtype is None:
+        return contextlib.nullcontext()
+    if dtype not in DTYPES:
+        raise UserError(f'amp={dtype!r}: mixed precision is one of {", ".join(DTYPES)}, or None')
+    device = next(model.parameters()).device.type
+    if device == 'cpu' and dtype == 'float16':
+        raise UserError("amp='float16' needs a GPU; set 'bfloat16' on CPUs")
+    if device == 'cuda' and dtype == 'bfloat16' and not torch.cuda.is_bf16_supported():
+        raise UserError("amp='bfloat16': this GPU cannot do it; set 'float16' (for training with AmpOptimWrapper)")
+    return torch.autocast(device_type=device, dtype=DTYPES[dtype])

@@ -1,0 +1,92 @@
+import errno
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from mmwsss.utils.errors import UserError, run_cli
+
+
+def outcome(main, capsys):
+    with pytest.raises(SystemExit) as exit:
+        run_cli(main)
+    captured = capsys.readouterr()
+    return exit.value.code, captured.err
+
+
+def raising(error):
+
+    def main():
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize('result, code', [(None, 0), (0, 0), (1, 1), (3, 3)])
+def test_exit_codes(capsys, result, code):
+    assert outcome(lambda: result, capsys) == (code, '')
+
+
+def test_mistake_of_the_user(capsys):
+    assert outcome(raising(UserError('a.jpg: not readable')), capsys) == (1, 'error: a.jpg: not readable\n')
+
+
+@pytest.mark.parametrize('number', [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS])
+def test_place_that_cannot_be_written(capsys, number):
+    code, text = outcome(raising(OSError(number, os.strerror(number), 'out/a.npz')), capsys)
+    assert code == 1 and text.count('\n') == 1
+    assert 'out/a.npz' in text and os.strerror(number) in text
+
+
+def test_full_disk_without_a_name(capsys):
+    code, text = outcome(raising(OSError(errno.ENOSPC, 'No space left on device')), capsys)
+    assert code == 1 and text.startswith('error: cannot write a file: No space left')
+
+
+def test_interruption(capsys):
+    code, text = outcome(raising(KeyboardInterrupt()), capsys)
+    assert code == 130 and text.count('\n') == 1 and 'resume' in text
+
+
+@pytest.mark.parametrize('error', [ValueError('defect'), OSError(errno.EIO, 'broken disk'), FileNotFoundError('x')])
+def test_defects_keep_their_traceback(error):
+    with pytest.raises(type(error)) as raised:
+        run_cli(raising(error))
+    assert raised.value is error
+
+
+def run_script(tmp_path, body, **kwargs):
+    script = tmp_path / 'tool.py'
+    script.write_text(f'from mmwsss.utils.errors import UserError, run_cli\n{body}\nrun_cli(main)\n')
+    return subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)}, **kwargs)
+
+
+def test_ctrl_c_of_a_process(tmp_path):
+    tool = run_script(tmp_path, 'import time\ndef main():\n    print("on", flush=True)\n    time.sleep(60)')
+    assert tool.stdout.readline() == 'on\n'
+    tool.send_signal(signal.SIGINT)
+    _, text = tool.communicate(timeout=30)
+    assert tool.returncode == 130 and text == 'interrupted: run the same command again to resume.\n'
+
+
+def test_mistake_that_a_data_worker_finds(tmp_path):
+    # A data loader raises it again in the main process, with the worker's traceback as its message.
+    tool = run_script(tmp_path, '''
+from torch.utils.data import DataLoader
+
+class Data:
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        raise UserError('a.jpg: cannot be read; replace it')
+
+def main():
+    list(DataLoader(Data(), num_workers=1))
+''')
+    _, text = tool.communicate(timeout=60)
+    assert tool.returncode == 1
+    assert text == 'error: a.jpg: cannot be read; replace it\n'

@@ -1,0 +1,151 @@
+import errno
+import hashlib
+import json
+import math
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from mmwsss.utils import fileio
+from mmwsss.utils.fileio import atomic_path, read_json, sha256_of_file, sha256_of_json, write_bytes, write_json
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_whole_or_not_there(tmp_path):
+    path = tmp_path / 'a.npz'
+    with atomic_path(path) as temporary:
+        assert temporary.parent == tmp_path and temporary.suffix == '.npz' and temporary.name.startswith('.')
+        temporary.write_bytes(b'half')
+        assert not path.exists()
+    assert path.read_bytes() == b'half' and names(tmp_path) == ['a.npz']
+
+
+@pytest.mark.parametrize('error', [ValueError('bug'), KeyboardInterrupt(), SystemExit(1),
+                                   OSError(errno.ENOSPC, 'No space left on device')])
+@pytest.mark.parametrize('exists', [True, False])
+def test_failure_leaves_things_as_they_were(tmp_path, error, exists):
+    path = tmp_path / 'a.json'
+    if exists:
+        path.write_text('old')
+    with pytest.raises(type(error)) as raised, atomic_path(path) as temporary:
+        temporary.write_text('half')
+        raise error
+    assert raised.value is error
+    assert names(tmp_path) == (['a.json'] if exists else [])
+    assert not exists or path.read_text() == 'old'
+
+
+def test_error_names_the_file(tmp_path):
+    with pytest.raises(OSError) as raised:
+        write_bytes(tmp_path / 'none/a.bin', b'')
+    assert raised.value.filename == str(tmp_path / 'none/a.bin')
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='needs /dev/full')
+def test_device_without_space(tmp_path):
+    path = tmp_path / 'a.bin'
+    path.write_bytes(b'old')
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(b'old')
+    # The temporary name is known now: make it a device on which every write fails.
+    temporary.symlink_to('/dev/full')
+    with pytest.raises(OSError) as raised:
+        write_bytes(path, b'new')
+    assert raised.value.errno == errno.ENOSPC and raised.value.filename == str(path)
+    assert path.read_bytes() == b'old' and names(tmp_path) == ['a.bin']
+
+
+def test_disk_full_while_writing(tmp_path, monkeypatch):
+    path = tmp_path / 'a.bin'
+    path.write_bytes(b'old')
+
+    def write(self, data):
+        raise OSError(errno.ENOSPC, 'No space left on device', str(self))
+
+    monkeypatch.setattr(fileio.Path, 'write_bytes', write)
+    with pytest.raises(OSError) as raised:
+        write_bytes(path, b'new')
+    assert raised.value.errno == errno.ENOSPC and raised.value.filename == str(path)
+    assert path.read_bytes() == b'old' and names(tmp_path) == ['a.bin']
+
+
+def test_data_reach_the_disk_before_the_name(tmp_path, monkeypatch):
+    events = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(fileio.os, 'fsync', lambda fd: (events.append('fsync'), fsync(fd)))
+    monkeypatch.setattr(fileio.os, 'replace', lambda a, b: (events.append('replace'), replace(a, b)))
+    write_bytes(tmp_path / 'a', b'x')
+    assert events == ['fsync', 'replace']
+
+
+def test_kill_leaves_the_old_file(tmp_path):
+    path = tmp_path / 'a.bin'
+    path.write_bytes(b'old')
+    script = ('import sys, time\nfrom mmwsss.utils.fileio import atomic_path\n'
+              'with atomic_path(sys.argv[1]) as temporary:\n    temporary.write_bytes(b"half")\n'
+              '    print("writing", flush=True)\n    time.sleep(60)\n')
+    process = subprocess.Popen([sys.executable, '-c', script, str(path)], stdout=subprocess.PIPE, text=True,
+                               env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)})
+    assert process.stdout.readline() == 'writing\n'
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=30)
+    process.stdout.close()
+    assert path.read_bytes() == b'old'
+
+
+def _write_often(path, value, count):
+    for _ in range(count):
+        write_bytes(path, bytes([value]) * 100_000)
+
+
+def test_two_writers_of_one_file(tmp_path):
+    path = tmp_path / 'a.bin'
+    write_bytes(path, b'\x01' * 100_000)
+    context = multiprocessing.get_context('fork')
+    writers = [context.Process(target=_write_often, args=(path, value, 40)) for value in (1, 2)]
+    for writer in writers:
+        writer.start()
+    seen = set()
+    while any(writer.is_alive() for writer in writers):
+        data = path.read_bytes()
+        assert len(data) == 100_000
+        seen |= set(data[:1] + data[-1:])
+        assert data[0] == data[-1]
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    assert names(tmp_path) == ['a.bin'] and seen <= {1, 2}
+
+
+def test_nested_writers_in_one_process_do_not_lose_a_file(tmp_path):
+    with atomic_path(tmp_path / 'a.bin') as first, atomic_path(tmp_path / 'b.bin') as second:
+        assert first != second
+        first.write_bytes(b'a')
+        second.write_bytes(b'b')
+    assert (tmp_path / 'a.bin').read_bytes() == b'a' and (tmp_path / 'b.bin').read_bytes() == b'b'
+
+
+def test_json(tmp_path):
+    path = tmp_path / 'a.json'
+    assert read_json(path) is None
+    write_json(path, dict(b=[1, 2.5], a=None))
+    assert json.loads(path.read_text()) == read_json(path) == dict(a=None, b=[1, 2.5])
+    assert path.read_text().index('"a"') < path.read_text().index('"b"') and path.read_text().endswith('\n')
+    with pytest.raises(ValueError):
+        write_json(path, math.nan)  # no json
+    assert read_json(path) == dict(a=None, b=[1, 2.5])
+
+
+def test_sha256(tmp_path):
+    data = bytes(range(256)) * 9000  # more than two blocks
+    (tmp_path / 'a').write_bytes(data)
+    assert sha256_of_file(tmp_path / 'a') == hashlib.sha256(data).hexdigest()
+    assert sha256_of_json(dict(b=1, a=2)) == sha256_of_json(dict(a=2, b=1)) != sha256_of_json(dict(a=2, b=2))
+    assert sha256_of_json([1]) == hashlib.sha256(b'[1]').hexdigest()
