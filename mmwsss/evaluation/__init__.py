@@ -1,0 +1,17 @@
+"""Judging CAMs and label maps."""
+import mmseg.evaluation  # noqa: F401  (fills the parent registry, which Registry.get does not)
+
+from mmwsss.evaluation.evaluation_report import cam_report, label_report, report_table
+from mmwsss.evaluation.label_metrics import confusion_matrix, scores_from_confusion, scores_from_counts
+from mmwsss.evaluation.metrics import CAMMetric, CAMWriter, PseudoLabelWriter
+from mmwsss.evaluation.threshold_curve import (
+    DEFAULT_THRESHOLDS,
+    CAMHistogram,
+    cam_histogram,
+    curve_from_histogram,
+    label_from_cam,
+)
+
+__all__ = ['DEFAULT_THRESHOLDS', 'CAMHistogram', 'CAMMetric', 'CAMWriter', 'PseudoLabelWriter', 'cam_histogram',
+           'cam_report', 'confusion_matrix', 'curve_from_histogram', 'label_from_cam', 'label_report', 'report_table',
+           'scores_from_confusion', 'scores_from_counts']

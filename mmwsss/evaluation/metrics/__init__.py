@@ -1,0 +1,6 @@
+"""Evaluators: metrics, and writers of the files between stages."""
+from mmwsss.evaluation.metrics.cam_metric import CAMMetric
+from mmwsss.evaluation.metrics.cam_writer import CAMWriter
+from mmwsss.evaluation.metrics.pseudo_label_writer import PseudoLabelWriter
+
+__all__ = ['CAMMetric', 'CAMWriter', 'PseudoLabelWriter']

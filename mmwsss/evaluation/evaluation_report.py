@@ -1,0 +1,120 @@
+"""The report of an evaluation: what goes into the json file, and its table."""
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from mmwsss.evaluation.label_metrics import scores_from_confusion
+from mmwsss.evaluation.threshold_curve import CAMHistogram, curve_from_histogram
+
+MEANS = ('mIoU', 'm_FN', 'm_FP', 'precision', 'recall')
+
+
+def cam_report(histogram: CAMHistogram, thresholds: Sequence[float], classes: Sequence[str], num_images: int,
+               **extra: Any) -> dict[str, Any]:
+    """Builds the report of class activation maps over all thresholds.
+
+    Args:
+        histogram: The counts of the data set.
+        thresholds: Its T thresholds, as they are to be printed.
+        classes: Names of the C foreground classes.
+        num_images: Number of images counted.
+        extra: Further entries of the report.
+
+    Returns:
+        Json values; fractions, not percent; ``None`` where nothing can be computed.
+
+        * ``mIoU``, ``threshold``: the best mIoU (background counts as a class) and the lowest threshold with it.
+          It is chosen on the ground truth: ``oracle_threshold`` is true.
+        * at this threshold: ``per_class`` {'background' or class: IoU}; ``precision`` and ``recall``, means of
+          TP / (TP + FP) and TP / (TP + FN) over classes and background; ``m_FN`` and ``m_FP``, means of FN / TP and
+          FP / TP over the classes (SEAM eq. 13, 14), with ``per_class_m_FN`` and ``per_class_m_FP``; ``left_out``
+          {mean: number of classes that are null and not in it}.
+        * ``curve``: [{threshold, mIoU, m_FN, m_FP}] for all thresholds.
+        * ``num_images`` and ``extra``.
+    """
+    scores = curve_from_histogram(histogram)
+    miou = scores['mIoU']
+    curve = [dict(threshold=float(t), **{name: _json(scores[name][i]) for name in ('mIoU', 'm_FN', 'm_FP')})
+             for i, t in enumerate(thresholds)]
+    best = None if np.isnan(miou).all() else int(np.nanargmax(miou))
+    threshold = None if best is None else float(thresholds[best])
+    report = _report(_at(scores, best or 0), classes)
+    return dict(report, threshold=threshold, oracle_threshold=True, curve=curve, num_images=num_images, **extra)
+
+
+def label_report(confusion: np.ndarray, classes: Sequence[str], num_images: int, **extra: Any) -> dict[str, Any]:
+    """Builds the report of label maps.
+
+    Args:
+        confusion: int64 [C + 1, C + 2], see :func:`mmwsss.evaluation.label_metrics.confusion_matrix`.
+        classes: Names of the C foreground classes.
+        num_images: Number of images counted.
+        extra: Further entries of the report.
+
+    Returns:
+        The entries of :func:`cam_report` without a choice of threshold (``threshold`` is ``None``, ``curve`` empty,
+        ``oracle_threshold`` false), and ``ignored_share``: the share of the pixels with prediction 255, which
+        count as misses.
+    """
+    scores = scores_from_confusion(confusion)
+    share = _json(scores.pop('ignored_share'))
+    return dict(_report(scores, classes), threshold=None, oracle_threshold=False, curve=[], ignored_share=share,
+                num_images=num_images, **extra)
+
+
+def _at(scores: dict[str, Any], index: int) -> dict[str, Any]:
+    """Returns the scores at one threshold."""
+    return {name: _at(value, index) if isinstance(value, dict) else value[..., index]
+            for name, value in scores.items()}
+
+
+def _report(scores: dict[str, Any], classes: Sequence[str]) -> dict[str, Any]:
+    return dict(per_class=dict(zip(('background', *classes), map(_json, scores['iou']))),
+                per_class_m_FN=dict(zip(classes, map(_json, scores['fn_ratio']))),
+                per_class_m_FP=dict(zip(classes, map(_json, scores['fp_ratio']))),
+                left_out={name: int(scores['left_out'][name]) for name in MEANS},
+                **{name: _json(scores[name]) for name in MEANS})
+
+
+def _json(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def report_table(report: dict[str, Any], title: str) -> Table:
+    """Lays a report out as a table.
+
+    Args:
+        report: From :func:`cam_report` or :func:`label_report`.
+        title: Title of the table.
+
+    Returns:
+        A rich table: IoU, m_FN and m_FP of every class in a row, then the means. IoU, precision and recall are in
+        percent. A threshold that was chosen on ground truth is called "oracle".
+    """
+    table = Table(title=title, caption=_caption(report), caption_justify='left', min_width=60)
+    for column in ('class', 'IoU %', 'm_FN', 'm_FP'):
+        table.add_column(column, justify='left' if column == 'class' else 'right')
+    for name, iou in report['per_class'].items():
+        table.add_row(name, _text(iou, 100), _text(report['per_class_m_FN'].get(name)),
+                      _text(report['per_class_m_FP'].get(name)))
+    table.add_section()
+    table.add_row('mean', _text(report['mIoU'], 100), _text(report['m_FN']), _text(report['m_FP']), style='bold')
+    return table
+
+
+def _caption(report: dict[str, Any]) -> str:
+    lines = [f'{report["num_images"]} images, '
+             + ', '.join(f'{name} {_text(report[name], 100)} %' for name in ('precision', 'recall'))]
+    if report['threshold'] is not None:
+        lines.append(f'threshold {report["threshold"]:g} (oracle: chosen on ground truth)')
+    if report.get('ignored_share'):
+        lines.append(f'{_text(report["ignored_share"], 100)} % of the pixels without prediction: misses')
+    if report['left_out']['m_FN']:
+        lines.append(f'{report["left_out"]["m_FN"]} classes without true positives: not in m_FN, m_FP')
+    return '\n'.join(lines)
+
+
+def _text(value: float | None, factor: float = 1) -> str:
+    return '-' if value is None else f'{factor * value:.2f}'

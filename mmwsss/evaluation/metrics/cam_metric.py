@@ -1,0 +1,158 @@
+"""mIoU of class activation maps over all background thresholds."""
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import all_reduce, is_main_process
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+from rich.console import Console
+
+from mmwsss.evaluation.evaluation_report import cam_report, report_table
+from mmwsss.evaluation.label_metrics import load_mask
+from mmwsss.evaluation.threshold_curve import DEFAULT_THRESHOLDS, CAMHistogram, cam_histogram, check_thresholds
+from mmwsss.registry import METRICS
+from mmwsss.structures.cam_file import resize_cam
+from mmwsss.utils.errors import UserError
+from mmwsss.utils.fileio import write_json
+
+GATES = ('label', 'score')
+
+
+@METRICS.register_module()
+class CAMMetric(BaseMetric):
+    """Threshold curve of class activation maps: mIoU, and m_FN and m_FP of SEAM (eq. 13, 14).
+
+    ``pred_cam`` is resized to the image in float32; a pixel is its argmax class where the value exceeds the
+    threshold, else background. Every image adds to an integer histogram, which is summed over the ranks: the
+    result does not depend on their number, and nothing is gathered, padded or cut.
+
+    Args:
+        thresholds: Increasing thresholds; default 0, 0.01, ..., 1.
+        out_file: Json file for the report in fractions, see
+            :func:`mmwsss.evaluation.evaluation_report.cam_report`; written by the main process. The report also
+            says ``cam_gate``: whether the classes of the maps came from the image-level ``'label'``, from the
+            ``'score'``, or ``'mixed'`` (null where samples do not say).
+        prefix: Put before the names of the metrics, with a slash.
+
+    Raises:
+        ValueError: If the thresholds do not increase.
+
+    Examples:
+        >>> test_evaluator = dict(type='CAMMetric', out_file='work_dirs/cam/eval.json')
+    """
+
+    default_prefix = ''
+
+    def __init__(self, thresholds: Sequence[float] = DEFAULT_THRESHOLDS, out_file: str | None = None,
+                 prefix: str | None = None) -> None:
+        super().__init__(prefix=prefix)
+        check_thresholds(thresholds)
+        self.thresholds = tuple(thresholds)
+        self.out_file = out_file
+        self._reset()
+
+    def _reset(self) -> None:
+        self.histogram: CAMHistogram | None = None
+        self.num_images = 0
+        self.gates = dict.fromkeys(GATES, 0)
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Counts the pixels of a batch.
+
+        Args:
+            data_batch: Not used.
+            data_samples: Predictions as dicts, with ``pred_cam``, ``pred_img_label``, ``ori_shape`` and
+                ``seg_map_path``.
+
+        Raises:
+            UserError: If a sample has no mask, or one that does not fit its image or the class list.
+        """
+        num_classes = len(self.dataset_meta['classes'])
+        if self.histogram is None:
+            self.histogram = CAMHistogram.zeros(num_classes, len(self.thresholds))
+        for sample in data_samples:
+            size = tuple(sample['ori_shape'][:2])
+            mask = self._load_mask(sample, size, num_classes)
+            cam = resize_cam(sample['pred_cam']['data'].detach().cpu(), size)
+            classes = sample['pred_img_label']['label'].cpu()
+            try:
+                self.histogram += cam_histogram(cam, classes, mask, self.thresholds, num_classes)
+            except ValueError as error:
+                raise UserError(f'{sample.get("img_path")}: its CAM cannot be evaluated: {error}; check the '
+                                'checkpoint') from error
+            self.num_images += 1
+            if sample.get('cam_gate') in self.gates:
+                self.gates[sample['cam_gate']] += 1
+
+    @staticmethod
+    def _load_mask(sample: dict, size: tuple[int, int], num_classes: int) -> np.ndarray:
+        path = sample.get('seg_map_path')
+        if path is None or not Path(path).is_file():
+            raise UserError(f'{path or sample.get("img_path")}: no ground truth mask to judge the CAM by; without '
+                            'masks, drop CAMMetric from the evaluators')
+        return load_mask(path, size, num_classes)
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Sums the counts over the ranks and computes the metrics.
+
+        Args:
+            size: Number of images of the data set.
+
+        Returns:
+            On every rank: ``mIoU``, ``precision`` and ``recall`` in percent; ``threshold``, the best one, with
+            ``oracle_threshold`` as it was chosen on ground truth; ``m_FN`` and ``m_FP`` (ratios). NaN where
+            nothing can be computed.
+
+        Raises:
+            UserError: If images were counted twice, by a sampler that repeats some to give every rank as many.
+        """
+        if self.histogram is None:  # no batch came to this rank
+            self.histogram = CAMHistogram.zeros(len(self.dataset_meta['classes']), len(self.thresholds))
+        histogram, num_images, gate = self._sum_over_ranks()
+        self._reset()
+        if num_images > size:
+            raise UserError(f'CAMMetric: {num_images} images were counted, but the data set has {size}; use '
+                            'batch_sampler=dict(type="SameSizeBatchSampler") or a sampler with round_up=False')
+        report = cam_report(histogram, self.thresholds, self.dataset_meta['classes'], num_images, cam_gate=gate)
+        if is_main_process():
+            self._show(report)
+        metrics = self.compute_metrics([report])
+        return {f'{self.prefix}/{key}': value for key, value in metrics.items()} if self.prefix else metrics
+
+    def _sum_over_ranks(self) -> tuple[CAMHistogram, int, str | None]:
+        histogram = self.histogram
+        counts = [histogram.pred.ravel(), histogram.gt, [self.num_images], [self.gates[gate] for gate in GATES]]
+        totals = torch.from_numpy(np.concatenate(counts).astype(np.int64))
+        all_reduce(totals, op='sum')
+        pred, gt, num_images, gates = np.split(totals.numpy(), np.cumsum([len(part) for part in counts[:-1]]))
+        used = [gate for gate, count in zip(GATES, gates) if count]
+        gate = 'mixed' if len(used) > 1 else next(iter(used), None)
+        return CAMHistogram(pred.reshape(histogram.pred.shape), gt), int(num_images[0]), gate
+
+    def _show(self, report: dict) -> None:
+        console = Console(file=io.StringIO(), width=100)
+        console.print(report_table(report, 'CAM'))
+        print_log('\n' + console.file.getvalue(), logger='current')
+        if self.out_file is not None:
+            Path(self.out_file).parent.mkdir(parents=True, exist_ok=True)
+            write_json(self.out_file, report)
+
+    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
+        """Picks the values to log from a report.
+
+        Args:
+            results: The report of :func:`mmwsss.evaluation.evaluation_report.cam_report`, in a list.
+
+        Returns:
+            See :meth:`evaluate`, without the prefix.
+        """
+        report, = results
+        numbers = {name: float('nan') if report[name] is None else report[name]
+                   for name in ('mIoU', 'threshold', 'm_FN', 'm_FP', 'precision', 'recall')}
+        for name in ('mIoU', 'precision', 'recall'):
+            numbers[name] *= 100
+        return dict(numbers, oracle_threshold=True)

@@ -1,0 +1,40 @@
+import pytest
+import torch
+import torch.distributed
+import torch.multiprocessing
+
+from mmwsss.evaluation.metrics.file_writer import FileWriter
+
+
+class TextWriter(FileWriter):
+    count_name = 'num_texts'
+
+    def write(self, sample, stem):
+        self.out_dir.mkdir(exist_ok=True)
+        (self.out_dir / f'{stem}.txt').write_text(sample['text'])
+
+
+def test_files_and_count(tmp_path):
+    writer = TextWriter(str(tmp_path), prefix='p')
+    writer.process({}, [dict(stem='a', text='1'), dict(img_path='dir/b.jpg', text='2')])
+    assert writer.evaluate(9) == {'p/num_texts': 2}
+    assert writer.evaluate(9) == {'p/num_texts': 0}
+    assert (tmp_path / 'a.txt').read_text() == '1' and (tmp_path / 'b.txt').read_text() == '2'
+
+
+def test_write_has_to_be_implemented(tmp_path):
+    with pytest.raises(TypeError, match='abstract'):
+        FileWriter(str(tmp_path))
+
+
+def run_rank(rank, folder):
+    torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+    writer = TextWriter(str(folder / 'out'))
+    writer.process({}, [dict(stem=f'{rank}{i}', text='') for i in range(1 + 2 * rank)])
+    assert writer.evaluate(4) == dict(num_texts=4)
+    torch.distributed.destroy_process_group()
+
+
+def test_two_ranks(tmp_path):
+    torch.multiprocessing.spawn(run_rank, args=(tmp_path,), nprocs=2)
+    assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == ['00.txt', '10.txt', '11.txt', '12.txt']

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from mmwsss.evaluation import CAMHistogram, cam_histogram, cam_report, confusion_matrix, label_report
+from mmwsss.utils.errors import UserError
+from mmwsss.visualization import curve as module
+from mmwsss.visualization.curve import plot_curve
+
+THRESHOLDS = [i / 20 for i in range(21)]
+
+
+@pytest.fixture
+def report():
+    rng = np.random.default_rng(0)
+    cam = rng.random((1, 40, 40), dtype=np.float32)
+    gt = (cam[0] + .2 * rng.standard_normal((40, 40)) > .6).astype(np.uint8)
+    return cam_report(cam_histogram(cam, np.array([0]), gt, THRESHOLDS, 1), THRESHOLDS, ('cat',), 1)
+
+
+@pytest.mark.parametrize('suffix, magic', [('.png', b'\x89PNG'), ('.pdf', b'%PDF'), ('.svg', b'<?xml')])
+def test_files(tmp_path, report, suffix, magic):
+    path = tmp_path / 'new' / f'curve{suffix}'
+    plot_curve(report, path, 'title')
+    assert path.read_bytes().startswith(magic)
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_picture_has_the_lines(tmp_path, report):
+    plot_curve(report, tmp_path / 'a.png')
+    with Image.open(tmp_path / 'a.png') as image:
+        pixels = np.array(image.convert('RGB')).reshape(-1, 3)
+    assert min(image.size) > 300
+    for colour in ([31, 119, 180], [255, 127, 14], [44, 160, 44]):  # tab:blue, tab:orange, tab:green
+        assert (pixels == colour).all(axis=1).sum() > 50
+
+
+def test_what_is_drawn(report):
+    figure = Figure()
+    module._draw(figure, report, 'title')
+    left, right = figure.axes
+    line, marker = left.get_lines()
+    np.testing.assert_allclose(line.get_xydata(), [(p['threshold'], 100 * p['mIoU']) for p in report['curve']])
+    assert set(marker.get_xdata()) == {report['threshold']} and .3 < report['threshold'] < .9
+    for line, name in zip(right.get_lines(), ('m_FN', 'm_FP')):
+        expected = [np.nan if p[name] is None else p[name] for p in report['curve']]
+        np.testing.assert_allclose(line.get_ydata(), expected)
+        assert np.isnan(expected[-1])
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert any('oracle threshold' in text and f'{100 * report["mIoU"]:.1f} %' in text for text in legend)
+
+
+def test_limit_shows_where_the_two_cross():
+    nan = np.nan
+    assert module._upper_limit(np.array([1, 3, 10, nan]), np.array([9, 2, .1, nan])) == 9
+    assert module._upper_limit(np.array([0, .1]), np.array([.2, 0])) == 2
+    assert module._upper_limit(np.array([nan]), np.array([nan])) == 2
+
+
+def test_nothing_to_draw(tmp_path):
+    plot_curve(cam_report(CAMHistogram.zeros(1, 2), [.1, .2], ('cat',), 0), tmp_path / 'a.png')
+    assert (tmp_path / 'a.png').exists()
+
+
+def test_refusals(tmp_path, report):
+    with pytest.raises(UserError, match=r'a\.jpg: a curve can be written as'):
+        plot_curve(report, tmp_path / 'a.jpg')
+    labels = label_report(confusion_matrix(*np.zeros((2, 1, 1), np.uint8), 1), ('cat',), 1)
+    with pytest.raises(UserError, match='no curve to plot'):
+        plot_curve(labels, tmp_path / 'a.png')
+    assert not list(tmp_path.iterdir())
