@@ -42,7 +42,7 @@ TINY_CAM = {
     'model.backbone.init_cfg': None,
     'model.backbone.norm_eval': False,
     'model.backbone.norm_frozen': False,
-    'model.backbone.frozen_stages': -1,
+    'model.backbone.frozen_stages': 0,
     'model.data_preprocessor.size': (48, 48),
     'train_dataloader.dataset.pipeline.1.long_side': (40, 64),
     'train_dataloader.dataset.pipeline.2.crop_size': (48, 48),

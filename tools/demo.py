@@ -5,10 +5,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from run_pipeline import run  # noqa: E402
+from run_pipeline import run
 
-from mmwsss.datasets.synthetic import generate_voc_layout  # noqa: E402
-from mmwsss.utils.errors import run_cli  # noqa: E402
+from mmwsss.datasets.synthetic import generate_voc_layout
+from mmwsss.utils.errors import run_cli
 
 PIPELINES = Path(__file__).parents[1] / 'configs' / 'pipelines'
 

@@ -13,7 +13,8 @@ stages = [
     # Default thresholds: a user without masks has no curve to choose them from.
     dict(name='label', type='pseudo_label', split='train', inputs=dict(cams='cam')),
     dict(name='eval_label', type='eval_label', split='train', inputs=dict(labels='label')),
-    dict(name='label_crf', type='pseudo_label', split='train', inputs=dict(cams='cam'), postprocessors=[dict(type='DenseCRF')]),
+    dict(name='label_crf', type='pseudo_label', split='train', inputs=dict(cams='cam'),
+         postprocessors=[dict(type='DenseCRF')]),
     dict(name='eval_label_crf', type='eval_label', split='train', inputs=dict(labels='label_crf')),
     dict(name='segmentor', type='train', config='segmentor', split='train', inputs=dict(labels='label_crf')),
     dict(name='eval_segmentor', type='test', config='segmentor', split='val', inputs=dict(checkpoint='segmentor')),

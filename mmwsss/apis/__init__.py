@@ -1,0 +1,1 @@
+"""What the tools are made of, for use from Python: configs, runs, CAM making, evaluation, pipelines."""

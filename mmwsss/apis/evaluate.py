@@ -6,11 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.data import DataLoader, Dataset
 
 from mmwsss.datasets import find_files, load_classes, read_split
@@ -23,6 +19,7 @@ from mmwsss.structures.cam_file import MANIFEST_NAME, cam_path, read_cam, read_m
 from mmwsss.structures.label_file import label_path, read_label
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import read_json
+from mmwsss.utils.parallel import default_num_workers, limit_threads, progress_bar
 
 # Images counted by a worker before it reports: the histogram of one image takes as long to send as to count.
 CHUNK = 16
@@ -265,7 +262,7 @@ def _run(jobs: _Jobs, data_root: str | os.PathLike, split: str, missing: str, nu
     if missing not in ('error', 'skip'):
         raise UserError(f"missing must be 'error' or 'skip', got {missing!r}")
     stems = read_split(data_root, split)
-    num_workers = _num_cpus() if num_workers is None else num_workers
+    num_workers = default_num_workers() if num_workers is None else num_workers
     if num_workers < 0:
         raise UserError(f'num_workers must be at least 0, got {num_workers}')
     if not _any_mask(jobs.mask_dir, stems):
@@ -273,8 +270,8 @@ def _run(jobs: _Jobs, data_root: str | os.PathLike, split: str, missing: str, nu
     absent = _check_missing(jobs, stems, Path(data_root, 'JPEGImages'), skip=missing == 'skip')
     jobs.stems = [stem for stem in stems if stem not in absent]
     total = _Outcome(jobs.zeros(), omissions=list(absent.values()))
-    loader = DataLoader(jobs, batch_size=None, num_workers=min(num_workers, len(jobs)), worker_init_fn=_limit_threads)
-    with _progress() as progress:
+    loader = DataLoader(jobs, batch_size=None, num_workers=min(num_workers, len(jobs)), worker_init_fn=limit_threads)
+    with progress_bar() as progress:
         task = progress.add_task('evaluating', total=len(jobs.stems))
         for outcome in loader:
             if outcome.error is not None:
@@ -317,19 +314,3 @@ def _check_missing(jobs: _Jobs, stems: Sequence[str], img_dir: Path, skip: bool)
     return omissions
 
 
-def _num_cpus() -> int:
-    # What this process may use, which in a container is less than what the machine has.
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-    return cpus if cpus > 1 else 0
-
-
-def _limit_threads(worker: int) -> None:
-    # One process per CPU works already; and OpenCV's thread pool does not survive a fork.
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)
-
-
-def _progress() -> Progress:
-    console = Console(stderr=True)
-    return Progress(TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                    console=console, disable=not console.is_terminal)

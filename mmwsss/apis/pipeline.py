@@ -121,7 +121,7 @@ class Pipeline:
             if result.omissions and is_main_process():
                 path, reason = result.omissions[0]
                 console.print(f'{name}: {len(result.omissions)} files left out, e.g. {path}: {reason}',
-                              style='yellow', markup=False, highlight=False)
+                              style='yellow', markup=False, highlight=False, soft_wrap=True)
         return EXIT_OMISSIONS if omitted else EXIT_DONE
 
     def _run_stage(self, stage: dict, console: Console, title: str) -> tuple[StageResult, float, bool]:
@@ -154,7 +154,7 @@ class Pipeline:
         key_file = folder / 'key.json'
         if folder.exists() and (read_json(key_file) or {}).get('key') != key:
             if any(folder.iterdir()) and not key_file.exists():
-                raise UserError(f'{folder}: holds files that are not a stage of this pipeline; choose another --work-dir')
+                raise UserError(f'{folder}: holds files that are no stage of a pipeline; choose another --work-dir')
             shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(key_file, dict(key=key))

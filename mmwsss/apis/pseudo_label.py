@@ -6,22 +6,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.data import DataLoader, Dataset
 
-from mmwsss.datasets import LoadImage, load_classes, read_split
+from mmwsss.datasets import load_classes, read_split
 from mmwsss.datasets.layout import IMAGE_EXTENSIONS, find_files
-from mmwsss.datasets.preflight import check_image
+from mmwsss.datasets.preflight import read_image
 from mmwsss.postprocessing import DEFAULT_BACKGROUND, Postprocessor, build_postprocessors, to_score_map
 from mmwsss.postprocessing.background import check_background
 from mmwsss.structures.cam_file import MANIFEST_NAME, CAMFile, CAMManifest, cam_path, read_cam, read_manifest
 from mmwsss.structures.label_file import label_path, read_label, write_label
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import sha256_of_json, write_json
+from mmwsss.utils.parallel import default_num_workers, limit_threads, progress_bar
 
 # 255 in a label file means "ignore", so the largest class id is 253 (its label is 254).
 MAX_CLASSES = 254
@@ -52,18 +49,6 @@ def pseudo_label(cam_file: CAMFile,
     for postprocessor in postprocessors:
         score_map = postprocessor(score_map, image)
     return score_map.to_label()
-
-
-def read_image(path: str | os.PathLike) -> np.ndarray:
-    """Reads an image of any kind as uint8 [H, W, 3], RGB, rotated as its EXIF tag says.
-
-    Raises:
-        UserError: If it is missing, truncated or no image.
-    """
-    # OpenCV alone would fill what is missing of a truncated JPEG with grey.
-    if reason := check_image(str(path)).reason:
-        raise UserError(f'{path}: {reason}')
-    return cv2.cvtColor(LoadImage()({'img_path': str(path)})['img'], cv2.COLOR_BGR2RGB)
 
 
 def make_pseudo_labels(cam_dir: str | os.PathLike,
@@ -105,7 +90,7 @@ def make_pseudo_labels(cam_dir: str | os.PathLike,
     if missing_cam not in ('error', 'skip'):
         raise UserError(f"missing_cam must be 'error' or 'skip', got {missing_cam!r}")
     if num_workers is None:
-        num_workers = _num_cpus()
+        num_workers = default_num_workers()
     if num_workers < 0:
         raise UserError(f'num_workers must be at least 0, got {num_workers}')
     check_background(background)
@@ -130,8 +115,8 @@ def make_pseudo_labels(cam_dir: str | os.PathLike,
         write_json(out_dir / MANIFEST_NAME, settings)
 
     made = kept = pixels = background_pixels = 0
-    loader = DataLoader(jobs, batch_size=None, num_workers=min(num_workers, len(jobs)), worker_init_fn=_limit_threads)
-    with _progress() as progress:
+    loader = DataLoader(jobs, batch_size=None, num_workers=min(num_workers, len(jobs)), worker_init_fn=limit_threads)
+    with progress_bar() as progress:
         for outcome in progress.track(loader, len(jobs), description='pseudo labels'):
             if outcome.write_error is not None:
                 raise outcome.write_error
@@ -247,22 +232,7 @@ def _omission(path: str | os.PathLike, error: UserError) -> tuple[str, str]:
     return str(path), str(error).removeprefix(f'{path}: ')
 
 
-def _num_cpus() -> int:
-    # What this process may use, which in a container is less than what the machine has.
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-    return cpus if cpus > 1 else 0
 
-
-def _progress() -> Progress:
-    console = Console(stderr=True)
-    return Progress(TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                    console=console, disable=not console.is_terminal)
-
-
-def _limit_threads(worker: int) -> None:
-    # One process per CPU works already; and OpenCV's thread pool does not survive a fork.
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)
 
 
 def _class_names(cam_dir: Path, data_root: Path, classes: Sequence[str] | None, manifest: CAMManifest) -> list[str]:

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 from mmengine.runner import Runner
 
-from mmwsss.engine.checkpoint import load_checkpoint_file, load_weights_strict
+from mmwsss.engine.checkpoint import load_weights_strict
 from mmwsss.structures.cam_file import CAMManifest, open_cam_dir
 from mmwsss.utils.dist import init_dist, patch_cfg_for_cpu_ddp
 from mmwsss.utils.errors import UserError
@@ -134,9 +134,7 @@ def load_for_inference(model: torch.nn.Module, checkpoint: str | Path, classes: 
     Raises:
         UserError: If keys or shapes differ, or if the classes differ or stand in another order.
     """
-    model = getattr(model, 'module', model)
-    load_weights_strict(model, checkpoint)
-    meta = load_checkpoint_file(checkpoint, 'cpu').get('meta') or {}
+    meta = load_weights_strict(model, checkpoint).get('meta') or {}
     trained = (meta.get('dataset_meta') or {}).get('classes')
     if trained and classes and tuple(trained) != tuple(classes):
         raise UserError(f'{checkpoint}: was trained with the classes {tuple(trained)}, but the data has '
@@ -176,8 +174,10 @@ def make_cam(cfg: Config, checkpoint: str | Path, out_dir: str | Path, split: st
     cfg.test_evaluator = [dict(type='CAMWriter', out_dir=str(out_dir), stride=stride)]
     cfg.test_dataloader.batch_sampler.skip_existing = dict(dir=str(out_dir), suffix='.npz')
     if is_main_process():
-        open_cam_dir(out_dir, CAMManifest(checkpoint_sha256=sha256_of_file(checkpoint),
-                                          config_hash=cam_config_hash(cfg), classes=_class_names(cfg)))
+        gate = cfg.model.get('test_cfg', {}).get('gate', 'label')
+        open_cam_dir(out_dir, CAMManifest(
+            checkpoint_sha256=sha256_of_file(checkpoint), config_hash=cam_config_hash(cfg), classes=_class_names(cfg),
+            extra=dict(cam_gate=gate, stride=stride)))
     barrier()
     return test(cfg, checkpoint, work_dir or Path(out_dir) / 'logs', launcher)
 

@@ -12,7 +12,7 @@ from mmengine.dist import is_main_process
 
 from mmwsss.apis import runner
 from mmwsss.apis.config import load_config
-from mmwsss.apis.evaluate import evaluate_cam_dir, evaluate_label_dir
+from mmwsss.apis.evaluate import evaluate_cam_dir, evaluate_label_dir, has_masks
 from mmwsss.apis.pipeline import Pipeline, StageResult
 from mmwsss.apis.pseudo_label import make_pseudo_labels
 from mmwsss.datasets import load_classes, on_rank_zero, read_split
@@ -68,10 +68,9 @@ def eval_label(folder: Path, pipeline: Pipeline, labels: str, split: str) -> Sta
 
 def _evaluation(evaluate: Callable, folder: Path, pipeline: Pipeline, source: str, split: str) -> StageResult:
     out = folder / 'metrics.json'
-    if not (pipeline.data_root / MASKS).is_dir():
-        report = dict(mIoU=None, skipped=f'{pipeline.data_root / MASKS} is missing: no masks to judge by')
-        write_json(out, report)
-        return StageResult(str(out), [dict(metric='mIoU', value=None, unit='%', note=report['skipped'])])
+    if not has_masks(pipeline.data_root, split):
+        write_json(out, dict(mIoU=None, skipped=_no_masks(pipeline)))
+        return StageResult(str(out), [dict(metric='mIoU', value=None, unit='%', note=_no_masks(pipeline))])
     report = evaluate(source, pipeline.data_root, split)
     omissions = [tuple(o) for o in report.pop('omissions', ())]
     write_json(out, report)
@@ -79,6 +78,10 @@ def _evaluation(evaluate: Callable, folder: Path, pipeline: Pipeline, source: st
     note = f'{split}, threshold {report["threshold"]:.2f}' if oracle else split
     row = dict(metric='mIoU', value=100 * report['mIoU'], unit='%', note=note, oracle=oracle)
     return StageResult(str(out), [row], omissions)
+
+
+def _no_masks(pipeline: Pipeline) -> str:
+    return f'skipped: {pipeline.data_root / MASKS} has no masks to judge by'
 
 
 @on_main_process
@@ -90,16 +93,24 @@ def pseudo_label(folder: Path, pipeline: Pipeline, cams: str, split: str, **opti
 
 def test(folder: Path, pipeline: Pipeline, config: str, checkpoint: str, split: str,
          cfg_options: dict | None = None) -> StageResult:
-    """Tests a segmentor on a split, and writes its predictions as label maps."""
+    """Tests a segmentor on a split, and writes its predictions as label maps; without masks it only writes them."""
     cfg = _stage_config(pipeline, config, cfg_options)
-    cfg.test_dataloader.dataset.split = split
+    dataset = cfg.test_dataloader.dataset
+    dataset.split = split
     predictions = folder / 'predictions'
     evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+    row = dict(metric='mIoU', value=None, unit='%', note=split)
+    if not has_masks(pipeline.data_root, split):
+        row['note'] = _no_masks(pipeline)
+        dataset.missing_mask = 'none'
+        dataset.pipeline = [step for step in dataset.pipeline if step['type'] != 'LoadMask']
+        evaluators = []
     cfg.test_evaluator = [*evaluators, dict(type='PseudoLabelWriter', out_dir=str(predictions))]
     result = runner.test(cfg, checkpoint, folder / 'logs', pipeline.launcher)
     if is_main_process():
         write_json(folder / 'metrics.json', {k: float(v) for k, v in result.metrics.items()})
-    row = dict(metric='mIoU', value=float(result.metrics['mIoU']), unit='%', note=split)
+    if evaluators:
+        row['value'] = float(result.metrics['mIoU'])
     return StageResult(str(predictions), [row], result.omissions)
 
 

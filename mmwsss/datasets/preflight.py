@@ -19,13 +19,12 @@ import numpy as np
 import PIL
 from mmengine.logging import print_log
 from PIL import Image, UnidentifiedImageError
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mmwsss.datasets.transforms.loading import read_saliency
+from mmwsss.datasets.transforms.loading import LoadImage, read_saliency
 from mmwsss.structures.label_file import IGNORE, read_label
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import sha256_of_json, write_bytes
+from mmwsss.utils.parallel import default_num_workers, progress_bar
 
 CACHE_VARIABLE = 'MMWSSS_CACHE'
 DEFAULT_CACHE = '~/.cache/mmwsss/preflight'
@@ -108,6 +107,18 @@ def _one_line(error: Exception) -> str:
     return ' '.join(str(error).split()) or type(error).__name__
 
 
+def read_image(path: str | os.PathLike) -> np.ndarray:
+    """Reads an image of any kind as uint8 [H, W, 3], RGB, rotated as its EXIF tag says.
+
+    Raises:
+        UserError: If it is missing, truncated or no image.
+    """
+    # OpenCV alone would fill what is missing of a truncated JPEG with grey.
+    if reason := check_image(str(path)).reason:
+        raise UserError(f'{path}: {reason}')
+    return cv2.cvtColor(LoadImage()({'img_path': str(path)})['img'], cv2.COLOR_BGR2RGB)
+
+
 CHECKS: dict[str, Callable[[str], FileCheck]] = {
     'image': check_image, 'mask': check_mask, 'saliency map': check_saliency}
 
@@ -183,12 +194,8 @@ def _map_reason(kind: str, path: str | None, check: FileCheck | None, size: tupl
 
 
 def _decode_all(paths: list[str], kind: str) -> list[FileCheck]:
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-    executor = ThreadPoolExecutor(min(32, max(4, 2 * cpus)))  # more than processors: disks have latency
-    console = Console(stderr=True)
-    progress = Progress(TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                        console=console, transient=True, disable=not console.is_terminal)
-    with _quiet_opencv(), progress:
+    executor = ThreadPoolExecutor(min(32, max(4, 2 * default_num_workers())))  # more than processors: disks have latency
+    with _quiet_opencv(), progress_bar(transient=True) as progress:
         try:
             found = executor.map(CHECKS[kind], paths)
             return list(progress.track(found, len(paths), description=f'checking every {kind}'))

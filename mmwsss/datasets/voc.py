@@ -114,8 +114,9 @@ class VOCSegDataset(CheckedDataset):
         classes: Names of the C foreground classes; ``None``: from ``classes.txt``.
         img_dir: Folder of the images.
         saliency_dir: Folder of the saliency maps.
-        missing_mask: What to do about images without a mask file: ``'error'`` or ``'skip'`` (leave out). A mask
-            that is damaged or of another size always leaves its image out.
+        missing_mask: What to do about images without a mask file: ``'error'``, ``'skip'`` (leave out), or ``'none'``
+            (no mask is needed or looked at: for predictions only). Under the first two a mask that is damaged or of
+            another size leaves its image out.
         **kwargs: See :class:`~mmwsss.datasets.base.CheckedDataset`.
 
     Raises:
@@ -127,8 +128,8 @@ class VOCSegDataset(CheckedDataset):
     def __init__(self, data_root: str | os.PathLike, split: str, seg_dir: str = 'SegmentationClass',
                  classes: Sequence[str] | None = None, img_dir: str = 'JPEGImages',
                  saliency_dir: str | None = 'Saliency', missing_mask: str = 'error', **kwargs: Any) -> None:
-        if missing_mask not in ('error', 'skip'):
-            raise UserError(f'missing_mask: must be error or skip, not {missing_mask!r}')
+        if missing_mask not in ('error', 'skip', 'none'):
+            raise UserError(f'missing_mask: must be error, skip or none, not {missing_mask!r}')
         names = load_classes(data_root, classes)
         if len(names) >= IGNORE:
             raise UserError(f'{data_root}: has {len(names)} classes, but an 8-bit mask can hold {IGNORE - 1}; '
@@ -136,7 +137,7 @@ class VOCSegDataset(CheckedDataset):
         self.split = split
         self.missing_mask = missing_mask
         super().__init__(data_root, classes=('background', *names), num_foreground=len(names), img_dir=img_dir,
-                         mask_dir=seg_dir, saliency_dir=saliency_dir, require_masks=True, **kwargs)
+                         mask_dir=seg_dir, saliency_dir=saliency_dir, require_masks=missing_mask != 'none', **kwargs)
 
     def _list_stems(self, images: dict[str, str]) -> list[str]:
         return read_split(self.data_root, self.split)

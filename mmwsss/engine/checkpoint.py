@@ -4,6 +4,7 @@ Importing this module replaces every loader of MMEngine's ``CheckpointLoader``, 
 ``Runner.load_checkpoint``, ``Runner.resume`` and ``init_cfg=dict(type='Pretrained')`` load with
 ``weights_only=True`` too. MMEngine's own loaders fall back to unpickling, which runs code from the file.
 """
+import errno
 import http.client
 import importlib.util
 import os
@@ -73,6 +74,10 @@ def load_checkpoint_file(path: str | os.PathLike, map_location: MapLocation = 'c
             return torch.load(path, map_location=map_location or 'cpu', weights_only=True)
     except torch.cuda.OutOfMemoryError:
         raise
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # torch seeks before the start of some truncated files
+            raise UserError(f'{path}: cannot be read ({error.strerror}); check its permissions and the disk') from error
+        raise UserError(f'{path}: {_explain(error)}') from error
     except _BROKEN_FILE as error:
         raise UserError(f'{path}: {_explain(error)}') from error
 

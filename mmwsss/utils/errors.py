@@ -17,6 +17,17 @@ class UserError(Exception):
     """
 
 
+def one_line(error: UserError) -> str:
+    """Returns the message of a user error as one line.
+
+    torch raises an error of a data worker again with the worker's traceback as its message.
+    """
+    message = str(error)
+    if 'Original Traceback' in message:
+        message = message.rsplit(f'{UserError.__name__}: ', 1)[-1]
+    return ' '.join(message.split())
+
+
 def run_cli(main: Callable[[], int | None]) -> None:
     """Runs a tool's ``main`` and exits the process with its exit code.
 
@@ -32,7 +43,7 @@ def run_cli(main: Callable[[], int | None]) -> None:
     try:
         code = main() or EXIT_DONE
     except UserError as error:
-        print(f'error: {error}', file=sys.stderr)
+        print(f'error: {one_line(error)}', file=sys.stderr)
         code = EXIT_FAILED
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):

@@ -6,12 +6,11 @@ from mmwsss.visualization.draw import (
     draw_label,
     draw_legend,
     fit_image,
-    read_image,
     save_png,
     side_by_side,
     write_on,
 )
 from mmwsss.visualization.report_figure import stage_figure
 
-__all__ = ['draw_cam', 'draw_label', 'draw_legend', 'fit_image', 'read_image', 'save_png', 'side_by_side',
+__all__ = ['draw_cam', 'draw_label', 'draw_legend', 'fit_image', 'save_png', 'side_by_side',
            'stage_figure', 'write_on']

@@ -6,7 +6,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_bytes
 
 IGNORE = 255
@@ -16,22 +15,6 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 LARGEST_TEXT, SMALLEST_TEXT = .5, .34
 TEXT_LINE = 18  # pixels a line of text takes
 INK = (40, 40, 40)
-
-
-def read_image(path: str | os.PathLike) -> np.ndarray:
-    """Reads an image of any kind (grey, RGBA, 16-bit) as uint8 [H, W, 3], RGB, rotated as its EXIF tag says.
-
-    Raises:
-        UserError: If it is missing or cannot be decoded.
-    """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise UserError(f'{path}: cannot be read ({error.strerror})') from error
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    if image is None:
-        raise UserError(f'{path}: is not an image that can be decoded; replace it or leave it out of the split')
-    return np.ascontiguousarray(image[..., ::-1])
 
 
 def draw_cam(image: np.ndarray, cam: np.ndarray, alpha: float = .5) -> np.ndarray:

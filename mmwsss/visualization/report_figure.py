@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mmwsss.datasets.layout import IMAGE_EXTENSIONS, find_files
+from mmwsss.datasets.preflight import read_image
 from mmwsss.structures.cam_file import cam_path, read_cam, resize_cam
 from mmwsss.structures.label_file import label_path, read_label, voc_palette
 from mmwsss.utils.errors import UserError
@@ -15,7 +16,6 @@ from mmwsss.visualization.draw import (
     draw_label,
     draw_legend,
     fit_image,
-    read_image,
     save_png,
     side_by_side,
     write_on,

@@ -40,9 +40,9 @@ def test_missing_files_are_named(repo_root, tmp_path, generated_copy):
     config = repo_root / 'configs/cam/cam_r50_small.py'
     with pytest.raises(UserError, match=r'nothing\.py.*no such config'):
         load_config(tmp_path / 'nothing.py')
-    with pytest.raises(UserError, match='nowhere.*--data-root'):
+    with pytest.raises(UserError, match=r'nowhere.*--data-root'):
         load_config(config, tmp_path / 'nowhere')
-    with pytest.raises(UserError, match='data/VOC2012.*--data-root'):
+    with pytest.raises(UserError, match=r'data/VOC2012.*--data-root'):
         load_config(config)
     (generated_copy / 'classes.txt').write_text('')
     with pytest.raises(UserError, match=r'classes\.txt'):

@@ -25,7 +25,8 @@ def inferencer(inferencer_parts, tiny_cam_cfg):
     return CAMInferencer(tiny_cam_cfg, inferencer_parts, device='cpu')
 
 
-def test_folder_with_labels_gives_the_cams_of_make_cam(inferencer, inferencer_parts, tiny_cam_cfg, generated_root, tmp_path):
+def test_folder_with_labels_gives_the_cams_of_make_cam(inferencer, inferencer_parts, tiny_cam_cfg, generated_root,
+                                                       tmp_path):
     make_cam(tiny_cam_cfg, inferencer_parts, tmp_path, 'val')
     images = sorted((generated_root / 'JPEGImages').glob('val_*.jpg'))
     files = [read_cam(tmp_path / f'{image.stem}.npz') for image in images]

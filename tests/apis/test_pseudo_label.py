@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from mmwsss.apis import pseudo_label as module
-from mmwsss.apis.pseudo_label import make_pseudo_labels, pseudo_label, read_image
+from mmwsss.apis.pseudo_label import make_pseudo_labels, pseudo_label
+from mmwsss.datasets.preflight import read_image
 from mmwsss.registry import POSTPROCESSORS
 from mmwsss.structures.cam_file import CAMFile, CAMManifest, cam_path, open_cam_dir, write_cam
 from mmwsss.structures.label_file import read_label, voc_palette

@@ -79,6 +79,18 @@ def test_missing_file(tmp_path):
         load_checkpoint_file(tmp_path)
 
 
+def test_file_that_cannot_be_read(tmp_path, monkeypatch):
+
+    def load(*args, **kwargs):
+        raise PermissionError(13, 'Permission denied')
+
+    (tmp_path / 'a.pth').touch()
+    monkeypatch.setattr(torch, 'load', load)
+    with pytest.raises(UserError) as error:
+        load_checkpoint_file(tmp_path / 'a.pth')
+    one_line(error, tmp_path / 'a.pth', 'cannot be read (Permission denied)')
+
+
 @pytest.mark.parametrize('content', [b'', b'hello', b'\x89PNG\r\n\x1a\n' + bytes(99), b'{"a": 1}',
                                      pickle.dumps({'a': 1}), b'PK\x03\x04' + bytes(200)])
 def test_not_a_checkpoint(tmp_path, content):
@@ -89,9 +101,11 @@ def test_not_a_checkpoint(tmp_path, content):
 
 
 @pytest.mark.parametrize('zipped', [True, False])
-def test_truncated_anywhere(tmp_path, zipped):
+@pytest.mark.parametrize('large', [True, False])
+def test_truncated_anywhere(tmp_path, zipped, large):
     path = tmp_path / 'a.pth'
-    torch.save(dict(state_dict=net().state_dict()), path, _use_new_zipfile_serialization=zipped)
+    state_dict = {**net().state_dict(), **({'large': torch.randn(50000)} if large else {})}
+    torch.save(dict(state_dict=state_dict), path, _use_new_zipfile_serialization=zipped)
     whole = path.read_bytes()
     rng = random.Random(0)
     for length in [1, len(whole) - 1, *(rng.randrange(len(whole)) for _ in range(60))]:

@@ -6,8 +6,8 @@ import torch
 from mmwsss.inference.functional import grid_size, max_normalize, rescale_images, resize_maps
 
 
-@pytest.mark.parametrize(('size', 'stride', 'expected'), [((1, 1), 4, (1, 1)), ((4, 5), 4, (1, 2)), ((375, 500), 1, (375, 500)),
-                                                          ((375, 500), 4, (94, 125))])
+@pytest.mark.parametrize(('size', 'stride', 'expected'), [
+    ((1, 1), 4, (1, 1)), ((4, 5), 4, (1, 2)), ((375, 500), 1, (375, 500)), ((375, 500), 4, (94, 125))])
 def test_grid_covers_the_image(size, stride, expected):
     assert grid_size(size, stride) == expected
 
@@ -44,8 +44,8 @@ def test_resize_leaves_maps_of_the_right_size_alone_and_takes_no_maps():
     assert resize_maps(maps[:, :0], (6, 8)).shape == (1, 0, 6, 8)
 
 
-@pytest.mark.parametrize(('size', 'scale', 'expected'), [((1, 1), 0.5, (1, 1)), ((10, 7), 0.5, (5, 4)), ((10, 7), 2, (20, 14)),
-                                                         ((375, 500), 1.5, (562, 750))])
+@pytest.mark.parametrize(('size', 'scale', 'expected'), [
+    ((1, 1), 0.5, (1, 1)), ((10, 7), 0.5, (5, 4)), ((10, 7), 2, (20, 14)), ((375, 500), 1.5, (562, 750))])
 def test_rescaled_size(size, scale, expected):
     assert rescale_images(torch.zeros(1, 3, *size), scale).shape[-2:] == expected
 

@@ -26,7 +26,9 @@ def test_equals_one_view_of_one_image_at_a_time(reduce, flip):
         cams, logits = [], []
         for scale in scales:
             size = (round(22 * scale), round(17 * scale))
-            view = F.interpolate(images[n:n + 1], size, mode='bilinear', antialias=scale < 1) if scale != 1 else images[n:n + 1]
+            view = images[n:n + 1]
+            if scale != 1:
+                view = F.interpolate(view, size, mode='bilinear', antialias=scale < 1)
             pair = []
             for mirrored in (False, True)[:1 + flip]:
                 result = cam_function(view.flip(3) if mirrored else view, None)
@@ -81,7 +83,8 @@ def test_compose_puts_the_first_hook_outermost():
             return function(inputs, labels)
         return call
 
-    composed = compose(cam_function, [hook('outer'), hook('inner'), dict(type='MultiScaleFlip', scales=(1.0,), flip=False)])
+    innermost = dict(type='MultiScaleFlip', scales=(1.0,), flip=False)
+    composed = compose(cam_function, [hook('outer'), hook('inner'), innermost])
     images = torch.randn(1, 3, 8, 8)
     torch.testing.assert_close(composed(images, None).logits, cam_function(images, None).logits)
     assert calls == ['outer', 'inner']

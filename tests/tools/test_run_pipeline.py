@@ -22,7 +22,8 @@ def command(repo_root, pipeline, data_root, work):
 def content(work):
     """CAM files and label maps by hash, the weights by tensor, the metrics by value."""
     files = {str(path.relative_to(work)): hashlib.sha256(path.read_bytes()).hexdigest()
-             for pattern in ('cam/cam/*.npz', 'label/labels/*.png', 'eval_segmentor/predictions/*.png', 'picture_*/*.png')
+             for pattern in ('cam/cam/*.npz', 'label/labels/*.png', 'eval_segmentor/predictions/*.png',
+                             'picture_*/*.png')
              for path in work.glob(pattern)}
     weights = {f'{path.parent.name}/{key}': value.flatten().tolist()
                for path in work.glob('*/epoch_*.pth')

@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mmwsss.datasets.preflight import read_image
 from mmwsss.structures.label_file import voc_palette
 from mmwsss.utils.errors import UserError
 from mmwsss.visualization.draw import (
@@ -9,7 +10,6 @@ from mmwsss.visualization.draw import (
     draw_label,
     draw_legend,
     fit_image,
-    read_image,
     save_png,
     side_by_side,
     write_on,

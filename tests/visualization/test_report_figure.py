@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 
+from mmwsss.datasets.preflight import read_image
 from mmwsss.datasets.synthetic import generate_voc_layout
 from mmwsss.structures.cam_file import CAMFile, write_cam
 from mmwsss.structures.label_file import read_label, voc_palette, write_label
 from mmwsss.utils.errors import UserError
-from mmwsss.visualization import read_image, stage_figure
+from mmwsss.visualization import stage_figure
 
 STEMS = ['train_00000', 'train_00001', 'train_00002']
 HEIGHT = 48

@@ -1,8 +1,10 @@
 """CAM making, ours against the way of the original repositories, in one run.
 
-The originals (PSA, SEAM, IRNet) take one image at a time: rescale it with PIL, forward each scale with its mirror image as
-a batch of two in float32, contiguous, add the maps at stride 4, write a file. Ours takes batches of same-sized images,
-channels-last, optionally in bfloat16. Both are timed from the first image read to the last file written, with the same
+The originals (PSA, SEAM, IRNet) take one image at a time: rescale it with PIL, forward each scale with its mirror
+image as a batch of two in float32, contiguous, add the maps at stride 4, write a file. Ours takes batches of
+same-sized images, channels-last, optionally in bfloat16.
+
+Both are timed from the first image read to the last file written, with the same
 number of reading workers and threads, and judged on the same images.
 
     python tools/benchmark/make_cam.py CONFIG CHECKPOINT --data-root DIR --split train --num-images 200
@@ -72,7 +74,8 @@ def original_way(model, dataset: OneImageAtATime, out_dir: Path, num_workers: in
         classes = np.flatnonzero(info['gt_img_label'])
         cam = total[classes]
         cam = cam / (cam.amax(dim=(1, 2), keepdim=True) + 1e-5)
-        write_cam(out_dir / f"{info['stem']}.npz", CAMFile(classes.astype(np.int64), cam.half().numpy(), (height, width)))
+        content = CAMFile(classes.astype(np.int64), cam.half().numpy(), (height, width))
+        write_cam(out_dir / f"{info['stem']}.npz", content)
 
 
 def timed_make_cam(cfg, checkpoint: str, out_dir: Path) -> float:

@@ -29,7 +29,8 @@ def make_model():
         torch.manual_seed(0)
         model = CAMClassifier(backbone=dict(type='TwoStageToyBackbone'),
                               cam_head=dict(type='CAMHead', in_channels=8, num_classes=3),
-                              data_preprocessor=dict(type='WSSSDataPreProcessor', mean=[0.0] * 3, std=[1.0] * 3), **kwargs)
+                              data_preprocessor=dict(type='WSSSDataPreProcessor', mean=[0.0] * 3, std=[1.0] * 3),
+                              **kwargs)
         torch.nn.init.normal_(model.cam_head.conv_cam.weight)
         return model.eval()
     return make
