@@ -55,7 +55,7 @@ TINY_CAM = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def tiny_cam_options():
     """Options for configs/cam/cam_efflite0_small.py."""
     return dict(TINY_CAM)

@@ -29,10 +29,9 @@ def main() -> int:
         cfg.test_dataloader.dataset.split = args.split
     work_dir = args.work_dir or Path('work_dirs') / Path(args.config).stem
     result = test(cfg, args.checkpoint, work_dir, args.launcher)
-    metrics = {key: float(value) for key, value in result.metrics.items()}
     if args.out and is_main_process():
-        write_json(args.out, metrics)
-    return report_result(f'tested: {metrics}', result.omissions)
+        write_json(args.out, result.metrics)
+    return report_result(f'tested: {result.metrics}', result.omissions)
 
 
 if __name__ == '__main__':

@@ -1,6 +1,7 @@
 """Training, testing and making CAMs: thin functions around MMEngine's Runner."""
 import copy
 import itertools
+import math
 import os
 import re
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ class RunResult:
 
     Attributes:
         checkpoint: The checkpoint that was written (training) or tested.
-        metrics: The metrics of a test.
+        metrics: The metrics of a test, as numbers that json knows; not finite ones are ``None``.
         omissions: (file, reason) for every file of the data set that was left out.
     """
     checkpoint: Path
@@ -89,6 +90,8 @@ def train(cfg: Config, work_dir: str | Path, resume: bool = False, launcher: str
         cfg.load_from = str(latest)
     runner = Runner.from_cfg(cfg)
     runner.train()
+    # Persistent workers would be waited for, five seconds each, whenever the garbage collector comes to them.
+    runner.train_dataloader._iterator = None
     barrier()  # the main process writes the checkpoints
     checkpoint = find_latest_checkpoint(work_dir)
     if checkpoint is None:
@@ -120,7 +123,13 @@ def test(cfg: Config, checkpoint: str | Path, work_dir: str | Path, launcher: st
     dataset = runner.test_loop.dataloader.dataset
     load_for_inference(runner.model, checkpoint, dataset.metainfo.get('classes'))
     metrics = runner.test()
-    return RunResult(Path(checkpoint), metrics, _omissions(dataset))
+    return RunResult(Path(checkpoint), {key: _json_number(value) for key, value in metrics.items()},
+                     _omissions(dataset))
+
+
+def _json_number(value) -> float | int | None:
+    value = value.item() if hasattr(value, 'item') else value
+    return value if math.isfinite(value) else None
 
 
 def load_for_inference(model: torch.nn.Module, checkpoint: str | Path, classes: tuple[str, ...] | None) -> None:

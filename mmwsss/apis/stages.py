@@ -108,9 +108,9 @@ def test(folder: Path, pipeline: Pipeline, config: str, checkpoint: str, split: 
     cfg.test_evaluator = [*evaluators, dict(type='PseudoLabelWriter', out_dir=str(predictions))]
     result = runner.test(cfg, checkpoint, folder / 'logs', pipeline.launcher)
     if is_main_process():
-        write_json(folder / 'metrics.json', {k: float(v) for k, v in result.metrics.items()})
+        write_json(folder / 'metrics.json', result.metrics)
     if evaluators:
-        row['value'] = float(result.metrics['mIoU'])
+        row['value'] = result.metrics['mIoU']
     return StageResult(str(predictions), [row], result.omissions)
 
 

@@ -194,7 +194,7 @@ def _map_reason(kind: str, path: str | None, check: FileCheck | None, size: tupl
 
 
 def _decode_all(paths: list[str], kind: str) -> list[FileCheck]:
-    executor = ThreadPoolExecutor(min(32, max(4, 2 * default_num_workers())))  # more than processors: disks have latency
+    executor = ThreadPoolExecutor(min(32, max(4, 2 * default_num_workers())))  # disks have latency
     with _quiet_opencv(), progress_bar(transient=True) as progress:
         try:
             found = executor.map(CHECKS[kind], paths)

@@ -12,12 +12,10 @@ from mmwsss.utils.errors import UserError
 
 
 @pytest.fixture(scope='module')
-def trained(tmp_path_factory, repo_root, generated_root):
+def trained(tmp_path_factory, repo_root, generated_root, tiny_cam_options):
     """A work folder with a trained tiny CAM classifier."""
-    from conftest import TINY_CAM
-
     from mmwsss.apis.config import load_config
-    cfg = load_config(repo_root / 'configs/cam/cam_efflite0_small.py', generated_root, dict(TINY_CAM))
+    cfg = load_config(repo_root / 'configs/cam/cam_efflite0_small.py', generated_root, dict(tiny_cam_options))
     return train(cfg, tmp_path_factory.mktemp('trained')).checkpoint
 
 

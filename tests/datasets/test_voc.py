@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import cv2
@@ -193,7 +194,7 @@ def test_saliency_is_found_and_checked(make_voc, write_image):
 
 def test_bad_segmentation_options(make_voc):
     root = make_voc()
-    assert error_of(VOCSegDataset, root, 'train', missing_mask='none').startswith('missing_mask: ')
+    assert error_of(VOCSegDataset, root, 'train', missing_mask='nothing').startswith('missing_mask: ')
     assert 'an 8-bit mask can hold 254' in error_of(VOCSegDataset, root, 'train', classes=[str(i) for i in range(255)])
     assert len(VOCSegDataset(root, 'train', classes=[str(i) for i in range(254)]).metainfo['palette']) == 255
 
@@ -212,3 +213,10 @@ def test_voc8():
         from_masks = VOCImageLabelDataset(VOC8, ('train', 'val')[column], label_source='mask')
         np.testing.assert_array_equal([info['gt_img_label'] for info in infos(from_masks).values()], labels)
     assert len(VOCSegDataset(VOC8, 'val')) == 280
+
+
+def test_predictions_need_no_masks(generated_copy):
+    shutil.rmtree(generated_copy / 'SegmentationClass')
+    dataset = VOCSegDataset(generated_copy, 'val', missing_mask='none')
+    assert len(dataset) == 4 and dataset.metainfo['classes'][0] == 'background' and not dataset.omissions
+    assert {dataset.get_data_info(i)['seg_map_path'] for i in range(4)} == {None}

@@ -15,12 +15,11 @@ def free_port():
 
 
 @pytest.fixture(scope='module')
-def config(tmp_path_factory, repo_root):
+def config(tmp_path_factory, repo_root, tiny_cam_options):
     """A tiny CAM config as a file."""
-    from conftest import TINY_CAM
     from mmengine.config import Config
     cfg = Config.fromfile(repo_root / 'configs/cam/cam_efflite0_small.py')
-    cfg.merge_from_dict({**TINY_CAM, 'train_cfg.max_epochs': 1, 'train_dataloader.batch_size': 2,
+    cfg.merge_from_dict({**tiny_cam_options, 'train_cfg.max_epochs': 1, 'train_dataloader.batch_size': 2,
                          'test_dataloader.batch_size': 2, 'num_threads': 1})
     path = tmp_path_factory.mktemp('config') / 'tiny.py'
     cfg.dump(path)
@@ -36,7 +35,7 @@ def run(repo_root, processes, tool, *arguments):
     command += ['--launcher', 'pytorch'] if processes > 1 else []
     environment = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(repo_root))
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.stderr[-6000:]
     return done.stdout + done.stderr
 
 
@@ -62,12 +61,12 @@ def test_dist_scripts_pass_their_arguments(repo_root, config, generated_root, tm
     done = subprocess.run(
         ['bash', repo_root / 'tools/dist_train.sh', config, '2', '--data-root', generated_root, '--work-dir', tmp_path],
         capture_output=True, text=True, env=environment, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.stderr[-6000:]
     assert done.stdout.count('trained: ') == 1
     environment['PORT'] = str(free_port())
     done = subprocess.run(
         ['bash', repo_root / 'tools/dist_test.sh', config, tmp_path / 'epoch_1.pth', '2', '--data-root', generated_root,
          '--work-dir', tmp_path, '--out', tmp_path / 'metrics.json'],
         capture_output=True, text=True, env=environment, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.stderr[-6000:]
     assert 'mIoU' in (tmp_path / 'metrics.json').read_text()
