@@ -175,6 +175,7 @@ def make_cam(cfg: Config, checkpoint: str | Path, out_dir: str | Path, split: st
     cfg = copy.deepcopy(cfg)
     init_dist(launcher)
     dataset = cfg.test_dataloader.dataset
+    dataset.pop('require_masks', None)  # only a test looks at masks
     if split is not None:
         dataset.split = split
     if not Path(checkpoint).is_file():

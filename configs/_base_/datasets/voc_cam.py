@@ -17,8 +17,8 @@ train_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(type='VOCImageLabelDataset', data_root=data_root, split='train_aug', classes=None,
                  pipeline=train_pipeline))
-# CAMs are made for the training images and, where there are masks, judged on them: WSSS does not use these
-# masks for training.
+# CAMs are made for the training images (tools/make_cam.py, which needs no masks) and judged on them (tools/test.py):
+# WSSS does not use these masks for training.
 test_dataloader = dict(
     batch_size=8,
     num_workers=4,
@@ -26,6 +26,6 @@ test_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     batch_sampler=dict(type='SameSizeBatchSampler'),
     dataset=dict(type='VOCImageLabelDataset', data_root=data_root, split='train', classes=None,
-                 pipeline=test_pipeline, test_mode=True))
+                 require_masks=True, pipeline=test_pipeline, test_mode=True))
 test_evaluator = dict(type='CAMMetric')
 test_cfg = dict(type='CAMTestLoop', amp=None)
