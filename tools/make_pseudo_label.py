@@ -6,7 +6,7 @@ from mmengine.config import Config, DictAction
 from mmwsss.apis.cli import report_result
 from mmwsss.apis.config import load_config
 from mmwsss.apis.pseudo_label import make_pseudo_labels
-from mmwsss.postprocessing.defaults import DEFAULT_BACKGROUND, DEFAULT_CRF_BACKGROUND
+from mmwsss.postprocessing.defaults import DEFAULT_BACKGROUND, DEFAULT_CRF_BACKGROUND, DEFAULT_CRF_UNARY
 from mmwsss.postprocessing.dense_crf import CRF_PRESETS
 from mmwsss.utils.errors import UserError, run_cli
 
@@ -21,14 +21,14 @@ def parse_args() -> argparse.Namespace:
     background = parser.add_mutually_exclusive_group()
     background.add_argument('--threshold', type=float, metavar='T', help=(
         'constant background score in [0, 1): a pixel is background where no map exceeds it; default '
-        f'{DEFAULT_BACKGROUND["threshold"]}, with --crf {DEFAULT_CRF_BACKGROUND["softmax"]["threshold"]} (softmax) or '
-        f'{DEFAULT_CRF_BACKGROUND["label"]["threshold"]} (label)'))
+        f'{DEFAULT_BACKGROUND["threshold"]}, with --crf {DEFAULT_CRF_BACKGROUND["label"]["threshold"]}'))
     background.add_argument('--alpha', type=float, metavar='A',
-                            help='background score (1 - highest map)^A instead of a constant one')
+                            help='background score (1 - highest map)^A instead of a constant one; default with '
+                                 f'--crf --crf-unary softmax: {DEFAULT_CRF_BACKGROUND["softmax"]["alpha"]}')
     parser.add_argument('--crf', action='store_true', help='refine with a dense CRF (needs pydensecrf)')
     parser.add_argument('--crf-unary', choices=sorted(CRF_PRESETS), help=(
-        "with --crf: softmax = the scores as they are, AffinityNet's parameters (default); label = their argmax, "
-        "IRNet's parameters"))
+        "with --crf: label = the argmax of the scores, IRNet's parameters (default); softmax = the scores as they are, "
+        "AffinityNet's parameters"))
     parser.add_argument('--config', help='a file with background= and postprocessors=[...] instead of the four above, '
                                          'e.g. configs/_base_/postprocessing/crf_label.py')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
@@ -65,7 +65,7 @@ def load_settings(args: argparse.Namespace) -> dict:
 
 
 def settings_from_options(args: argparse.Namespace) -> dict:
-    unary = args.crf_unary or 'softmax'
+    unary = args.crf_unary or DEFAULT_CRF_UNARY
     background = DEFAULT_CRF_BACKGROUND[unary] if args.crf else DEFAULT_BACKGROUND
     if args.threshold is not None:
         background = {'type': 'constant', 'threshold': args.threshold}

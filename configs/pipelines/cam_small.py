@@ -2,6 +2,8 @@
 # Runs on any data set in VOC layout with the splits train and val; EfficientNet-Lite0.
 # The configs that the stages name, relative to this file.
 configs = dict(cam='../cam/cam_efflite0_small.py', segmentor='../segmentation/deeplab_efflite0_small.py')
+crf = dict(background=dict(type='constant', threshold=0.2), postprocessors=[
+    dict(type='DenseCRF', unary='label', gt_prob=0.7, bilateral_sxy=50, bilateral_srgb=5)])
 single_scale = dict(type='MultiScaleFlip', scales=(1.0, ), flip=True)
 stages = [
     dict(name='classifier', type='train', config='cam', split='train'),
@@ -10,11 +12,11 @@ stages = [
     dict(name='eval_cam_scale_1', type='eval_cam', split='train', inputs=dict(cams='cam_scale_1')),
     dict(name='cam', type='make_cam', config='cam', split='train', inputs=dict(checkpoint='classifier')),
     dict(name='eval_cam', type='eval_cam', split='train', inputs=dict(cams='cam')),
-    # Default thresholds: a user without masks has no curve to choose them from.
-    dict(name='label', type='pseudo_label', split='train', inputs=dict(cams='cam')),
+    # Default thresholds (mmwsss/postprocessing/defaults.py): a user without masks has no curve to choose them from.
+    dict(name='label', type='pseudo_label', split='train', inputs=dict(cams='cam'),
+         background=dict(type='constant', threshold=0.2)),
     dict(name='eval_label', type='eval_label', split='train', inputs=dict(labels='label')),
-    dict(name='label_crf', type='pseudo_label', split='train', inputs=dict(cams='cam'),
-         postprocessors=[dict(type='DenseCRF')]),
+    dict(name='label_crf', type='pseudo_label', split='train', inputs=dict(cams='cam'), **crf),
     dict(name='eval_label_crf', type='eval_label', split='train', inputs=dict(labels='label_crf')),
     dict(name='segmentor', type='train', config='segmentor', split='train', inputs=dict(labels='label_crf')),
     dict(name='eval_segmentor', type='test', config='segmentor', split='val', inputs=dict(checkpoint='segmentor')),

@@ -101,7 +101,7 @@ def test_background(tool, folder, options, background):
 
 @needs_crf
 @pytest.mark.parametrize('options, unary, srgb', [
-    (['--crf'], 'softmax', 13), (['--crf', '--crf-unary', 'label'], 'label', 5),
+    (['--crf'], 'label', 5), (['--crf', '--crf-unary', 'softmax'], 'softmax', 13),
     (['--config', str(ROOT / 'configs/_base_/postprocessing/crf_softmax.py')], 'softmax', 13),
     (['--config', str(ROOT / 'configs/_base_/postprocessing/crf_label.py')], 'label', 5),
 ])

@@ -1,6 +1,6 @@
 # Dense CRF as in IRNet: the labels (argmax of the scores) are the unary, trusted with gt_prob.
 # Use: tools/make_pseudo_label.py ... --config configs/_base_/postprocessing/crf_label.py
-background = dict(type='constant', threshold=0.3)  # mmwsss/postprocessing/defaults.py says why
+background = dict(type='constant', threshold=0.2)  # mmwsss/postprocessing/defaults.py says why
 postprocessors = [
     dict(
         type='DenseCRF',

@@ -1,6 +1,6 @@
 # Dense CRF as in AffinityNet and SEAM: the negative log of the scores is the unary.
 # Use: tools/make_pseudo_label.py ... --config configs/_base_/postprocessing/crf_softmax.py
-background = dict(type='constant', threshold=0.3)  # mmwsss/postprocessing/defaults.py says why
+background = dict(type='power', alpha=8)  # mmwsss/postprocessing/defaults.py says why
 postprocessors = [
     dict(
         type='DenseCRF',
