@@ -117,7 +117,7 @@ def test_crf(tool, folder, options, unary, srgb):
 @needs_crf
 def test_config_equals_options(tool, folder):
     assert tool('--crf')[0] == 0
-    code, out, _ = tool('--config', str(ROOT / 'configs/_base_/postprocessing/crf_softmax.py'))
+    code, out, _ = tool('--config', str(ROOT / 'configs/_base_/postprocessing/crf_label.py'))
     assert code == 0 and '4 were there' in out
 
 
