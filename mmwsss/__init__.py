@@ -3,6 +3,13 @@
 Importing the package checks the versions of the stack underneath and makes the registries
 known to MMEngine; components are imported when a registry is first asked for one.
 """
+import os
+
+# Read when torch's OpenMP runtime loads. By default its threads spin while they wait for each other, so that one busy
+# data worker (or another program) on a core stalls them all: 0.5 to 1.8 s instead of 2.4 to 4.7 s for a batch on two
+# busy cores. Without such company it makes no difference.
+os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+
 from mmwsss.utils.versions import check_stack
 from mmwsss.version import __version__
 

@@ -51,9 +51,10 @@ def max_normalize(cam: Tensor, eps: float = 1e-5) -> Tensor:
 
     Args:
         cam: ... x h x w, non-negative.
-        eps: Added to the maximum, so that an empty map stays zero.
+        eps: The least divisor, so that an empty map stays zero. PSA, SEAM and IRNet add it to the maximum instead,
+            which leaves the maximum of a faint map below one.
 
     Returns:
-        Maps of the same shape in [0, 1).
+        Maps of the same shape in [0, 1].
     """
-    return cam / (cam.amax(dim=(-2, -1), keepdim=True) + eps)
+    return cam / cam.amax(dim=(-2, -1), keepdim=True).clamp(min=eps)
