@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from mmengine.registry import Registry
 
 from mmwsss.utils.errors import UserError, run_cli
 
@@ -33,7 +34,8 @@ def test_mistake_of_the_user(capsys):
     assert outcome(raising(UserError('a.jpg: not readable')), capsys) == (1, 'error: a.jpg: not readable\n')
 
 
-@pytest.mark.parametrize('number', [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS])
+@pytest.mark.parametrize('number', [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR,
+                                    errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG])
 def test_place_that_cannot_be_written(capsys, number):
     code, text = outcome(raising(OSError(number, os.strerror(number), 'out/a.npz')), capsys)
     assert code == 1 and text.count('\n') == 1
@@ -48,6 +50,50 @@ def test_full_disk_without_a_name(capsys):
 def test_interruption(capsys):
     code, text = outcome(raising(KeyboardInterrupt()), capsys)
     assert code == 130 and text.count('\n') == 1 and 'resume' in text
+
+
+def test_interruption_that_a_library_hid(capsys):
+    # MMEngine formats the config for every checkpoint, with a bare except around it.
+    def main():
+        try:
+            raise KeyboardInterrupt
+        except:  # noqa: E722
+            raise SyntaxError('Failed to format the config file')
+
+    code, text = outcome(main, capsys)
+    assert code == 130 and text.count('\n') == 1 and 'resume' in text
+
+
+class Part:
+    def __init__(self, size=1, name=None):
+        self.size = int(size)
+        if name is not None:
+            name.lower()
+            look_up({}, name)
+
+
+def look_up(table, name):
+    return table[name]
+
+
+@pytest.mark.parametrize('config, words', [
+    (dict(type='Nope'), ['Nope is not in the']), (dict(size=1), ['"type"']),
+    (dict(type='Part', sise=1), ['cannot build Part', "'sise'", 'TypeError']),
+    (dict(type='Part', size='x'), ['cannot build Part', "'x'", 'ValueError in test_errors.py']),
+    (dict(type='Part', name=3), ['cannot build Part', 'AttributeError']),
+])
+def test_config_that_cannot_be_built(capsys, config, words):
+    parts = Registry('part')
+    parts.register_module(module=Part)
+    code, text = outcome(lambda: parts.build(config), capsys)
+    assert code == 1 and text.count('\n') == 1 and all(word in text for word in ['--cfg-options', *words])
+
+
+def test_defect_inside_a_part_keeps_its_traceback():
+    parts = Registry('part')
+    parts.register_module(module=Part)
+    with pytest.raises(KeyError):
+        run_cli(lambda: parts.build(dict(type='Part', name='a')))
 
 
 @pytest.mark.parametrize('error', [ValueError('defect'), OSError(errno.EIO, 'broken disk'), FileNotFoundError('x')])
