@@ -58,7 +58,7 @@ def test_interruption_that_a_library_hid(capsys):
         try:
             raise KeyboardInterrupt
         except:  # noqa: E722
-            raise SyntaxError('Failed to format the config file')
+            raise SyntaxError('Failed to format the config file')  # noqa: B904
 
     code, text = outcome(main, capsys)
     assert code == 130 and text.count('\n') == 1 and 'resume' in text
