@@ -1,10 +1,10 @@
 """Makes pseudo labels: python tools/make_pseudo_label.py CAM_DIR --data-root DIR --split NAME --out-dir DIR [--crf]."""
 import argparse
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 from mmwsss.apis.cli import report_result
-from mmwsss.apis.config import load_config
+from mmwsss.apis.config import CfgOptions, read_config
 from mmwsss.apis.pseudo_label import make_pseudo_labels
 from mmwsss.postprocessing.defaults import DEFAULT_BACKGROUND, DEFAULT_CRF_BACKGROUND, DEFAULT_CRF_UNARY
 from mmwsss.postprocessing.dense_crf import CRF_PRESETS
@@ -31,7 +31,7 @@ def parse_args() -> argparse.Namespace:
         "AffinityNet's parameters"))
     parser.add_argument('--config', help='a file with background= and postprocessors=[...] instead of the four above, '
                                          'e.g. configs/_base_/postprocessing/crf_label.py')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
                         help='settings that override these, e.g. background.threshold=0.2 '
                              'postprocessors.0.iterations=5')
     parser.add_argument('--classes', nargs='+', metavar='NAME',
@@ -50,7 +50,7 @@ def load_settings(args: argparse.Namespace) -> dict:
         if args.crf or args.threshold is not None or args.alpha is not None:
             raise UserError('--config replaces --threshold, --alpha and --crf; change its settings with --cfg-options, '
                             'e.g. background.threshold=0.2')
-        settings = load_config(args.config)
+        settings = read_config(args.config)
     else:
         settings = Config(settings_from_options(args))
     try:

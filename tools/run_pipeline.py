@@ -2,10 +2,10 @@
 import argparse
 from pathlib import Path
 
-from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 from rich.console import Console
 
+from mmwsss.apis.config import CfgOptions
 from mmwsss.apis.pipeline import Pipeline
 from mmwsss.apis.results_table import results_json, results_markdown, results_table
 from mmwsss.utils.errors import EXIT_OMISSIONS, run_cli
@@ -18,7 +18,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--data-root', required=True, help='folder of the data set, in VOC layout')
     parser.add_argument('--work-dir', required=True, help='folder of the stages and the report')
     parser.add_argument('--weights', help='ImageNet weights for the backbones, instead of those of the configs')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
                         help='settings that override the pipeline config')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)

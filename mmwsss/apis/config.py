@@ -1,5 +1,6 @@
 """Loading a config for a tool: data root, class list and command line options."""
 import argparse
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,51 @@ from mmwsss.utils.errors import UserError
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
+class CfgOptions(DictAction):
+    """``KEY=VALUE ...`` of ``--cfg-options`` as a dict; what is none ends as argparse's other mistakes do."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: list[str],
+                 option_string: str | None = None) -> None:
+        """Puts the dict into the namespace."""
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except (ValueError, AssertionError) as error:
+            parser.error(f'{option_string} {" ".join(values)}: must be KEY=VALUE, with closed brackets ({error})')
+
+
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments that every tool with a config takes: data root, config options, launcher."""
     parser.add_argument('--data-root', help="folder of the data set; replaces the config's data_root")
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
                         help='settings that override the config, e.g. train_cfg.max_epochs=5')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
                         help='how the processes of a distributed run were started')
     # torch.distributed.launch passes it; torchrun sets the environment instead.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def read_config(path: str | Path) -> Config:
+    """Reads a config file.
+
+    Args:
+        path: A config, or a file of settings such as those for post-processing.
+
+    Returns:
+        The config, with the modules in its ``custom_imports`` imported.
+
+    Raises:
+        UserError: If the file is missing or is no config.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f'{path}: no such config file')
+    try:
+        return Config.fromfile(path)
+    except Exception as error:  # a config is a program: anything may be raised in it
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        place = f' in {last.filename}:{last.lineno}' if last.name == '<module>' else ''
+        reason = (str(error).splitlines() or [''])[0]
+        raise UserError(f'{path}: cannot be read as a config ({type(error).__name__}: {reason}{place})') from error
 
 
 def load_config(path: str | Path, data_root: str | None = None, cfg_options: dict | None = None) -> Config:
@@ -38,13 +75,7 @@ def load_config(path: str | Path, data_root: str | None = None, cfg_options: dic
     Raises:
         UserError: If the file is missing or is no config, or if its classes do not fit the data.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f'{path}: no such config file')
-    try:
-        cfg = Config.fromfile(path)
-    except (SyntaxError, FileNotFoundError, KeyError, OSError, TypeError) as error:
-        raise UserError(f'{path}: cannot be read as a config ({error})') from error
+    cfg = read_config(path)
     if cfg_options:
         cfg.merge_from_dict(cfg_options)
     return fit_to_data(cfg, data_root)

@@ -1,7 +1,9 @@
+import argparse
+
 import pytest
 from mmengine.config import ConfigDict
 
-from mmwsss.apis.config import datasets_of, fill_num_classes, load_config
+from mmwsss.apis.config import add_config_arguments, datasets_of, fill_num_classes, load_config
 from mmwsss.utils.errors import UserError
 
 
@@ -55,3 +57,25 @@ def test_broken_config_is_one_line(tmp_path):
     with pytest.raises(UserError, match=r'broken\.py') as info:
         load_config(broken)
     assert '\n' not in str(info.value)
+
+
+@pytest.mark.parametrize('content, reason', [
+    (b'x = 1 / 0\n', r'ZeroDivisionError: division by zero in .*broken\.py:1'), (bytes(range(256)), 'UnicodeDecodeError'),
+    (b"custom_imports = dict(imports=['nothing_here'], allow_failed_imports=False)\n", 'ImportError.*nothing_here'),
+    (b"_base_ = 'nothing.py'\n", 'FileNotFoundError')])
+def test_config_that_cannot_be_run_is_one_line(tmp_path, content, reason):
+    broken = tmp_path / 'broken.py'
+    broken.write_bytes(content)
+    with pytest.raises(UserError, match=reason) as info:
+        load_config(broken)
+    assert '\n' not in str(info.value)
+
+
+@pytest.mark.parametrize('words', [['train_cfg'], ['a=[1,2']])
+def test_options_that_are_none(words, capsys):
+    parser = argparse.ArgumentParser()
+    add_config_arguments(parser)
+    assert parser.parse_args(['--cfg-options', 'a.b=[1,2]']).cfg_options == {'a.b': [1, 2]}
+    with pytest.raises(SystemExit) as info:
+        parser.parse_args(['--cfg-options', *words])
+    assert info.value.code == 2 and words[0] in capsys.readouterr().err
