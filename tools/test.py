@@ -25,6 +25,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     args = parse_args()
     cfg = load_config(args.config, args.data_root, args.cfg_options)
+    if args.out:
+        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
     if args.split:
         cfg.test_dataloader.dataset.split = args.split
     work_dir = args.work_dir or Path('work_dirs') / Path(args.config).stem

@@ -94,10 +94,12 @@ class _Object(list):
 
 
 def _json_entries(text: str, path: str | os.PathLike) -> Iterator[Entry]:
+    if not text.strip():
+        return
     try:
         value = json.loads(text, object_pairs_hook=_Object)
     except (ValueError, RecursionError) as error:
-        raise UserError(f'{path}: not valid json ({error})') from error
+        raise UserError(f'{path}: not valid json ({error}); correct it there') from error
     if isinstance(value, _Object):
         entries: Iterable[tuple[str, Any, Any]] = ((f'entry {name!r}', name, classes) for name, classes in value)
     elif isinstance(value, list):

@@ -60,7 +60,8 @@ def test_broken_config_is_one_line(tmp_path):
 
 
 @pytest.mark.parametrize('content, reason', [
-    (b'x = 1 / 0\n', r'ZeroDivisionError: division by zero in .*broken\.py:1'), (bytes(range(256)), 'UnicodeDecodeError'),
+    (b'x = 1 / 0\n', r'ZeroDivisionError: division by zero in .*broken\.py:1'),
+    (bytes(range(256)), 'UnicodeDecodeError'),
     (b"custom_imports = dict(imports=['nothing_here'], allow_failed_imports=False)\n", 'ImportError.*nothing_here'),
     (b"_base_ = 'nothing.py'\n", 'FileNotFoundError')])
 def test_config_that_cannot_be_run_is_one_line(tmp_path, content, reason):

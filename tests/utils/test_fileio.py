@@ -48,6 +48,13 @@ def test_error_names_the_file(tmp_path):
     assert raised.value.filename == str(tmp_path / 'none/a.bin')
 
 
+def test_error_names_the_file_and_not_the_temporary_one(tmp_path):
+    (tmp_path / 'file').touch()
+    with pytest.raises(NotADirectoryError) as raised:
+        write_bytes(tmp_path / 'file/a.bin', b'')
+    assert raised.value.filename == str(tmp_path / 'file/a.bin')
+
+
 @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='needs /dev/full')
 def test_device_without_space(tmp_path):
     path = tmp_path / 'a.bin'
