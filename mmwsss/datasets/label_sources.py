@@ -94,8 +94,6 @@ class _Object(list):
 
 
 def _json_entries(text: str, path: str | os.PathLike) -> Iterator[Entry]:
-    if not text.strip():
-        return
     try:
         value = json.loads(text, object_pairs_hook=_Object)
     except (ValueError, RecursionError) as error:
