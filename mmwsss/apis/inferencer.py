@@ -10,10 +10,10 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
 
-from mmwsss.apis.config import fill_num_classes
+from mmwsss.apis.config import fill_num_classes, read_config
 from mmwsss.apis.runner import load_for_inference
 from mmwsss.datasets.layout import IMAGE_EXTENSIONS
-from mmwsss.engine.checkpoint import load_checkpoint_file
+from mmwsss.engine.checkpoint import load_checkpoint_file, trained_classes
 from mmwsss.registry import MODELS, TRANSFORMS
 from mmwsss.structures.cam_file import resize_cam
 from mmwsss.utils.errors import UserError
@@ -65,10 +65,9 @@ class CAMInferencer:
 
     def __init__(self, config: str | Path | Config, checkpoint: str | Path, classes: Sequence[str] | None = None,
                  device: str | torch.device | None = None, score_thr: float = 0.5, batch_size: int = 8) -> None:
-        cfg = config if isinstance(config, Config) else Config.fromfile(config)
+        cfg = config if isinstance(config, Config) else read_config(config)
         init_default_scope(cfg.get('default_scope', 'mmwsss'))
-        meta = load_checkpoint_file(checkpoint, 'cpu').get('meta') or {}
-        self.classes = tuple(classes or (meta.get('dataset_meta') or {}).get('classes') or ())
+        self.classes = tuple(classes or trained_classes(load_checkpoint_file(checkpoint, 'cpu')))
         if not self.classes:
             raise UserError(f'{checkpoint}: holds no class names; give them as classes=[...]')
         fill_num_classes(cfg.model, len(self.classes))

@@ -10,13 +10,13 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from mmwsss.engine.checkpoint import load_weights_strict
+from mmwsss.engine.checkpoint import load_weights_strict, trained_classes
 from mmwsss.structures.cam_file import CAMManifest, open_cam_dir
 from mmwsss.utils.dist import init_dist, patch_cfg_for_cpu_ddp
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import sha256_of_file, sha256_of_json
+from mmwsss.utils.fileio import naming_errors, sha256_of_file, sha256_of_json
 
 _RUN_NUMBER = itertools.count()
 
@@ -54,6 +54,8 @@ def prepare_run(cfg: Config, work_dir: str | Path, launcher: str = 'none') -> Co
     init_dist(launcher)
     patch_cfg_for_cpu_ddp(cfg)
     if cfg.get('num_threads'):
+        if not isinstance(cfg.num_threads, int) or cfg.num_threads < 0:
+            raise UserError(f'num_threads: must be a whole number, or None for the default, not {cfg.num_threads!r}')
         torch.set_num_threads(cfg.num_threads)
     return cfg
 
@@ -83,13 +85,20 @@ def train(cfg: Config, work_dir: str | Path, resume: bool = False, launcher: str
     Raises:
         UserError: If the training wrote no checkpoint.
     """
+    _check_settings(cfg, 'train_dataloader', 'train_cfg', 'optim_wrapper')
     prepare_run(cfg, work_dir, launcher)
     latest = find_latest_checkpoint(work_dir) if resume else None
     cfg.resume = latest is not None
     if latest is not None:
         cfg.load_from = str(latest)
-    runner = Runner.from_cfg(cfg)
-    runner.train()
+    with naming_errors(work_dir):
+        runner = Runner.from_cfg(cfg)
+        loader = runner.train_loop.dataloader
+        if isinstance(runner.train_loop, EpochBasedTrainLoop) and len(loader) == 0:
+            raise UserError(f'train_dataloader: {len(loader.dataset)} images do not fill one batch of '
+                            f'{cfg.train_dataloader.get("batch_size")}; set a smaller '
+                            'train_dataloader.batch_size, or drop_last=False')
+        runner.train()
     # Persistent workers would be waited for, five seconds each, whenever the garbage collector comes to them.
     runner.train_dataloader._iterator = None
     barrier()  # the main process writes the checkpoints
@@ -97,6 +106,11 @@ def train(cfg: Config, work_dir: str | Path, resume: bool = False, launcher: str
     if checkpoint is None:
         raise UserError(f'{work_dir}: the training wrote no checkpoint; set default_hooks.checkpoint.interval')
     return RunResult(checkpoint, omissions=_omissions(runner.train_dataloader.dataset))
+
+
+def _check_settings(cfg: Config, *names: str) -> None:
+    if missing := [name for name in ('model', *names) if not cfg.get(name)]:
+        raise UserError(f'{cfg.filename or "the config"}: has no {", ".join(missing)}; name a config that has')
 
 
 def test(cfg: Config, checkpoint: str | Path, work_dir: str | Path, launcher: str = 'none') -> RunResult:
@@ -114,15 +128,17 @@ def test(cfg: Config, checkpoint: str | Path, work_dir: str | Path, launcher: st
     Raises:
         UserError: If the checkpoint belongs to another model or to other classes.
     """
+    _check_settings(cfg, 'test_dataloader', 'test_cfg', 'test_evaluator')
     prepare_run(cfg, work_dir, launcher)
     cfg.load_from, cfg.resume = None, False
     for unused in ('train_cfg', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'val_cfg',
                    'val_dataloader', 'val_evaluator'):
         cfg.pop(unused, None)
-    runner = Runner.from_cfg(cfg)
-    dataset = runner.test_loop.dataloader.dataset
-    load_for_inference(runner.model, checkpoint, dataset.metainfo.get('classes'))
-    metrics = runner.test()
+    with naming_errors(work_dir):
+        runner = Runner.from_cfg(cfg)
+        dataset = runner.test_loop.dataloader.dataset
+        load_for_inference(runner.model, checkpoint, dataset.metainfo.get('classes'))
+        metrics = runner.test()
     return RunResult(Path(checkpoint), {key: _json_number(value) for key, value in metrics.items()},
                      _omissions(dataset))
 
@@ -143,10 +159,9 @@ def load_for_inference(model: torch.nn.Module, checkpoint: str | Path, classes: 
     Raises:
         UserError: If keys or shapes differ, or if the classes differ or stand in another order.
     """
-    meta = load_weights_strict(model, checkpoint).get('meta') or {}
-    trained = (meta.get('dataset_meta') or {}).get('classes')
-    if trained and classes and tuple(trained) != tuple(classes):
-        raise UserError(f'{checkpoint}: was trained with the classes {tuple(trained)}, but the data has '
+    trained = trained_classes(load_weights_strict(model, checkpoint))
+    if trained and classes and trained != tuple(classes):
+        raise UserError(f'{checkpoint}: was trained with the classes {trained}, but the data has '
                         f'{tuple(classes)}; use the class list and the order of the training')
 
 

@@ -249,6 +249,8 @@ def load_state_dict_strict(model: nn.Module, state_dict: dict[str, Tensor], name
     reshaped = [f'{key} {tuple(state_dict[key].shape)} instead of {tuple(own[key].shape)}' for key in own
                 if isinstance(own[key], Tensor) and isinstance(state_dict.get(key), Tensor)
                 and own[key].shape != state_dict[key].shape]
+    reshaped += [f'{key} is no tensor' for key in own
+                 if isinstance(own[key], Tensor) and not isinstance(state_dict.get(key, own[key]), Tensor)]
     if reshaped:
         raise UserError(f'{name}: {_count("of another shape", reshaped)}; {hint}')
     # Asking torch, not comparing keys: modules may rename keys of older versions while they load.
@@ -263,6 +265,13 @@ def load_state_dict_strict(model: nn.Module, state_dict: dict[str, Tensor], name
 def _count(what: str, keys: list[str], limit: int = 3) -> str:
     more = ', ...' if len(keys) > limit else ''
     return f'{len(keys)} {"key" if len(keys) == 1 else "keys"} {what} ({", ".join(keys[:limit])}{more})'
+
+
+def trained_classes(checkpoint: Any) -> tuple[str, ...]:
+    """Returns the class names of the data that a checkpoint was trained on; none where it does not tell."""
+    for key in ('meta', 'dataset_meta', 'classes'):
+        checkpoint = checkpoint.get(key) if isinstance(checkpoint, dict) else None
+    return tuple(checkpoint) if isinstance(checkpoint, (list, tuple)) else ()
 
 
 def load_weights_strict(model: nn.Module, path: str | os.PathLike) -> dict:

@@ -31,8 +31,8 @@ from mmwsss.apis.evaluate import evaluate_cam_dir
 from mmwsss.apis.runner import load_for_inference, make_cam
 from mmwsss.datasets import read_split
 from mmwsss.registry import DATASETS, MODELS
-from mmwsss.structures.cam_file import CAMFile, write_cam
-from mmwsss.utils.errors import run_cli
+from mmwsss.structures.cam_file import CAMFile, CAMManifest, open_cam_dir, write_cam
+from mmwsss.utils.errors import UserError, run_cli
 from mmwsss.utils.fileio import write_json
 
 
@@ -113,6 +113,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     args = parse_args()
     cfg = load_config(args.config, args.data_root)
+    if args.num_images < 1 or args.rounds < 1:
+        raise UserError('--num-images and --rounds must be at least 1')
+    if not cfg.model.get('inference_hooks'):
+        raise UserError(f'{args.config}: has no inference_hooks; name the config of a CAM classifier')
     init_default_scope(cfg.default_scope)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
@@ -150,7 +154,8 @@ def measure(cfg, args: argparse.Namespace, work: Path, split: str) -> dict[str, 
             out_dir = work / 'cam'
             shutil.rmtree(out_dir, ignore_errors=True)
             if name == 'original':
-                out_dir.mkdir()
+                open_cam_dir(out_dir, CAMManifest(checkpoint_sha256=None, config_hash=None,
+                                                  classes=dataset.metainfo['classes']))
                 start = time.perf_counter()
                 original_way(model, views, out_dir, args.num_workers)
                 seconds = time.perf_counter() - start

@@ -1,5 +1,6 @@
 """Checkpoints that are whole, safe to load, and never missing."""
 import hashlib
+import inspect
 import io
 import logging
 import os
@@ -47,6 +48,8 @@ class SafeCheckpointHook(CheckpointHook):
         if backend_args is None and kwargs.get('file_client_args') is None:
             backend_args = dict(backend='atomic')
         super().__init__(*args, backend_args=backend_args, **kwargs)
+        # Otherwise the first checkpoint would be the one to show a misspelt setting.
+        inspect.signature(Runner.save_checkpoint).bind(None, None, None, **self.args)
 
     def before_train(self, runner: Runner) -> None:
         """See the class of MMEngine; also removes leftovers of killed processes."""
@@ -82,7 +85,9 @@ class SafeCheckpointHook(CheckpointHook):
         training = isinstance(runner._train_loop, BaseLoop)
         name = runner._load_from or (find_latest_checkpoint(runner.work_dir) if runner._resume else 'the checkpoint')
         state_dict = extract_state_dict(checkpoint, name)
-        if training and runner._resume and not {'meta', 'message_hub', 'optimizer'} <= checkpoint.keys():
+        meta = checkpoint.get('meta')
+        is_state = {'meta', 'message_hub', 'optimizer'} <= checkpoint.keys() and isinstance(meta, dict)
+        if training and runner._resume and not (is_state and {'epoch', 'iter'} <= meta.keys()):
             raise UserError(f'{name}: holds weights but no state of a training; start from it without resuming')
         for key in checkpoint.keys() - {'state_dict'}:
             checkpoint[key] = from_plain(checkpoint[key])

@@ -39,7 +39,7 @@ class CAMClassifier(BaseSegmentor):
         init_cfg: Initialisation.
 
     Raises:
-        ValueError: For an unknown gate or key in ``test_cfg``.
+        ValueError: For an unknown gate or key, or a stride below 1, in ``test_cfg``.
     """
 
     def __init__(self, backbone: dict, cam_head: dict, neck: dict | None = None,
@@ -55,8 +55,9 @@ class CAMClassifier(BaseSegmentor):
         self.test_cfg = dict(gate='label', score_thr=0.5, stride=4)
         unknown = set(test_cfg or {}) - set(self.test_cfg)
         self.test_cfg.update(test_cfg or {})
-        if unknown or self.test_cfg['gate'] not in GATES:
-            raise ValueError(f'CAMClassifier test_cfg: gate one of {GATES}, score_thr, stride; got {test_cfg}')
+        stride = self.test_cfg['stride']
+        if unknown or self.test_cfg['gate'] not in GATES or not isinstance(stride, int) or stride < 1:
+            raise ValueError(f'CAMClassifier test_cfg: gate one of {GATES}, score_thr, stride at least 1; got {test_cfg}')
         self.backbone = MODELS.build(backbone)
         if neck is not None:
             self.neck = MODELS.build(neck)
