@@ -52,6 +52,39 @@ def test_resuming_writes_the_same_bytes(trained, tiny_cam_cfg, tmp_path):
     assert make_cam(tiny_cam_cfg, trained, tmp_path / 'part', 'train').metrics['num_cams'] == 0
 
 
+def test_images_that_do_not_fill_a_batch_are_an_error(tiny_cam_cfg, tmp_path):
+    tiny_cam_cfg.train_dataloader.batch_size = 13
+    with pytest.raises(UserError, match=r'12 images .*batch of 13.*drop_last'):
+        train(tiny_cam_cfg, tmp_path)
+
+
+@pytest.mark.parametrize('name', ['train_dataloader', 'train_cfg', 'optim_wrapper', 'model'])
+def test_config_without_a_training_is_an_error(tiny_cam_cfg, tmp_path, name):
+    tiny_cam_cfg.pop(name)
+    with pytest.raises(UserError, match=f'cam_efflite0_small.py: has no {name}'):
+        train(tiny_cam_cfg, tmp_path)
+
+
+def test_config_without_a_test_is_an_error(tiny_cam_cfg, tmp_path):
+    tiny_cam_cfg.pop('test_evaluator')
+    with pytest.raises(UserError, match='has no test_evaluator'):
+        run_test(tiny_cam_cfg, 'nothing.pth', tmp_path)
+
+
+def test_number_of_threads_is_a_number(tiny_cam_cfg, tmp_path):
+    tiny_cam_cfg.num_threads = 'many'
+    with pytest.raises(UserError, match="num_threads.*'many'"):
+        train(tiny_cam_cfg, tmp_path)
+
+
+@pytest.mark.parametrize('meta', [[1], dict(dataset_meta=7), dict(dataset_meta=dict(classes=7))])
+def test_odd_metadata_name_no_classes(trained, tiny_cam_cfg, tmp_path, meta):
+    torch.save(dict(torch.load(trained, weights_only=True), meta=meta), tmp_path / 'epoch_1.pth')
+    assert run_test(tiny_cam_cfg, tmp_path / 'epoch_1.pth', tmp_path / 'test').metrics
+    with pytest.raises(UserError, match='no state of a training'):
+        train(tiny_cam_cfg, tmp_path, resume=True)
+
+
 def test_workers_do_not_change_the_bytes(trained, tiny_cam_cfg, tmp_path):
     make_cam(tiny_cam_cfg, trained, tmp_path / 'zero', 'train')
     tiny_cam_cfg.test_dataloader.num_workers = 4

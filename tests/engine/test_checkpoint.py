@@ -134,6 +134,12 @@ def test_damage_is_an_error_of_the_users_or_none(tmp_path):
         assert errors > 20
 
 
+def test_weights_that_are_no_tensors():
+    model = torch.nn.Linear(2, 1)
+    with pytest.raises(UserError, match=r'a\.pth: 1 key of another shape \(weight is no tensor\)'):
+        load_state_dict_strict(model, dict(model.state_dict(), weight='x'), 'a.pth')
+
+
 def test_torchscript(tmp_path):
     torch.jit.save(torch.jit.script(nn.Linear(2, 2)), tmp_path / 'a.pt')
     with pytest.raises(UserError) as error:

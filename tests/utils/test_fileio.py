@@ -150,6 +150,13 @@ def test_json(tmp_path):
     assert read_json(path) == dict(a=None, b=[1, 2.5])
 
 
+def test_errors_without_a_name_get_one(tmp_path):
+    for error, name in ((OSError(errno.ENOSPC, 'full'), str(tmp_path)), (OSError(errno.ENOSPC, 'full', 'own'), 'own')):
+        with pytest.raises(OSError, match='full') as raised, fileio.naming_errors(tmp_path):
+            raise error
+        assert raised.value.filename == name
+
+
 def test_sha256(tmp_path):
     data = bytes(range(256)) * 9000  # more than two blocks
     (tmp_path / 'a').write_bytes(data)

@@ -49,7 +49,8 @@ class SafeCheckpointHook(CheckpointHook):
             backend_args = dict(backend='atomic')
         super().__init__(*args, backend_args=backend_args, **kwargs)
         # Otherwise the first checkpoint would be the one to show a misspelt setting.
-        inspect.signature(Runner.save_checkpoint).bind(None, None, None, **self.args)
+        if unknown := sorted(self.args.keys() - inspect.signature(Runner.save_checkpoint).parameters.keys()):
+            raise TypeError(f'{type(self).__name__} has no setting {", ".join(unknown)}')
 
     def before_train(self, runner: Runner) -> None:
         """See the class of MMEngine; also removes leftovers of killed processes."""

@@ -57,7 +57,8 @@ class CAMClassifier(BaseSegmentor):
         self.test_cfg.update(test_cfg or {})
         stride = self.test_cfg['stride']
         if unknown or self.test_cfg['gate'] not in GATES or not isinstance(stride, int) or stride < 1:
-            raise ValueError(f'CAMClassifier test_cfg: gate one of {GATES}, score_thr, stride at least 1; got {test_cfg}')
+            raise ValueError(f'CAMClassifier test_cfg: gate one of {GATES}, score_thr, stride at least 1; got '
+                             f'{test_cfg}')
         self.backbone = MODELS.build(backbone)
         if neck is not None:
             self.neck = MODELS.build(neck)

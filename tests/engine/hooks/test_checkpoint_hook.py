@@ -190,6 +190,12 @@ def test_leftovers_of_dead_processes_are_removed(tmp_path):
     assert all(path.exists() for path in stays) and not any(path.exists() for path in gone)
 
 
+def test_misspelt_setting_shows_before_the_training():
+    with pytest.raises(TypeError, match='intervall'):
+        checkpoint_hook.SafeCheckpointHook(intervall=1)
+    assert checkpoint_hook.SafeCheckpointHook(interval=1, save_optimizer=False, by_epoch=True)
+
+
 @METRICS.register_module(name='Scripted', force=True)
 class Scripted(BaseMetric):
     """Gives the scores of a list, one at each evaluation."""
