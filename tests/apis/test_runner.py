@@ -73,7 +73,7 @@ def test_config_without_a_test_is_an_error(tiny_cam_cfg, tmp_path):
 
 def test_number_of_threads_is_a_number(tiny_cam_cfg, tmp_path):
     tiny_cam_cfg.num_threads = 'many'
-    with pytest.raises(UserError, match="num_threads.*'many'"):
+    with pytest.raises(UserError, match=r"num_threads.*'many'"):
         train(tiny_cam_cfg, tmp_path)
 
 

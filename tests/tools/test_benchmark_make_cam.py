@@ -38,7 +38,7 @@ def test_every_way_is_timed_and_judged(tool, tmp_path):
     code, err = tool('--num-images', '2', '--out', str(tmp_path / 'figures.json'))
     assert code == 0, err
     figures = json.loads((tmp_path / 'figures.json').read_text())['figures']
-    assert list(sorted(figures)) == ['original', 'ours, bfloat16', 'ours, float32']
+    assert sorted(figures) == ['original', 'ours, bfloat16', 'ours, float32']
     assert figures['original']['ratio'] == 1 and all(0 <= figure['mIoU'] <= 1 for figure in figures.values())
 
 

@@ -110,8 +110,8 @@ def test_batch_gives_what_single_images_give(make_model):
         assert (alone.pred_cam.data.float() - prediction.pred_cam.data.float()).abs().max() <= 2**-10
 
 
-@pytest.mark.parametrize('kwargs', [dict(test_cfg=dict(gate='guess')), dict(test_cfg=dict(strides=4)), dict(test_cfg=dict(stride=0)),
-                                    dict(train_cfg=dict(weight=1))])
+@pytest.mark.parametrize('kwargs', [dict(test_cfg=dict(gate='guess')), dict(test_cfg=dict(strides=4)),
+                                    dict(test_cfg=dict(stride=0)), dict(train_cfg=dict(weight=1))])
 def test_unknown_options_are_refused(make_model, kwargs):
     with pytest.raises(ValueError, match='CAMClassifier'):
         make_model(**kwargs)
