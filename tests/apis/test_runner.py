@@ -80,7 +80,7 @@ def test_number_of_threads_is_a_number(tiny_cam_cfg, tmp_path):
 @pytest.mark.parametrize('meta', [[1], dict(dataset_meta=7), dict(dataset_meta=dict(classes=7))])
 def test_odd_metadata_name_no_classes(trained, tiny_cam_cfg, tmp_path, meta):
     torch.save(dict(torch.load(trained, weights_only=True), meta=meta), tmp_path / 'epoch_1.pth')
-    assert run_test(tiny_cam_cfg, tmp_path / 'epoch_1.pth', tmp_path / 'test').metrics
+    assert run_test(copy.deepcopy(tiny_cam_cfg), tmp_path / 'epoch_1.pth', tmp_path / 'test').metrics
     with pytest.raises(UserError, match='no state of a training'):
         train(tiny_cam_cfg, tmp_path, resume=True)
 
