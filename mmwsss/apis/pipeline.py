@@ -5,6 +5,7 @@ sha256 of the stage's settings, of the config it runs, of the data set's files a
 output it reads. ``complete.json`` is written last and holds the key and the result. A stage whose marker has the
 right key is skipped; one that was interrupted goes on from what is there; one whose key has changed starts anew.
 """
+import inspect
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -71,6 +72,7 @@ class Pipeline:
         config = Config.fromfile(self.path)
         if cfg_options:
             config.merge_from_dict(cfg_options)
+        self._check_form(config)
         self.stages = [stage.to_dict() for stage in config.get('stages') or ()]
         self.configs = {name: str((self.path.parent / file).resolve()) for name, file in
                         (config.get('configs') or {}).items()}
@@ -81,6 +83,13 @@ class Pipeline:
         self.results: dict[str, StageResult] = {}
         self.rows: list[dict] = []
         self._fingerprints: dict[str, str] = {}
+
+    def _check_form(self, config: Config) -> None:
+        stages, files = config.get('stages') or [], config.get('configs') or {}
+        if not isinstance(files, dict) or not isinstance(stages, list) or not all(
+                isinstance(stage, dict) and isinstance(stage.get('inputs') or {}, dict)
+                and isinstance(stage.get('cfg_options') or {}, dict) for stage in stages):
+            raise UserError(f'{self.path}: configs, inputs and cfg_options must be dicts, stages a list of dicts')
 
     def _check_stages(self, known: dict) -> None:
         if not self.stages:
@@ -98,6 +107,11 @@ class Pipeline:
             if 'config' in stage and stage['config'] not in self.configs:
                 raise UserError(f'{self.path}: stage {name}: {stage["config"]!r} is not one of the configs '
                                 f'{sorted(self.configs)}')
+            options = (stage.keys() | stage.get('inputs', {}).keys()) - {'name', 'type', 'inputs'}
+            try:
+                inspect.signature(known[kind]).bind(folder=None, pipeline=None, **dict.fromkeys(options))
+            except TypeError as error:
+                raise UserError(f'{self.path}: stage {name}: {error}') from error
             names.append(name)
 
     def run(self) -> int:

@@ -91,7 +91,7 @@ def make_pseudo_labels(cam_dir: str | os.PathLike,
         raise UserError(f"missing_cam must be 'error' or 'skip', got {missing_cam!r}")
     if num_workers is None:
         num_workers = default_num_workers()
-    if num_workers < 0:
+    if not isinstance(num_workers, int) or num_workers < 0:
         raise UserError(f'num_workers must be at least 0, got {num_workers}')
     check_background(background)
     built = build_postprocessors(postprocessors)
@@ -192,7 +192,7 @@ class _Jobs(Dataset):
         return _Outcome(stem, kept, label.size, int((label == 0).sum()))
 
     def image_path(self, stem: str) -> str:
-        return self.images.get(stem, str(self.img_dir / f'{stem}.jpg'))
+        return self.images.get(stem, str(self.img_dir / stem))
 
     def existing(self, stem: str) -> np.ndarray | None:
         """Returns the label that a former run wrote, or ``None`` if there is none that can be read."""

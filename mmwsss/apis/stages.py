@@ -4,7 +4,7 @@ Each is a function with the keyword arguments ``folder`` (where the stage writes
 options, and returns a :class:`mmwsss.apis.pipeline.StageResult`. A stage on the CPU runs on the main process only.
 """
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
@@ -16,6 +16,8 @@ from mmwsss.apis.evaluate import evaluate_cam_dir, evaluate_label_dir, has_masks
 from mmwsss.apis.pipeline import Pipeline, StageResult
 from mmwsss.apis.pseudo_label import make_pseudo_labels
 from mmwsss.datasets import load_classes, on_rank_zero, read_split
+from mmwsss.postprocessing import DEFAULT_BACKGROUND
+from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_json
 from mmwsss.visualization import stage_figure
 
@@ -85,8 +87,12 @@ def _no_masks(pipeline: Pipeline) -> str:
 
 
 @on_main_process
-def pseudo_label(folder: Path, pipeline: Pipeline, cams: str, split: str, **options) -> StageResult:
-    """Turns CAM files into label maps; ``options`` are those of :func:`make_pseudo_labels`."""
+def pseudo_label(folder: Path, pipeline: Pipeline, cams: str, split: str, background: dict = DEFAULT_BACKGROUND,
+                 postprocessors: Sequence[dict] = (), num_workers: int | None = None,
+                 missing_cam: str = 'error') -> StageResult:
+    """Turns CAM files into label maps; the options are those of :func:`make_pseudo_labels`."""
+    options = dict(background=background, postprocessors=postprocessors, num_workers=num_workers,
+                   missing_cam=missing_cam)
     summary = make_pseudo_labels(cams, pipeline.data_root, split, folder / 'labels', **options)
     return StageResult(str(folder / 'labels'), omissions=[tuple(o) for o in summary['omissions']])
 
@@ -121,6 +127,8 @@ def picture(folder: Path, pipeline: Pipeline, split: str, cams: str | None = Non
 
     Every further option is a folder of label maps and the title of its column.
     """
+    if not isinstance(num_images, int) or num_images < 1:
+        raise UserError(f'num_images must be at least 1, got {num_images!r}')
     stems = read_split(pipeline.data_root, split)
     chosen = [stems[i * len(stems) // num_images] for i in range(min(num_images, len(stems)))]
     folders = [d for d in (cams, predictions, *labels.values()) if d]

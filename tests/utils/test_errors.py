@@ -83,7 +83,7 @@ def look_up(table, name):
     (dict(type='Part', name=3), ['cannot build Part', 'AttributeError']),
 ])
 def test_config_that_cannot_be_built(capsys, config, words):
-    parts = Registry('part')
+    parts = Registry('part', scope='mmwsss')
     parts.register_module(module=Part)
     code, text = outcome(lambda: parts.build(config), capsys)
     assert code == 1 and text.count('\n') == 1 and all(word in text for word in ['--cfg-options', *words])
