@@ -1,4 +1,4 @@
-"""Judges CAM files or label files: python tools/eval_cam.py CAM_DIR --data-root DIR --split NAME."""
+"""Judges CAM files or label files: python tools/eval_cam.py CAM_DIR --data-root DIR [--split NAME]."""
 import argparse
 from pathlib import Path
 
@@ -6,6 +6,7 @@ from rich.console import Console
 
 from mmwsss.apis.cli import report_result
 from mmwsss.apis.evaluate import evaluate_dir, has_masks
+from mmwsss.datasets.layout import describe_split
 from mmwsss.evaluation.evaluation_report import report_table
 from mmwsss.utils.errors import run_cli
 from mmwsss.utils.fileio import write_json
@@ -17,8 +18,10 @@ def parse_args() -> argparse.Namespace:
         description='Judge a folder of CAM files at every background threshold, or a folder of label PNGs, by the '
                     'ground truth masks of the data set. Without masks nothing is done.')
     parser.add_argument('cam_dir', metavar='CAM_DIR', help='folder of <stem>.npz CAM files or <stem>.png labels')
-    parser.add_argument('--data-root', required=True, help='folder of the data set in VOC layout')
-    parser.add_argument('--split', required=True, help='name of the split')
+    parser.add_argument('--data-root', required=True, help='folder of the data set')
+    parser.add_argument('--split', help='name of the split, or a .txt list; default: all images')
+    parser.add_argument('--img-dir', default='JPEGImages', help='folder of the images, below the data root or '
+                        'absolute (default: %(default)s)')
     parser.add_argument('--out', help='json file for the report; its values are fractions')
     parser.add_argument('--plot', help='picture of the curve over the threshold (.png, .pdf or .svg)')
     parser.add_argument('--num-workers', type=int, help='processes; default one per CPU')
@@ -33,13 +36,13 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> int:
     args = parse_args()
-    if not has_masks(args.data_root, args.split, args.seg_dir):
-        print(f'{Path(args.data_root, args.seg_dir)}: no ground truth masks of split {args.split}, so the evaluation '
-              'is skipped')
+    if not has_masks(args.data_root, args.split, args.seg_dir, args.img_dir):
+        print(f'{Path(args.data_root, args.seg_dir)}: no ground truth masks of {describe_split(args.split)}, so the '
+              'evaluation is skipped')
         return 0
-    report = evaluate_dir(args.cam_dir, args.data_root, args.split, classes=args.classes,
+    report = evaluate_dir(args.cam_dir, args.data_root, args.split, args.img_dir, classes=args.classes,
                           num_workers=args.num_workers, seg_dir=args.seg_dir, missing=args.missing)
-    title = f'{args.cam_dir} on {args.split}'
+    title = f'{args.cam_dir} on {args.split or "all images"}'
     Console().print(report_table(report, title))
     if args.out:
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)

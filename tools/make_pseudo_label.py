@@ -1,4 +1,4 @@
-"""Makes pseudo labels: python tools/make_pseudo_label.py CAM_DIR --data-root DIR --split NAME --out-dir DIR [--crf]."""
+"""Makes pseudo labels: python tools/make_pseudo_label.py CAM_DIR --data-root DIR --out-dir DIR [--split NAME]."""
 import argparse
 
 from mmengine.config import Config
@@ -15,8 +15,10 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Make the pseudo labels (palette PNGs) of a split from CAM files; labels that are there are kept')
     parser.add_argument('cam_dir', help='folder of CAM files, from tools/make_cam.py')
-    parser.add_argument('--data-root', required=True, help='folder of the data set in VOC layout')
-    parser.add_argument('--split', required=True, help='name of the split')
+    parser.add_argument('--data-root', required=True, help='folder of the data set')
+    parser.add_argument('--split', help='name of the split, or a .txt list; default: all images')
+    parser.add_argument('--img-dir', default='JPEGImages', help='folder of the images, below the data root or '
+                        'absolute (default: %(default)s)')
     parser.add_argument('--out-dir', required=True, help='folder for <stem>.png files and manifest.json')
     background = parser.add_mutually_exclusive_group()
     background.add_argument('--threshold', type=float, metavar='T', help=(
@@ -84,11 +86,12 @@ def main() -> int:
     args = parse_args()
     settings = load_settings(args)
     summary = make_pseudo_labels(args.cam_dir, args.data_root, args.split, args.out_dir, **settings,
-                                 num_workers=args.num_workers, classes=args.classes, missing_cam=args.missing_cam)
+                                 num_workers=args.num_workers, classes=args.classes, missing_cam=args.missing_cam,
+                                 img_dir=args.img_dir)
     steps = ' -> '.join(['background ' + describe(settings['background']), *map(describe, settings['postprocessors'])])
     message = (f'{args.out_dir}: {summary["made"]} labels made, {summary["kept"]} were there, for '
-               f'{summary["num_images"]} images of {args.split}; {summary["background_share"]:.1%} of their pixels are '
-               f'background\nmade by: {steps}')
+               f'{summary["num_images"]} images of {args.split or args.data_root}; '
+               f'{summary["background_share"]:.1%} of their pixels are background\nmade by: {steps}')
     return report_result(message, summary['omissions'])
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from mmwsss.datasets import find_files, load_classes, read_split
-from mmwsss.datasets.layout import IMAGE_EXTENSIONS
+from mmwsss.datasets import load_classes, read_split
+from mmwsss.datasets.layout import IMAGE_EXTENSIONS, MAP_EXTENSIONS, describe_split, find_files_anywhere
 from mmwsss.datasets.preflight import check_image
 from mmwsss.evaluation.evaluation_report import cam_report, label_report
 from mmwsss.evaluation.label_metrics import confusion_matrix, load_mask
@@ -25,31 +25,30 @@ from mmwsss.utils.parallel import default_num_workers, limit_threads, progress_b
 CHUNK = 16
 
 
-def has_masks(data_root: str | os.PathLike, split: str, seg_dir: str = 'SegmentationClass') -> bool:
-    """Returns whether any image of the split has a ground truth mask."""
-    return _any_mask(Path(data_root, seg_dir), read_split(data_root, split))
+def has_masks(data_root: str | os.PathLike, split: str | None, seg_dir: str = 'SegmentationClass',
+              img_dir: str = 'JPEGImages') -> bool:
+    """Returns whether any image of the split (``None``: of all images) has a ground truth mask."""
+    masks = find_files_anywhere(Path(data_root, seg_dir), MAP_EXTENSIONS)
+    return any(stem in masks for stem in read_split(data_root, split, img_dir))
 
 
-def _any_mask(mask_dir: Path, stems: Sequence[str]) -> bool:
-    return any(label_path(mask_dir, stem).exists() for stem in stems)
-
-
-def evaluate_cam_dir(cam_dir: str | os.PathLike, data_root: str | os.PathLike, split: str,
+def evaluate_cam_dir(cam_dir: str | os.PathLike, data_root: str | os.PathLike, split: str | None,
                      classes: Sequence[str] | None = None, thresholds: Sequence[float] | None = None,
                      num_workers: int | None = None, seg_dir: str = 'SegmentationClass',
-                     missing: str = 'error') -> dict[str, Any]:
+                     missing: str = 'error', img_dir: str = 'JPEGImages') -> dict[str, Any]:
     """Judges the CAM files of a split at every threshold.
 
     Args:
         cam_dir: Folder of the CAM files, with its manifest.
-        data_root: The data set in VOC layout.
-        split: Name of the split; every readable image of it must have its CAM file.
+        data_root: Folder of the data set.
+        split: Name of the split, or ``None`` for all images; every readable image of it must have its CAM file.
         classes: Names of the C foreground classes; default ``classes.txt`` of the data set, or, without one, the
             manifest's. They must be the manifest's.
         thresholds: Increasing; default 0, 0.01, ..., 1.
         num_workers: Processes that read and count; 0: this one. Default: one per CPU. The result is the same.
         seg_dir: Folder of the masks, below ``data_root`` or absolute.
         missing: ``'skip'`` makes a missing CAM file an omission.
+        img_dir: Folder of the images, likewise. Sub folders of both are searched.
 
     Returns:
         The report of :func:`mmwsss.evaluation.cam_report`, and ``omissions``: [(file, reason)] for the images that
@@ -69,26 +68,28 @@ def evaluate_cam_dir(cam_dir: str | os.PathLike, data_root: str | os.PathLike, s
         classes = manifest.classes
     names = _load_classes(cam_dir, data_root, classes, manifest.classes)
     jobs = _CAMJobs(Path(cam_dir), Path(data_root, seg_dir), len(names), thresholds)
-    result = _run(jobs, data_root, split, missing, num_workers)
+    result = _run(jobs, data_root, split, missing, num_workers, img_dir)
     report = cam_report(result.counts, thresholds, names, result.num_images, omissions=result.omissions,
                         cam_gate=manifest.extra.get('cam_gate'))
     return _checked(report, jobs.mask_dir)
 
 
-def evaluate_label_dir(label_dir: str | os.PathLike, data_root: str | os.PathLike, split: str,
+def evaluate_label_dir(label_dir: str | os.PathLike, data_root: str | os.PathLike, split: str | None,
                        classes: Sequence[str] | None = None, num_workers: int | None = None,
-                       seg_dir: str = 'SegmentationClass', missing: str = 'error') -> dict[str, Any]:
+                       seg_dir: str = 'SegmentationClass', missing: str = 'error',
+                       img_dir: str = 'JPEGImages') -> dict[str, Any]:
     """Judges the label files of a split: pseudo labels, or predictions of a segmentor.
 
     Args:
         label_dir: Folder of ``<stem>.png``. If there is a manifest with ``classes``, they must be the data set's.
         data_root: See :func:`evaluate_cam_dir`, as for the other arguments.
-        split: Name of the split.
+        split: Name of the split, or ``None`` for all images.
         classes: Names of the C foreground classes; default ``classes.txt`` of the data set, or, without one, the
             manifest's.
         num_workers: Processes that read and count.
         seg_dir: Folder of the masks.
         missing: ``'skip'`` makes a missing label file an omission.
+        img_dir: Folder of the images.
 
     Returns:
         The report of :func:`mmwsss.evaluation.label_report`, and ``omissions``.
@@ -102,7 +103,7 @@ def evaluate_label_dir(label_dir: str | os.PathLike, data_root: str | os.PathLik
         classes = made_for
     names = _load_classes(label_dir, data_root, classes, made_for)
     jobs = _LabelJobs(Path(label_dir), Path(data_root, seg_dir), len(names))
-    result = _run(jobs, data_root, split, missing, num_workers)
+    result = _run(jobs, data_root, split, missing, num_workers, img_dir)
     return _checked(label_report(result.counts, names, result.num_images, omissions=result.omissions), jobs.mask_dir)
 
 
@@ -112,25 +113,27 @@ def _checked(report: dict[str, Any], mask_dir: Path) -> dict[str, Any]:
     return report
 
 
-def evaluate_dir(folder: str | os.PathLike, data_root: str | os.PathLike, split: str, **options: Any) -> dict[str, Any]:
+def evaluate_dir(folder: str | os.PathLike, data_root: str | os.PathLike, split: str | None,
+                 img_dir: str = 'JPEGImages', **options: Any) -> dict[str, Any]:
     """Judges a folder of CAM files or of label files, whichever it holds for the split.
 
     Args:
         folder: The folder.
-        data_root: The data set in VOC layout.
-        split: Name of the split.
-        options: Of :func:`evaluate_cam_dir` or :func:`evaluate_label_dir`.
+        data_root: Folder of the data set.
+        split: Name of the split, or ``None`` for all images.
+        img_dir: Folder of the images.
+        options: Others of :func:`evaluate_cam_dir` or :func:`evaluate_label_dir`.
 
     Raises:
         UserError: If it holds neither kind or both; and as the two functions do.
     """
-    stems = read_split(data_root, split)
+    stems = read_split(data_root, split, img_dir)
     found = [evaluate for evaluate, path in ((evaluate_cam_dir, cam_path), (evaluate_label_dir, label_path))
              if any(path(folder, stem).exists() for stem in stems)]
     if len(found) != 1:
         what = 'both CAM files (.npz) and labels (.png)' if found else 'neither CAM files (.npz) nor labels (.png)'
-        raise UserError(f'{folder}: has {what} for the images of split {split}; name a folder with one kind')
-    return found[0](folder, data_root, split, **options)
+        raise UserError(f'{folder}: has {what} for {describe_split(split)}; name a folder with one kind')
+    return found[0](folder, data_root, split, img_dir=img_dir, **options)
 
 
 def _label_classes(label_dir: str | os.PathLike) -> tuple[str, ...] | None:
@@ -179,6 +182,7 @@ class _Jobs(Dataset):
     def __init__(self, folder: Path, mask_dir: Path, num_classes: int) -> None:
         self.folder = folder
         self.mask_dir = mask_dir
+        self.masks = find_files_anywhere(mask_dir, MAP_EXTENSIONS)
         self.num_classes = num_classes
         self.stems: list[str] = []
 
@@ -188,8 +192,9 @@ class _Jobs(Dataset):
     def __getitem__(self, index: int) -> _Outcome:
         outcome = _Outcome(self.zeros())
         for stem in self.stems[index * CHUNK:(index + 1) * CHUNK]:
-            mask_path = label_path(self.mask_dir, stem)
-            if not mask_path.exists():
+            mask_path = self.masks.get(stem)
+            if mask_path is None:
+                mask_path = label_path(self.mask_dir, stem)
                 outcome.omissions.append((str(mask_path), 'no such mask'))
                 continue
             # As a value: an exception would arrive from a worker with its whole traceback as the message.
@@ -257,17 +262,19 @@ class _LabelJobs(_Jobs):
         return confusion_matrix(prediction, mask, self.num_classes)
 
 
-def _run(jobs: _Jobs, data_root: str | os.PathLike, split: str, missing: str, num_workers: int | None) -> _Outcome:
+def _run(jobs: _Jobs, data_root: str | os.PathLike, split: str | None, missing: str, num_workers: int | None,
+         img_dir: str) -> _Outcome:
     """Counts all images of the split."""
     if missing not in ('error', 'skip'):
         raise UserError(f"missing must be 'error' or 'skip', got {missing!r}")
-    stems = read_split(data_root, split)
+    stems = read_split(data_root, split, img_dir)
     num_workers = default_num_workers() if num_workers is None else num_workers
     if num_workers < 0:
         raise UserError(f'num_workers must be at least 0, got {num_workers}')
-    if not _any_mask(jobs.mask_dir, stems):
-        raise UserError(f'{jobs.mask_dir}: has no ground truth mask of split {split}, so nothing can be judged')
-    absent = _check_missing(jobs, stems, Path(data_root, 'JPEGImages'), skip=missing == 'skip')
+    if not any(stem in jobs.masks for stem in stems):
+        raise UserError(f'{jobs.mask_dir}: has no ground truth mask of {describe_split(split)}, so nothing can '
+                        'be judged')
+    absent = _check_missing(jobs, stems, Path(data_root, img_dir), skip=missing == 'skip')
     jobs.stems = [stem for stem in stems if stem not in absent]
     total = _Outcome(jobs.zeros(), omissions=list(absent.values()))
     loader = DataLoader(jobs, batch_size=None, num_workers=min(num_workers, len(jobs)), worker_init_fn=limit_threads)
@@ -279,7 +286,8 @@ def _run(jobs: _Jobs, data_root: str | os.PathLike, split: str, missing: str, nu
             total.counts += outcome.counts
             total.num_images += outcome.num_images
             total.omissions += outcome.omissions
-            progress.update(task, completed=total.num_images + len(total.omissions) - len(absent))
+            progress.update(task, completed=total.num_images + len(total.omissions) - len(absent),
+                            refresh=True)
     if total.num_images == 0:
         path, reason = total.omissions[0]
         raise UserError(f'{path}: {reason} (and none of the {len(stems)} images can be judged)')
@@ -301,7 +309,7 @@ def _check_missing(jobs: _Jobs, stems: Sequence[str], img_dir: Path, skip: bool)
     missing = {stem: path for stem in stems if not (path := jobs.path_of(jobs.folder, stem)).exists()}
     if skip:
         return {stem: (str(path), 'no such file') for stem, path in missing.items()}
-    images = find_files(img_dir, IMAGE_EXTENSIONS) if missing and img_dir.is_dir() else {}
+    images = find_files_anywhere(img_dir, IMAGE_EXTENSIONS) if missing else {}
     omissions = {}
     for stem, path in missing.items():
         image = images.get(stem)
@@ -310,7 +318,6 @@ def _check_missing(jobs: _Jobs, stems: Sequence[str], img_dir: Path, skip: bool)
             omissions[stem] = (image or str(img_dir / stem), reason)
         else:
             raise UserError(f'{path}: no such file; {len(missing)} of the {len(stems)} images of the split have none. '
-                            'Finish the stage that makes them: it goes on where it stopped')
+                            'Finish the stage that makes them: it goes on where it stopped. Images that it was not '
+                            "to make are left out with missing='skip' (--missing skip)")
     return omissions
-
-

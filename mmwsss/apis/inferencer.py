@@ -1,22 +1,31 @@
 """CAMs for images, arrays and folders from Python, without a data set."""
-from collections.abc import Sequence
+import copy
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
 import torch
+from mmcv.transforms import LoadImageFromFile
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
+from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 
 from mmwsss.apis.config import fill_num_classes, read_config
 from mmwsss.apis.runner import load_for_inference
 from mmwsss.datasets.layout import IMAGE_EXTENSIONS
+from mmwsss.datasets.preflight import check_image
+from mmwsss.datasets.transforms import LoadMask, LoadSaliency
 from mmwsss.engine.checkpoint import load_checkpoint_file, trained_classes
 from mmwsss.registry import MODELS, TRANSFORMS
 from mmwsss.structures.cam_file import resize_cam
 from mmwsss.utils.errors import UserError
+
+# A file, a folder of files, an array, or files and arrays one after the other.
+Images = str | Path | np.ndarray | Iterable[str | Path | np.ndarray]
 
 
 @dataclass
@@ -46,13 +55,19 @@ class CAMPrediction:
 class CAMInferencer:
     """Makes CAMs with a trained model.
 
+    One unusable file among many does not end the work: of a folder or a list it is left out, logged and listed in
+    :attr:`omissions`.
+
     Args:
-        config: A CAM config, or the path of one.
+        config: A CAM config, or the path of one. It is not changed.
         checkpoint: Its checkpoint.
         classes: Names of the foreground classes; default the ones that the checkpoint was trained with.
         device: Default: the GPU, if there is one.
         score_thr: Classes whose sigmoid score is above this are shown for images without labels.
         batch_size: Images of one size that go through the model together.
+
+    Attributes:
+        omissions: (path, reason) of the images that the last call left out.
 
     Raises:
         UserError: For a checkpoint of another model, or one without class names when none are given.
@@ -65,7 +80,7 @@ class CAMInferencer:
 
     def __init__(self, config: str | Path | Config, checkpoint: str | Path, classes: Sequence[str] | None = None,
                  device: str | torch.device | None = None, score_thr: float = 0.5, batch_size: int = 8) -> None:
-        cfg = config if isinstance(config, Config) else read_config(config)
+        cfg = copy.deepcopy(config) if isinstance(config, Config) else read_config(config)
         init_default_scope(cfg.get('default_scope', 'mmwsss'))
         self.classes = tuple(classes or trained_classes(load_checkpoint_file(checkpoint, 'cpu')))
         if not self.classes:
@@ -75,46 +90,109 @@ class CAMInferencer:
         self.model = MODELS.build(cfg.model).to(self.device).eval()
         load_for_inference(self.model, checkpoint, self.classes)
         self.model.test_cfg['score_thr'] = score_thr
-        pipeline = cfg.test_dataloader.dataset.pipeline
-        self.load = TRANSFORMS.build(pipeline[0])
-        self.transform = Compose([TRANSFORMS.build(step) for step in pipeline[1:]])
+        self.load, self.transform = _split_pipeline(cfg.test_dataloader.dataset.pipeline)
         self.batch_size = batch_size
+        self.omissions: list[tuple[str, str]] = []
 
-    def __call__(self, images: str | Path | np.ndarray | Sequence,
-                 labels: Sequence[Sequence[str]] | None = None) -> list[CAMPrediction]:
+    def __call__(self, images: Images, labels: Sequence[Sequence[str]] | None = None) -> list[CAMPrediction]:
         """Makes CAMs.
 
         Args:
-            images: An image file, a folder of them, a BGR array uint8 [H, W, 3], or a list of files and arrays.
+            images: An image file, a folder of them, a BGR array uint8 [H, W, 3], or files and arrays in a list.
             labels: Class names of each image; default: the classes that the model sees in it.
 
         Returns:
-            One prediction an image, in the order given (a folder: sorted by name).
+            One prediction an image, in the order given (a folder: sorted by name), without those in
+            :attr:`omissions`.
 
         Raises:
-            UserError: For a file that is no image, a folder without images, or a name that is no class.
+            UserError: For one file that is no image, a folder or list without a single usable image, an array of
+                another kind, or a name that is no class.
+        """
+        return list(self.iterate(images, labels))
+
+    def iterate(self, images: Images, labels: Sequence[Sequence[str]] | None = None) -> Iterator[CAMPrediction]:
+        """Makes CAMs one after the other, for more images than fit into memory.
+
+        Args:
+            images: See :meth:`__call__`. A list may also be an iterator, which is read as predictions are.
+            labels: See :meth:`__call__`.
+
+        Returns:
+            A generator of the predictions that :meth:`__call__` gives. It holds at most a batch of images at a time.
+            :attr:`omissions` is complete when it has ended.
+
+        Raises:
+            UserError: See there; errors of one file when it is its turn.
         """
         sources = self._sources(images)
-        if labels is not None and len(labels) != len(sources):
-            raise UserError(f'{len(labels)} labels were given for {len(sources)} images')
-        self.model.test_cfg['gate'] = 'score' if labels is None else 'label'
-        predictions: list[CAMPrediction] = []
-        items = ((source, self._load(source, None if labels is None else labels[i]))
-                 for i, source in enumerate(sources))
+        if labels is not None:
+            sources = list(sources)
+            if len(labels) != len(sources):
+                raise UserError(f'{len(labels)} labels were given for {len(sources)} images')
+            if unknown := {name for names in labels for name in names} - set(self.classes):
+                raise UserError(f'{sorted(unknown)} are not among the classes {self.classes}')
+        self.omissions = []
+        named = isinstance(images, (str, Path)) and not Path(images).is_dir()
+        return self._generate(sources, labels, may_omit=not named)
+
+    def _generate(self, sources: Iterable, labels: Sequence[Sequence[str]] | None,
+                  may_omit: bool) -> Iterator[CAMPrediction]:
+        omissions, count = self.omissions, 0
+        gate = 'score' if labels is None else 'label'
         # Only neighbours of one size share a batch, so that a folder is never in memory as a whole.
+        items = self._items(sources, labels, omissions, may_omit)
         for _, run in groupby(items, key=lambda item: item[1]['inputs'].shape):
-            batch: list = []
-            for item in run:
-                batch.append(item)
-                if len(batch) == self.batch_size:
-                    predictions += self._predict(batch)
-                    batch = []
-            if batch:
-                predictions += self._predict(batch)
-        return predictions
+            while batch := list(islice(run, self.batch_size)):
+                predictions = self._predict(batch, gate)
+                count += len(predictions)
+                yield from predictions
+        if count == 0 and omissions:
+            path, reason = omissions[0]
+            raise UserError(f'{path}: {reason} (and not one of the {len(omissions)} images can be used)')
+
+    def _items(self, sources: Iterable, labels: Sequence[Sequence[str]] | None, omissions: list[tuple[str, str]],
+               may_omit: bool) -> Iterator[tuple[Path | None, dict]]:
+        for i, source in enumerate(sources):
+            names = None if labels is None else labels[i]
+            if isinstance(source, np.ndarray):
+                yield None, self._prepare(self._from_array(source), names)
+                continue
+            path = Path(source)
+            loaded = self._from_file(path)
+            if not isinstance(loaded, str):
+                yield path, self._prepare(loaded, names)
+            elif may_omit:
+                omissions.append((str(path), loaded))
+                print_log(f'left out {path}: {loaded}', 'current', level=logging.WARNING)
+            else:
+                raise UserError(f'{path}: {loaded}; name another image')
+
+    def _from_file(self, path: Path) -> dict | str:
+        """Returns the loaded image, or why it cannot be used."""
+        # OpenCV 4 alone would fill what is missing of a truncated image with grey.
+        if reason := check_image(str(path)).reason:
+            return reason
+        try:
+            return self.load(dict(img_path=str(path)))
+        except UserError:  # gone since; the message of the transform speaks of a data set
+            return 'cannot be read as an image'
+
+    def _from_array(self, image: np.ndarray) -> dict:
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+            raise UserError(f'an image array is uint8 [H, W, 3] in BGR order, got {image.dtype} {image.shape}')
+        size = image.shape[:2]
+        image = image.astype(np.float32) if self.load.to_float32 else image
+        return dict(img=image, img_shape=size, ori_shape=size, height=size[0], width=size[1])
+
+    def _prepare(self, results: dict, names: Sequence[str] | None) -> dict:
+        if names is not None:
+            results['gt_img_label'] = np.array([name in names for name in self.classes], dtype=np.float32)
+        return self.transform(results)
 
     @torch.no_grad()
-    def _predict(self, batch: list) -> list[CAMPrediction]:
+    def _predict(self, batch: list[tuple[Path | None, dict]], gate: str) -> list[CAMPrediction]:
+        self.model.test_cfg['gate'] = gate  # here, since another iteration may be under way as well
         outputs = self.model.test_step(pseudo_collate([data for _, data in batch]))
         result = []
         for (source, _), output in zip(batch, outputs):
@@ -123,35 +201,31 @@ class CAMInferencer:
                 cam=output.pred_cam.data.float().cpu().numpy(),
                 classes=tuple(self.classes[k] for k in output.pred_img_label.label.tolist()),
                 scores=dict(zip(self.classes, scores)), size=tuple(output.ori_shape[:2]), gate=output.cam_gate,
-                source=None if isinstance(source, np.ndarray) else Path(source)))
+                source=source))
         return result
 
-    def _sources(self, images) -> list:
+    @staticmethod
+    def _sources(images: Images) -> Iterable:
         if isinstance(images, np.ndarray):
             return [images]
         if not isinstance(images, (str, Path)):
-            return list(images)
+            return images
         path = Path(images)
         if not path.is_dir():
             return [path]
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_EXTENSIONS)
+        files = sorted(file for file in path.iterdir()
+                       if file.suffix.lower() in IMAGE_EXTENSIONS and not file.name.startswith('.') and file.is_file())
         if not files:
             raise UserError(f'{path}: holds no images ({", ".join(sorted(IMAGE_EXTENSIONS))})')
         return files
 
-    def _load(self, source, names: Sequence[str] | None) -> dict:
-        if isinstance(source, np.ndarray):
-            if source.ndim != 3 or source.shape[2] != 3 or source.dtype != np.uint8:
-                raise UserError(f'an image array is uint8 [H, W, 3] in BGR order, got {source.dtype} {source.shape}')
-            size = source.shape[:2]
-            results = dict(img=source, img_shape=size, ori_shape=size, height=size[0], width=size[1])
-        else:
-            if not Path(source).is_file():
-                raise UserError(f'{source}: no such image')
-            results = self.load(dict(img_path=str(source)))
-        if names is not None:
-            unknown = set(names) - set(self.classes)
-            if unknown:
-                raise UserError(f'{sorted(unknown)} are not among the classes {self.classes}')
-            results['gt_img_label'] = np.array([name in names for name in self.classes], dtype=np.float32)
-        return self.transform(results)
+
+def _split_pipeline(pipeline: Sequence[dict]) -> tuple[LoadImageFromFile, Compose]:
+    """Returns the transform that loads images, and the others without those that load ground truth."""
+    steps = [TRANSFORMS.build(step) for step in pipeline]
+    loaders = [step for step in steps if isinstance(step, LoadImageFromFile)]
+    if len(loaders) != 1:
+        raise UserError(f'test_dataloader.dataset.pipeline: has {len(loaders)} transforms that load an image '
+                        '(LoadImage), but must have one')
+    return loaders[0], Compose([step for step in steps
+                                if not isinstance(step, (LoadImageFromFile, LoadMask, LoadSaliency))])

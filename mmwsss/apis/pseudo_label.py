@@ -10,7 +10,7 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from mmwsss.datasets import load_classes, read_split
-from mmwsss.datasets.layout import IMAGE_EXTENSIONS, find_files
+from mmwsss.datasets.layout import IMAGE_EXTENSIONS, find_files_anywhere
 from mmwsss.datasets.preflight import read_image
 from mmwsss.postprocessing import DEFAULT_BACKGROUND, Postprocessor, build_postprocessors, to_score_map
 from mmwsss.postprocessing.background import check_background
@@ -53,13 +53,14 @@ def pseudo_label(cam_file: CAMFile,
 
 def make_pseudo_labels(cam_dir: str | os.PathLike,
                        data_root: str | os.PathLike,
-                       split: str,
+                       split: str | None,
                        out_dir: str | os.PathLike,
                        background: Mapping = DEFAULT_BACKGROUND,
                        postprocessors: Sequence[Mapping] = (),
                        num_workers: int | None = None,
                        classes: Sequence[str] | None = None,
-                       missing_cam: str = 'error') -> dict[str, Any]:
+                       missing_cam: str = 'error',
+                       img_dir: str = 'JPEGImages') -> dict[str, Any]:
     """Makes the pseudo labels of a split: ``<stem>.png`` for every image, and ``manifest.json``.
 
     Interrupted, it resumes: a label that exists is kept if the folder's manifest says that it was
@@ -68,14 +69,15 @@ def make_pseudo_labels(cam_dir: str | os.PathLike,
 
     Args:
         cam_dir: Folder of CAM files with their manifest.
-        data_root: The data set in VOC layout.
-        split: Name of the split.
+        data_root: Folder of the data set.
+        split: Name of the split, or ``None`` for all images.
         out_dir: Folder for the labels.
         background: See :func:`mmwsss.postprocessing.to_score_map`.
         postprocessors: Configs of POSTPROCESSORS, applied in this order.
         num_workers: Worker processes; 0 works in this process, ``None`` takes one per CPU.
         classes: Names of the foreground classes; ``None`` takes the data set's.
         missing_cam: 'error', or 'skip' to leave images without a CAM file out.
+        img_dir: Folder of the images, below ``data_root`` or absolute. Its sub folders are searched.
 
     Returns:
         A summary: ``num_images``; ``made`` and ``kept``, the numbers of labels written now and
@@ -95,7 +97,7 @@ def make_pseudo_labels(cam_dir: str | os.PathLike,
         raise UserError(f'num_workers must be at least 0, got {num_workers}')
     check_background(background)
     built = build_postprocessors(postprocessors)
-    stems = read_split(data_root, split)
+    stems = read_split(data_root, split, img_dir)
     manifest = read_manifest(cam_dir)
     names = _class_names(cam_dir, data_root, classes, manifest)
     settings = {
@@ -107,7 +109,7 @@ def make_pseudo_labels(cam_dir: str | os.PathLike,
     # As json will give it back, so that settings equal themselves once read.
     settings = json.loads(json.dumps(settings, default=str))
     is_new = _is_new_label_dir(out_dir, cam_dir, settings)
-    jobs = _Jobs(stems, cam_dir, data_root / 'JPEGImages', out_dir, background, built, len(names))
+    jobs = _Jobs(stems, cam_dir, data_root / img_dir, out_dir, background, built, len(names))
     omissions = jobs.check_missing(skip=missing_cam == 'skip')
     jobs.stems = [stem for stem in stems if stem not in omissions]
     if is_new:
@@ -161,7 +163,7 @@ class _Jobs(Dataset):
         self.stems = stems
         self.cam_dir = cam_dir
         self.img_dir = img_dir
-        self.images = find_files(img_dir, IMAGE_EXTENSIONS)
+        self.images = find_files_anywhere(img_dir, IMAGE_EXTENSIONS)
         self.out_dir = out_dir
         self.background = background
         self.postprocessors = postprocessors
@@ -224,15 +226,13 @@ class _Jobs(Dataset):
                 omissions[stem] = _omission(self.image_path(stem), error)
             else:
                 raise UserError(f'{path}: no such CAM file ({len(missing)} of {len(self.stems)} are missing); run '
-                                'tools/make_cam.py with the same split and --out-dir: it makes what is missing')
+                                'tools/make_cam.py with the same split and --out-dir: it makes what is missing. Images '
+                                "that are to have none are left out with missing_cam='skip' (--missing-cam skip)")
         return omissions
 
 
 def _omission(path: str | os.PathLike, error: UserError) -> tuple[str, str]:
     return str(path), str(error).removeprefix(f'{path}: ')
-
-
-
 
 
 def _class_names(cam_dir: Path, data_root: Path, classes: Sequence[str] | None, manifest: CAMManifest) -> list[str]:

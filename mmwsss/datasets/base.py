@@ -12,7 +12,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.dist import broadcast_object_list, get_rank
 from mmengine.logging import print_log
 
-from mmwsss.datasets.layout import IMAGE_EXTENSIONS, MAP_EXTENSIONS, find_files
+from mmwsss.datasets.layout import IMAGE_EXTENSIONS, MAP_EXTENSIONS, find_files, find_files_anywhere, read_split
 from mmwsss.datasets.preflight import preflight
 from mmwsss.structures.label_file import voc_palette
 from mmwsss.utils.errors import UserError
@@ -71,13 +71,17 @@ class CheckedDataset(BaseDataset):
         data_root: Folder of the data set.
         classes: Class names for ``metainfo``.
         num_foreground: Number C of foreground classes.
+        split: Name of a split, or a ``.txt`` list of images, see :func:`~mmwsss.datasets.layout.read_split`.
+            ``None``: all images in ``img_dir``.
         img_dir: Folder of the images, below ``data_root`` or absolute. Images are found by stem with any of
             :data:`~mmwsss.datasets.layout.IMAGE_EXTENSIONS`.
         mask_dir: Folder of ``<stem>.png`` masks, likewise; ``None`` or a folder that is not there: no masks.
         saliency_dir: Folder of ``<stem>.png`` saliency maps, likewise.
         require_masks: Leave out images without a usable mask. Otherwise masks are only looked up, not checked.
         require_saliency: Leave out images without a usable saliency map.
-        recursive: Look for files in sub folders too.
+        recursive: Look for files in sub folders too. Everything that belongs to an image is named by its stem without
+            folder, so two images of one name are an error; of masks and saliency maps, one directly in its folder
+            goes before those in sub folders.
         seed: Seeds every sample from (seed, epoch, index), see :meth:`set_epoch`. ``None``: does not.
         filter_cfg: ``dict(min_size=n)`` leaves out images with a side of fewer than n pixels.
         pipeline: Transforms.
@@ -96,6 +100,7 @@ class CheckedDataset(BaseDataset):
     WITH_BACKGROUND = False
 
     def __init__(self, data_root: str | os.PathLike, *, classes: Sequence[str], num_foreground: int, img_dir: str,
+                 split: str | None = None,
                  mask_dir: str | None = None, saliency_dir: str | None = None, require_masks: bool = False,
                  require_saliency: bool = False, recursive: bool = False, seed: int | None = None,
                  filter_cfg: dict | None = None, pipeline: Sequence = (), test_mode: bool = False,
@@ -109,6 +114,7 @@ class CheckedDataset(BaseDataset):
         if indices in (0, [], ()):
             raise UserError(f'indices: {indices} selects no image; give None for all')
         self.num_foreground = num_foreground
+        self.split = split
         self.img_dir = os.path.join(data_root, img_dir)
         self.mask_dir = mask_dir and os.path.join(data_root, mask_dir)
         self.saliency_dir = saliency_dir and os.path.join(data_root, saliency_dir)
@@ -165,10 +171,6 @@ class CheckedDataset(BaseDataset):
         samples, self.omissions = on_rank_zero(self._list_samples)
         return samples
 
-    def _list_stems(self, images: dict[str, str]) -> list[str]:
-        """Returns the stems that belong to the data set; ``images``: stem -> path of what is in the folder."""
-        raise NotImplementedError
-
     def _annotate(self, samples: list[dict], omissions: list[Omission]) -> list[dict]:
         """Adds annotations to the samples and returns those to keep; the others go to ``omissions``."""
         return samples
@@ -178,7 +180,7 @@ class CheckedDataset(BaseDataset):
         images = find_files(self.img_dir, IMAGE_EXTENSIONS, self.recursive)
         masks = self._find_maps(self.mask_dir, 'masks', self.require_masks)
         saliency = self._find_maps(self.saliency_dir, 'saliency maps', self.require_saliency)
-        stems = self._list_stems(images)
+        stems = list(images) if self.split is None else read_split(self.data_root, self.split, self.img_dir)
         samples = [dict(img_path=images[stem], stem=stem, seg_map_path=masks.get(stem),
                         saliency_path=saliency.get(stem), label_map=None, reduce_zero_label=False, seg_fields=[])
                    for stem in stems if stem in images]
@@ -212,7 +214,8 @@ class CheckedDataset(BaseDataset):
 
     def _find_maps(self, folder: str | None, what: str, required: bool) -> dict[str, str]:
         if folder is not None and os.path.isdir(folder):
-            return find_files(folder, MAP_EXTENSIONS, self.recursive)
+            find = find_files_anywhere if self.recursive else find_files
+            return find(folder, MAP_EXTENSIONS)
         if required:
             raise UserError(f'{folder or self.data_root}: there are no {what}, but the config requires them; add '
                             'the folder or do without')

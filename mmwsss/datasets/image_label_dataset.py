@@ -7,7 +7,7 @@ import numpy as np
 
 from mmwsss.datasets.base import CheckedDataset, Omission
 from mmwsss.datasets.label_sources import multi_hot, read_label_file
-from mmwsss.datasets.layout import load_classes, read_split
+from mmwsss.datasets.layout import load_classes
 from mmwsss.registry import DATASETS
 from mmwsss.utils.errors import UserError
 
@@ -24,11 +24,12 @@ class ImageLabelDataset(CheckedDataset):
 
     Args:
         data_root: Folder of the data set.
-        img_dir: Folder of the images, searched with its sub folders.
+        img_dir: Folder of the images, searched with its sub folders. Two images must not have the same name, in
+            whatever folders: labels, CAMs and masks go by the name without folder.
         label_file: csv, json or txt file, see :func:`~mmwsss.datasets.label_sources.read_label_file`, below
             ``data_root`` or absolute. ``None``: no labels, which needs ``missing_label='none'``.
-        split_file: Name of a split, or a ``.txt`` list of images, see
-            :func:`~mmwsss.datasets.layout.read_split`. ``None``: all images in ``img_dir``.
+        split: Name of a split, or a ``.txt`` list of images, see :func:`~mmwsss.datasets.layout.read_split`.
+            ``None``: all images in ``img_dir``.
         classes: Class names; ``None``: from ``classes.txt``, see :func:`~mmwsss.datasets.layout.load_classes`.
         mask_dir: Folder of ``<stem>.png`` masks, for evaluation.
         saliency_dir: Folder of ``<stem>.png`` saliency maps.
@@ -42,25 +43,21 @@ class ImageLabelDataset(CheckedDataset):
     """
 
     def __init__(self, data_root: str | os.PathLike, img_dir: str = 'images', label_file: str | None = 'labels.csv',
-                 split_file: str | None = None, classes: Sequence[str] | None = None, mask_dir: str | None = None,
+                 split: str | None = None, classes: Sequence[str] | None = None, mask_dir: str | None = None,
                  saliency_dir: str | None = None, missing_label: str = 'error', **kwargs: Any) -> None:
         if missing_label not in MISSING_LABEL:
             raise UserError(f'missing_label: must be one of {", ".join(MISSING_LABEL)}, not {missing_label!r}')
         self.label_file = label_file and os.path.join(data_root, label_file)
-        self.split_file = split_file
         self.missing_label = missing_label
         names = load_classes(data_root, classes)
         kwargs.setdefault('recursive', True)
-        super().__init__(data_root, classes=names, num_foreground=len(names), img_dir=img_dir, mask_dir=mask_dir,
-                         saliency_dir=saliency_dir, **kwargs)
+        super().__init__(data_root, classes=names, num_foreground=len(names), split=split, img_dir=img_dir,
+                         mask_dir=mask_dir, saliency_dir=saliency_dir, **kwargs)
 
     def get_cat_ids(self, idx: int) -> list[int]:
         """Returns the 0-based class ids of an image, as MMEngine's ``ClassBalancedDataset`` wants them."""
         label = self.get_data_info(idx)['gt_img_label']
         return [] if label is None else np.flatnonzero(label).tolist()
-
-    def _list_stems(self, images: dict[str, str]) -> list[str]:
-        return list(images) if self.split_file is None else read_split(self.data_root, self.split_file)
 
     def _read_labels(self, samples: list[dict], omissions: list[Omission]) -> tuple[dict[str, list[str]], str]:
         """Reads the class names; returns stem -> names, and the source for messages.
@@ -73,7 +70,7 @@ class ImageLabelDataset(CheckedDataset):
                                 'without labels')
             return {}, ''
         labels = read_label_file(self.label_file)
-        if self.split_file is None:  # then the label file is a list of the images as well
+        if self.split is None:  # then the label file is a list of the images as well
             stems = {sample['stem'] for sample in samples}
             omissions += [(os.path.join(self.img_dir, stem), f'missing image, listed in {self.label_file}')
                           for stem in labels if stem not in stems]

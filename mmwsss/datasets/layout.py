@@ -1,14 +1,15 @@
 """Where things lie in a data set: image files, class list, splits."""
 import os
-import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from mmwsss.utils.errors import UserError
 
 IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 MAP_EXTENSIONS = ('.png',)
+# Second column of VOC's lists per class: absent, difficult, present.
+FLAGS = ('-1', '0', '1')
 SPLIT_FOLDERS = ('ImageSets', 'ImageSets/Segmentation')
 
 
@@ -56,8 +57,37 @@ def find_files(folder: str | os.PathLike, extensions: Sequence[str], recursive: 
     Raises:
         UserError: If the folder does not exist, or if two files have one stem.
     """
+    return _by_stem(_walk(os.fspath(folder), recursive), extensions)
+
+
+def find_files_anywhere(folder: str | os.PathLike, extensions: Sequence[str]) -> dict[str, str]:
+    """Finds the files of a folder and its sub folders by stem, for looking up what goes with an image.
+
+    A file directly in the folder goes before those of the same stem in sub folders, which may be previews or other
+    versions of it. Two in sub folders are an error.
+
+    Args:
+        folder: The folder; one that is not there has no files.
+        extensions: See :func:`find_files`.
+
+    Returns:
+        Stem -> path, sorted by stem.
+
+    Raises:
+        UserError: If two files in sub folders have one stem.
+    """
+    folder = os.fspath(folder)
+    if not os.path.isdir(folder):
+        return {}
+    direct = find_files(folder, extensions)
+    others = [path for path in _walk(folder, recursive=True)
+              if os.path.splitext(os.path.basename(path))[0] not in direct]
+    return dict(sorted((direct | _by_stem(others, extensions)).items()))
+
+
+def _by_stem(paths: Iterable[str], extensions: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
-    for path in sorted(_walk(os.fspath(folder), recursive)):
+    for path in sorted(paths):
         stem, extension = os.path.splitext(os.path.basename(path))
         if extension.lower() not in extensions:
             continue
@@ -144,37 +174,59 @@ def find_split(data_root: str | os.PathLike, split: str) -> Path:
     for path in candidates:
         if path.is_file():
             return path
+    hint = '; name none for all images, or the path of a .txt list'
     existing = sorted({path.stem for folder in SPLIT_FOLDERS for path in (root / folder).glob('*.txt')})
     raise UserError(f'{candidates[-1] if split.endswith(".txt") else candidates[0]}: no such split; '
-                    f'{"splits here: " + ", ".join(existing) if existing else "there is no split in " + str(root)}')
+                    f'{"splits here: " + ", ".join(existing) if existing else f"there is no split in {root}{hint}"}')
 
 
-def read_split(data_root: str | os.PathLike, split: str) -> list[str]:
+def read_split(data_root: str | os.PathLike, split: str | None, img_dir: str | os.PathLike = 'JPEGImages') -> list[str]:
     """Reads the image list of a split: one image a line, with or without folder and extension.
 
     VOC's two-column lists are understood when all lines have that form: ``stem 1`` (also 0 and -1: whether a
-    class is there) and ``/JPEGImages/stem.jpg /SegmentationClassAug/stem.png`` (image and mask).
+    class is there) and ``/JPEGImages/stem.jpg /SegmentationClassAug/stem.png`` (image and mask). Names with a space
+    can look like the former (``img 0``, ``img 1``): lines are names when two of them begin alike, which VOC's do
+    not, or when there is an image of that name.
 
     Args:
         data_root: Folder of the data set.
-        split: See :func:`find_split`.
+        split: See :func:`find_split`. ``None``: all images in ``img_dir`` and its sub folders.
+        img_dir: Folder of the images, below ``data_root`` or absolute.
 
     Returns:
-        The stems in the order of the file, without repetitions.
+        The stems in the order of the file (all images: sorted), without repetitions.
 
     Raises:
-        UserError: If the split does not exist or is empty.
+        UserError: If the split does not exist or is empty, or if there is no image.
     """
+    images = Path(data_root, img_dir)
+    if split is None:
+        stems = list(find_files_anywhere(images, IMAGE_EXTENSIONS))
+        if not stems:
+            raise UserError(f'{images}: there are no images; check the data root and the folder of its images '
+                            '(--img-dir)')
+        return stems
     path = find_split(data_root, split)
     lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     if not lines:
         raise UserError(f'{path}: the split is empty; list one image a line')
-    if all(_has_second_column(line) for line in lines):
+    if _have_second_column(lines, images):
         lines = [line.split()[0] for line in lines]
     return list(dict.fromkeys(stem_of(line) for line in lines))
 
 
-def _has_second_column(line: str) -> bool:
-    columns = line.split()
-    return len(columns) == 2 and (re.fullmatch(r'-1|0|1', columns[1]) is not None
-                                  or stem_of(columns[0]) == stem_of(columns[1]))
+def describe_split(split: str | None) -> str:
+    """Returns how messages name a split: ``split val``, or ``all images`` for ``None``."""
+    return 'all images' if split is None else f'split {split}'
+
+
+def _have_second_column(lines: Sequence[str], img_dir: Path) -> bool:
+    rows = [line.split() for line in lines]
+    if any(len(row) != 2 for row in rows):
+        return False
+    if all(stem_of(name) == stem_of(second) for name, second in rows):
+        return True
+    if any(second not in FLAGS for _, second in rows) or len(dict(rows)) < len(set(map(tuple, rows))):
+        return False
+    images = find_files_anywhere(img_dir, IMAGE_EXTENSIONS)
+    return not any(stem_of(line) in images for line in lines)

@@ -6,7 +6,7 @@ from typing import Any
 from mmwsss.datasets.base import CheckedDataset, Omission
 from mmwsss.datasets.image_label_dataset import ImageLabelDataset
 from mmwsss.datasets.label_sources import classes_of_ids, read_label_file, read_xml_labels
-from mmwsss.datasets.layout import find_files, load_classes, read_split
+from mmwsss.datasets.layout import find_files, load_classes
 from mmwsss.datasets.preflight import check_files
 from mmwsss.registry import DATASETS
 from mmwsss.structures.label_file import IGNORE
@@ -25,7 +25,7 @@ class VOCImageLabelDataset(ImageLabelDataset):
 
     Args:
         data_root: Folder of the data set.
-        split: Name of the split, or a ``.txt`` list of images.
+        split: Name of the split, or a ``.txt`` list of images; ``None``: all images in ``img_dir``.
         label_source: ``'json'``, ``'xml'``, ``'mask'``, the path of a csv, json or txt label file (below
             ``data_root`` or absolute), or ``'auto'``: the first of json, xml and mask that is there.
         classes: See :class:`ImageLabelDataset`.
@@ -41,16 +41,15 @@ class VOCImageLabelDataset(ImageLabelDataset):
         UserError: See :class:`ImageLabelDataset`; also if there is no label source at all.
     """
 
-    def __init__(self, data_root: str | os.PathLike, split: str, label_source: str = 'auto',
+    def __init__(self, data_root: str | os.PathLike, split: str | None, label_source: str = 'auto',
                  classes: Sequence[str] | None = None, img_dir: str = 'JPEGImages', ann_dir: str = 'Annotations',
                  mask_dir: str = 'SegmentationClass', saliency_dir: str | None = 'Saliency',
                  use_difficult: bool = True, missing_label: str = 'error', **kwargs: Any) -> None:
-        self.split = split
         self.label_source = label_source
         self.ann_dir = os.path.join(data_root, ann_dir)
         self.use_difficult = use_difficult
         kwargs.setdefault('recursive', False)
-        super().__init__(data_root, img_dir=img_dir, label_file=JSON_LABELS, split_file=split, classes=classes,
+        super().__init__(data_root, img_dir=img_dir, label_file=JSON_LABELS, split=split, classes=classes,
                          mask_dir=mask_dir, saliency_dir=saliency_dir, missing_label=missing_label, **kwargs)
 
     def _find_source(self) -> str | None:
@@ -109,10 +108,11 @@ class VOCSegDataset(CheckedDataset):
 
     Args:
         data_root: Folder of the data set.
-        split: Name of the split, or a ``.txt`` list of images.
+        split: Name of the split, or a ``.txt`` list of images; ``None``: all images in ``img_dir``.
         seg_dir: Folder of the ``<stem>.png`` masks or pseudo labels, below ``data_root`` or absolute.
         classes: Names of the C foreground classes; ``None``: from ``classes.txt``.
-        img_dir: Folder of the images.
+        img_dir: Folder of the images, below ``data_root`` or absolute; with ``recursive=True`` (see below), its sub
+            folders too.
         saliency_dir: Folder of the saliency maps.
         missing_mask: What to do about images without a mask file: ``'error'``, ``'skip'`` (leave out), or ``'none'``
             (no mask is needed or looked at: for predictions only). Under the first two a mask that is damaged or of
@@ -125,7 +125,7 @@ class VOCSegDataset(CheckedDataset):
 
     WITH_BACKGROUND = True
 
-    def __init__(self, data_root: str | os.PathLike, split: str, seg_dir: str = 'SegmentationClass',
+    def __init__(self, data_root: str | os.PathLike, split: str | None, seg_dir: str = 'SegmentationClass',
                  classes: Sequence[str] | None = None, img_dir: str = 'JPEGImages',
                  saliency_dir: str | None = 'Saliency', missing_mask: str = 'error', **kwargs: Any) -> None:
         if missing_mask not in ('error', 'skip', 'none'):
@@ -134,13 +134,10 @@ class VOCSegDataset(CheckedDataset):
         if len(names) >= IGNORE:
             raise UserError(f'{data_root}: has {len(names)} classes, but an 8-bit mask can hold {IGNORE - 1}; '
                             'use fewer')
-        self.split = split
         self.missing_mask = missing_mask
-        super().__init__(data_root, classes=('background', *names), num_foreground=len(names), img_dir=img_dir,
-                         mask_dir=seg_dir, saliency_dir=saliency_dir, require_masks=missing_mask != 'none', **kwargs)
-
-    def _list_stems(self, images: dict[str, str]) -> list[str]:
-        return read_split(self.data_root, self.split)
+        super().__init__(data_root, classes=('background', *names), num_foreground=len(names), split=split,
+                         img_dir=img_dir, mask_dir=seg_dir, saliency_dir=saliency_dir,
+                         require_masks=missing_mask != 'none', **kwargs)
 
     def _annotate(self, samples: list[dict], omissions: list[Omission]) -> list[dict]:
         without = [sample for sample in samples if sample['seg_map_path'] is None]

@@ -63,6 +63,14 @@ def test_sub_folders(make_folder, write_image):
     assert f'{root}/images/sub/a.jpg' in message and f'{root}/images/a.png' in message
 
 
+def test_masks_in_sub_folders(make_folder):
+    root = make_folder()
+    for name in ('x/a', 'b', 'views/b'):
+        write_label(root / 'masks' / f'{name}.png', np.ones((10, 16), np.uint8))
+    found = infos(ImageLabelDataset(root, mask_dir='masks'))
+    assert [found[s]['seg_map_path'] for s in 'abc'] == [f'{root}/masks/x/a.png', f'{root}/masks/b.png', None]
+
+
 def test_masks_and_saliency_maps(make_folder, write_image):
     root = make_folder()
     write_label(root / 'masks' / 'a.png', np.ones((10, 16), np.uint8))
@@ -92,13 +100,22 @@ def test_mask_ids_are_checked_against_the_class_list(make_folder):
     assert list(infos(dataset)) == ['a', 'c'] and 'has the id 3' in dataset.omissions[0][1]
 
 
-def test_split_file(make_folder):
+def test_split(make_folder):
     root = make_folder()
     (root / 'list.txt').write_text('c\nimages/a.png\ngone.png\n')
-    dataset = ImageLabelDataset(root, split_file='list.txt')
+    dataset = ImageLabelDataset(root, split='list.txt')
     assert list(infos(dataset)) == ['c', 'a']
     assert dataset.omissions == [(f'{root}/images/gone', 'missing image')]
-    assert 'no such split' in error_of(root, split_file='other.txt')
+    assert 'no such split' in error_of(root, split='other.txt')
+    (root / 'ImageSets').mkdir()
+    (root / 'ImageSets/val.txt').write_text('b\n')
+    assert list(infos(ImageLabelDataset(root, split='val'))) == ['b']
+
+
+def test_split_of_names_with_spaces(make_folder):
+    root = make_folder(images=('cat 0', 'cat 1'), labels='cat 0,cat\ncat 1,dog\n')
+    (root / 'list.txt').write_text('cat 1\n')  # a line of VOC's, but for the image of that name
+    assert list(infos(ImageLabelDataset(root, split='list.txt'))) == ['cat 1']
 
 
 def test_image_listed_in_the_label_file_only(make_folder):

@@ -2,7 +2,15 @@ import re
 
 import pytest
 
-from mmwsss.datasets.layout import IMAGE_EXTENSIONS, find_files, find_split, load_classes, read_split, stem_of
+from mmwsss.datasets.layout import (
+    IMAGE_EXTENSIONS,
+    find_files,
+    find_files_anywhere,
+    find_split,
+    load_classes,
+    read_split,
+    stem_of,
+)
 from mmwsss.utils.errors import UserError
 
 
@@ -37,6 +45,17 @@ def test_find_files_names_both_files_of_one_stem(tmp_path):
     (tmp_path / 'a.png').touch()
     with pytest.raises(UserError, match=r'a\.png.*a\.jpg.*rename'):
         find_files(tmp_path, IMAGE_EXTENSIONS)
+
+
+def test_find_files_anywhere_prefers_the_folder_itself(tmp_path):
+    for name in ('a.png', 'views/a.png', 'x/b.png', 'c.jpg', '.hidden/d.png'):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert find_files_anywhere(tmp_path, ('.png',)) == {'a': f'{tmp_path}/a.png', 'b': f'{tmp_path}/x/b.png'}
+    assert find_files_anywhere(tmp_path / 'nowhere', ('.png',)) == {}
+    (tmp_path / 'views/b.png').touch()
+    with pytest.raises(UserError, match=r'x/b\.png.*views/b\.png'):
+        find_files_anywhere(tmp_path, ('.png',))
 
 
 def test_find_files_without_folder(tmp_path):
@@ -93,6 +112,35 @@ def write_split(root, name, text):
 def test_read_split(tmp_path, text, stems):
     write_split(tmp_path, 'train', text)
     assert read_split(tmp_path, 'train') == stems
+
+
+@pytest.mark.parametrize('text, images, stems', [
+    # Two lines begin alike, which VOC's lists do not.
+    ('img 0\nimg 1\n', [], ['img 0', 'img 1']),
+    ('a 1\na 1\nb -1\n', [], ['a', 'b']),
+    # The images tell.
+    ('cat 0\ndog 1\n', ['cat 0', 'dog 1'], ['cat 0', 'dog 1']),
+    ('cat 0\ndog 1\n', ['sub/dog 1'], ['cat 0', 'dog 1']),
+    ('cat 0\ndog 1\n', ['cat', 'dog'], ['cat', 'dog']),
+    ('img 1\nimg 2\n', [], ['img 1', 'img 2'])])
+@pytest.mark.parametrize('img_dir', ['JPEGImages', 'my images'])
+def test_names_with_a_space_are_no_columns(tmp_path, text, images, stems, img_dir):
+    write_split(tmp_path, 'train', text)
+    for image in images:
+        path = tmp_path / img_dir / f'{image}.jpg'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    for folder in (img_dir, tmp_path / img_dir):
+        assert read_split(tmp_path, 'train', folder) == stems
+
+
+def test_no_split_is_all_images(tmp_path):
+    for name in ('b.png', 'sub/a.jpg', 'notes.txt'):
+        (tmp_path / 'images' / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / 'images' / name).touch()
+    assert read_split(tmp_path, None, 'images') == ['a', 'b']
+    with pytest.raises(UserError, match='JPEGImages: there are no images'):
+        read_split(tmp_path, None)
 
 
 def test_split_is_found_in_three_places(tmp_path, monkeypatch):

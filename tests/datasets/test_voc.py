@@ -220,3 +220,17 @@ def test_predictions_need_no_masks(generated_copy):
     dataset = VOCSegDataset(generated_copy, 'val', missing_mask='none')
     assert len(dataset) == 4 and dataset.metainfo['classes'][0] == 'background' and not dataset.omissions
     assert {dataset.get_data_info(i)['seg_map_path'] for i in range(4)} == {None}
+
+
+def test_all_images_of_another_folder(make_voc, write_image):
+    root = make_voc()
+    (root / 'JPEGImages').rename(root / 'photos')
+    (root / 'photos/sub').mkdir()
+    (root / 'photos/im_1.jpg').rename(root / 'photos/sub/im_1.jpg')
+    shutil.rmtree(root / 'ImageSets')
+    assert list(infos(VOCImageLabelDataset(root, None, img_dir='photos'))) == ['im_0', 'im_2', 'im_3']
+    for img_dir in ('photos', str(root / 'photos')):
+        found = infos(VOCSegDataset(root, None, img_dir=img_dir, recursive=True))
+        assert list(found) == ['im_0', 'im_1', 'im_2', 'im_3']
+        assert found['im_1']['img_path'] == f'{root}/photos/sub/im_1.jpg'
+        assert found['im_1']['seg_map_path'] == f'{root}/SegmentationClass/im_1.png'
