@@ -194,7 +194,7 @@ class _Jobs(Dataset):
         return _Outcome(stem, kept, label.size, int((label == 0).sum()))
 
     def image_path(self, stem: str) -> str:
-        return self.images.get(stem, str(self.img_dir / stem))
+        return self.images.get(stem, str(self.img_dir / f'{stem}.jpg'))
 
     def existing(self, stem: str) -> np.ndarray | None:
         """Returns the label that a former run wrote, or ``None`` if there is none that can be read."""
@@ -220,6 +220,9 @@ class _Jobs(Dataset):
             return {stem: (str(path), 'no such CAM file') for stem, path in missing.items()}
         omissions = {}
         for stem, path in missing.items():
+            if stem not in self.images:  # a hidden file counts as none, as in the data set
+                omissions[stem] = (self.image_path(stem), 'no such image')
+                continue
             try:
                 read_image(self.image_path(stem))
             except UserError as error:
