@@ -29,7 +29,7 @@ def main() -> int:
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
     if args.split:
         cfg.test_dataloader.dataset.split = args.split
-    work_dir = args.work_dir or Path('work_dirs') / Path(args.config).stem
+    work_dir = args.work_dir or cfg.get('work_dir') or Path('work_dirs') / Path(args.config).stem
     result = test(cfg, args.checkpoint, work_dir, args.launcher)
     if args.out and is_main_process():
         write_json(args.out, result.metrics)

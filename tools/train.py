@@ -23,8 +23,8 @@ def main() -> int:
     cfg = load_config(args.config, args.data_root, args.cfg_options)
     if args.amp:
         cfg.optim_wrapper.type = 'AutocastOptimWrapper'
-    work_dir = args.work_dir or Path('work_dirs') / Path(args.config).stem
-    result = train(cfg, work_dir, args.resume, args.launcher)
+    work_dir = args.work_dir or cfg.get('work_dir') or Path('work_dirs') / Path(args.config).stem
+    result = train(cfg, work_dir, args.resume or cfg.get('resume', False), args.launcher)
     return report_result(f'trained: {result.checkpoint}', result.omissions)
 
 

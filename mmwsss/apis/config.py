@@ -1,16 +1,26 @@
 """Loading a config for a tool: data root, class list and command line options."""
 import argparse
+import difflib
+import inspect
+import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.logging import print_log
+from mmengine.runner import Runner
 
 from mmwsss.datasets import load_classes
 from mmwsss.registry import DATASETS
 from mmwsss.utils.errors import UserError
 
+# The heads whose classes are those of the data.
+MAIN_HEADS = ('cam_head', 'decode_head')
+# What a config of a run may set: the arguments of MMEngine's Runner, and what is read besides.
+SETTINGS = (*inspect.signature(Runner).parameters, 'model_wrapper_cfg', 'sync_bn', 'find_unused_parameters',
+            'custom_imports', 'data_root', 'classes', 'num_threads')
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
@@ -76,9 +86,51 @@ def load_config(path: str | Path, data_root: str | None = None, cfg_options: dic
         UserError: If the file is missing or is no config, or if its classes do not fit the data.
     """
     cfg = read_config(path)
-    if cfg_options:
-        cfg.merge_from_dict(cfg_options)
+    merge_options(cfg, cfg_options)
+    if cfg.get('model') is None:
+        raise UserError(f'{path}: has no model; this is not the config of a training or a test')
     return fit_to_data(cfg, data_root)
+
+
+def merge_options(cfg: Config, cfg_options: dict | None, known: Collection[str] = SETTINGS) -> Config:
+    """Overrides settings of a config, in place.
+
+    A schedule that ended with the training goes on to do so when ``train_cfg.max_epochs`` is overridden.
+
+    Args:
+        cfg: The config.
+        cfg_options: Settings with dotted keys.
+        known: Names of settings that the config may have, besides those that it has.
+
+    Returns:
+        ``cfg``.
+
+    Raises:
+        UserError: If a key leads through something that is no dict or list, or begins with an unknown name, or if a
+            dict would be replaced by something else.
+    """
+    if not cfg_options:
+        return cfg
+    for key, value in cfg_options.items():
+        name = key.split('.')[0]
+        if name not in cfg and name not in known:
+            closest = difflib.get_close_matches(name, {*cfg, *known}, n=1, cutoff=0)[0]
+            raise UserError(f'--cfg-options {key}: there is no setting {name!r} (closest: {closest!r})')
+        if isinstance(cfg.get(key), dict) and value is not None and not isinstance(value, dict):
+            raise UserError(f'--cfg-options {key}={value}: is a dict in the config; name one of its settings, as '
+                            f'{key}.NAME=VALUE')
+    before = (cfg.get('train_cfg') or {}).get('max_epochs')
+    try:
+        cfg.merge_from_dict(cfg_options)
+    except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise UserError(f'--cfg-options {" ".join(cfg_options)}: does not fit the config ({error})') from error
+    after = (cfg.get('train_cfg') or {}).get('max_epochs')
+    if before is not None and after != before and 'param_scheduler' not in cfg_options:
+        schedulers = cfg.get('param_scheduler') or []
+        for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
+            if scheduler.get('by_epoch', True) and scheduler.get('end') == before:
+                scheduler.end = after
+    return cfg
 
 
 def fit_to_data(cfg: Config, data_root: str | None = None) -> Config:
@@ -107,8 +159,12 @@ def fit_to_data(cfg: Config, data_root: str | None = None) -> Config:
             dataset.classes = cfg.classes
     train_loader = cfg.get('train_dataloader')
     if train_loader and _is_ours(train_loader.dataset):
-        # Augmentation then depends on (seed, epoch, index) alone, see ImageLabelDataset.
+        # Augmentation then depends on (seed, epoch, index) alone, see ImageLabelDataset. Not so below a wrapper: one
+        # that repeats images would repeat their augmentation too.
         train_loader.dataset.setdefault('seed', seed)
+    elif train_loader:
+        print_log(f'{train_loader.dataset.type} is not seeded per sample: a resumed training augments in another way',
+                  logger='current', level=logging.WARNING)
     if cfg.get('model') is not None:
         fill_num_classes(cfg.model, num_classes(cfg))
     return cfg
@@ -161,18 +217,19 @@ def fill_num_classes(model: Any, count: int | None) -> None:
         count: The number of classes of the data; ``None`` leaves everything as it is.
 
     Raises:
-        UserError: If the config sets another number than the data has.
+        UserError: If the config gives the CAM head or the decode head another number than the data has. Other
+            parts may have classes of their own.
     """
     if isinstance(model, (list, tuple)):
         for item in model:
             fill_num_classes(item, count)
     if not isinstance(model, dict) or count is None:
         return
-    if 'num_classes' in model:
-        if model['num_classes'] is None:
-            model['num_classes'] = count
-        elif model['num_classes'] != count:
-            raise UserError(f"{model.get('type')}: num_classes={model['num_classes']} in the config, but the data has "
-                            f'{count} classes; leave num_classes=None to take it from the data')
-    for value in model.values():
+    if 'num_classes' in model and model['num_classes'] is None:
+        model['num_classes'] = count
+    for key, value in model.items():
+        given = value.get('num_classes') if key in MAIN_HEADS and isinstance(value, dict) else None
+        if given is not None and given != count:
+            raise UserError(f'{key}: num_classes={given} in the config, but the data has {count} classes; leave '
+                            'num_classes=None to take it from the data')
         fill_num_classes(value, count)

@@ -1,28 +1,33 @@
 """A pipeline: stages that meet in files, each skipped when it is complete for this config and these inputs.
 
 Every stage has a folder ``<work_dir>/<stage name>``. ``key.json`` in it says what the stage's content belongs to: the
-sha256 of the stage's settings, of the config it runs, of the data set's files and of the keys of the stages whose
-output it reads. ``complete.json`` is written last and holds the key and the result. A stage whose marker has the
-right key is skipped; one that was interrupted goes on from what is there; one whose key has changed starts anew.
+sha256 of its settings, of what counts of the config it runs, of the data it reads and of the keys of the stages
+whose output it reads. ``complete.json`` is written last and holds the key and the result. A stage whose marker has the
+right key is skipped; one that was interrupted goes on from what is there; one whose key has changed starts anew, its
+old folder kept as ``<stage name>.old``.
 """
 import inspect
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.dist import barrier, get_world_size, is_main_process
+from mmengine.dist import is_main_process
 from rich.console import Console
 
-from mmwsss.apis.config import load_config
-from mmwsss.datasets import load_classes, on_rank_zero, read_split
+from mmwsss.apis.config import load_config, merge_options, read_config
+from mmwsss.apis.stage_keys import config_parts, data_fingerprint
+from mmwsss.datasets import load_classes, on_rank_zero
+from mmwsss.postprocessing import build_postprocessors
 from mmwsss.utils.dist import init_dist
 from mmwsss.utils.errors import EXIT_DONE, EXIT_OMISSIONS, UserError
-from mmwsss.utils.fileio import read_json, sha256_of_file, sha256_of_json, write_json
+from mmwsss.utils.fileio import read_json, sha256_of_json, write_json
 from mmwsss.version import __version__
+
+SETTINGS = ('configs', 'cfg_options', 'classes', 'stages')
 
 
 @dataclass
@@ -43,14 +48,16 @@ class Pipeline:
     """Runs the stages of a pipeline config.
 
     Args:
-        path: The pipeline config. ``configs`` in it names config files, relative to it. ``stages`` is a list of
-            dicts with a unique ``name`` and a ``type`` from :data:`mmwsss.apis.stages.STAGES`; other keys are the
-            stage's options: ``config`` is a name in ``configs``, ``inputs`` maps an option to the name of the stage
-            whose output it is.
+        path: The pipeline config. ``configs`` in it names config files, relative to it, and ``cfg_options`` settings
+            that override them, by the same names. ``classes`` is the class list, if not ``classes.txt`` of the data.
+            ``stages`` is a list of dicts with a unique ``name`` and a ``type`` from
+            :data:`mmwsss.apis.stages.STAGES`; other keys are the stage's options: ``config`` is a name in
+            ``configs``, ``inputs`` maps an option to the name of the stage whose output it is.
         data_root: Folder of the data set, in VOC layout.
         work_dir: Folder of the stages.
         weights: File with ImageNet weights for every backbone that is trained, instead of its config's.
-        cfg_options: Settings that override the pipeline config, with dotted keys (``stages.0.config=...``).
+        cfg_options: Settings that override the pipeline config, with dotted keys, e.g.
+            ``cfg_options.cam.train_cfg.max_epochs=1``.
         launcher: How the processes were started.
 
     Raises:
@@ -69,9 +76,9 @@ class Pipeline:
             raise UserError(f'{weights}: no such file of weights')
         self.data_root, self.work_dir = Path(data_root), Path(work_dir)
         self.weights, self.launcher = weights, launcher
-        config = Config.fromfile(self.path)
-        if cfg_options:
-            config.merge_from_dict(cfg_options)
+        config = merge_options(read_config(self.path), cfg_options, SETTINGS)
+        self.classes = load_classes(data_root, config.get('classes'))
+        self.cfg_options = {name: dict(options) for name, options in (config.get('cfg_options') or {}).items()}
         self._check_form(config)
         self.stages = [stage.to_dict() for stage in config.get('stages') or ()]
         self.configs = {name: str((self.path.parent / file).resolve()) for name, file in
@@ -82,7 +89,6 @@ class Pipeline:
         self.keys: dict[str, str] = {}
         self.results: dict[str, StageResult] = {}
         self.rows: list[dict] = []
-        self._fingerprints: dict[str, str] = {}
 
     def _check_form(self, config: Config) -> None:
         stages, files = config.get('stages') or [], config.get('configs') or {}
@@ -112,6 +118,7 @@ class Pipeline:
                 inspect.signature(known[kind]).bind(folder=None, pipeline=None, **dict.fromkeys(options))
             except TypeError as error:
                 raise UserError(f'{self.path}: stage {name}: {error}') from error
+            build_postprocessors(stage.get('postprocessors') or ())  # a missing package shows now, not in an hour
             names.append(name)
 
     def run(self) -> int:
@@ -144,74 +151,80 @@ class Pipeline:
         options = self._options(stage)
         key = self.keys[name] = self._key(stage, options)
         # One process looks, so that all of them take the same decision.
-        marker = on_rank_zero(lambda: read_json(folder / 'complete.json'))
-        if marker and marker['key'] == key and Path(marker['result']['output']).exists():
+        marker = on_rank_zero(lambda: self._read_marker(folder, key))
+        if marker is not None:
             if is_main_process():
                 console.print(f'{title}: complete, skipped', markup=False, highlight=False)
-            result = dict(marker['result'], omissions=[tuple(o) for o in marker['result']['omissions']])
-            return StageResult(**result), marker['seconds'], True
+            omissions = [tuple(omission) for omission in marker['omissions']]
+            return StageResult(str(folder / marker['output']), marker['metrics'], omissions), marker['seconds'], True
         if is_main_process():
             console.print(f'{title}: {stage["type"]}', style='bold', markup=False, highlight=False)
-            self._open_folder(folder, key)
-        barrier()
+        on_rank_zero(lambda: self._open_folder(folder, key))
         start = time.monotonic()
         result = self.functions[stage['type']](folder=folder, pipeline=self, **options)
         seconds = round(time.monotonic() - start, 1)
-        barrier()
-        if is_main_process():
-            write_json(folder / 'complete.json', dict(key=key, seconds=seconds, result=vars(result)))
-        barrier()
+        # Relative to the folder, so that a work folder can be moved.
+        output = str(Path(result.output).relative_to(folder))
+        on_rank_zero(lambda: write_json(folder / 'complete.json', dict(
+            key=key, seconds=seconds, output=output, metrics=result.metrics, omissions=result.omissions)))
         return result, seconds, False
 
+    @staticmethod
+    def _read_marker(folder: Path, key: str) -> dict | None:
+        marker = _read_state(folder / 'complete.json')
+        if marker.get('key') == key and (folder / marker['output']).exists():
+            return marker
+        return None
+
     def _open_folder(self, folder: Path, key: str) -> None:
-        """Makes the stage's folder, emptied when its content belongs to another key."""
+        """Makes the stage's folder; content that belongs to another key is moved aside."""
         key_file = folder / 'key.json'
-        if folder.exists() and (read_json(key_file) or {}).get('key') != key:
+        if folder.exists() and _read_state(key_file).get('key') != key:
             if any(folder.iterdir()) and not key_file.exists():
                 raise UserError(f'{folder}: holds files that are no stage of a pipeline; choose another --work-dir')
-            shutil.rmtree(folder)
+            old = folder.with_name(f'{folder.name}.old')
+            shutil.rmtree(old, ignore_errors=True)
+            folder.rename(old)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(key_file, dict(key=key))
+
+    def load_stage_config(self, name: str, cfg_options: dict | None = None) -> Config:
+        """Loads one of the configs, with the pipeline's and a stage's settings over it.
+
+        Args:
+            name: Its name in ``configs``.
+            cfg_options: The stage's settings, with dotted keys.
+
+        Returns:
+            The config, fitted to the data set.
+        """
+        options = {'classes': list(self.classes), **self.cfg_options.get(name, {}), **(cfg_options or {})}
+        return load_config(self.configs[name], self.data_root, options)
 
     def _options(self, stage: dict) -> dict[str, Any]:
         """Returns the keyword arguments of the stage's function."""
         options = {k: v for k, v in stage.items() if k not in ('name', 'type', 'inputs')}
         for option, source in stage.get('inputs', {}).items():
             options[option] = self.results[source].output
-        if 'config' in options:
-            options['config'] = self.configs[options['config']]
         return options
 
     def _key(self, stage: dict, options: dict[str, Any]) -> str:
         # Outputs of other stages enter by their keys: paths would tie the markers to this work folder.
-        own = {k: v for k, v in options.items() if k not in stage.get('inputs', {}) and k != 'config'}
-        parts = dict(version=__version__, type=stage['type'], options=own,
-                     inputs={k: self.keys[v] for k, v in stage.get('inputs', {}).items()},
-                     data=self._fingerprint(options.get('split')))
-        if 'config' in options:
-            parts['config'] = load_config(options['config'], self.data_root, options.get('cfg_options')).to_dict()
-            parts['config'].pop('data_root', None)
-            parts['weights'] = sha256_of_file(self.weights) if self.weights else None
-            parts['world_size'] = get_world_size()
+        inputs = stage.get('inputs', {})
+        own = {k: v for k, v in options.items() if k not in inputs and k != 'config'}
+        cfg = self.load_stage_config(options['config'], options.get('cfg_options')) if 'config' in options else None
+        parts = dict(version=__version__, type=stage['type'], options=own, classes=self.classes,
+                     inputs={k: self.keys[v] for k, v in inputs.items()},
+                     data=on_rank_zero(lambda: data_fingerprint(stage, cfg, self.data_root)))
+        if cfg is not None:
+            parts['config'] = config_parts(cfg, stage['type'], self.weights)
         return sha256_of_json(parts)
 
-    def _fingerprint(self, split: str | None) -> str:
-        """Returns the sha256 of the data set: class list, labels, and name, size and time of the split's files."""
-        cache_key = split or ''
-        if cache_key not in self._fingerprints:
-            root = self.data_root
-            parts: dict[str, Any] = dict(classes=load_classes(root))
-            labels = root / 'labels.json'
-            parts['labels'] = sha256_of_file(labels) if labels.is_file() else None
-            if split:
-                stems = set(read_split(root, split))
-                folders = ('JPEGImages', 'SegmentationClass', 'Annotations', 'Saliency')
-                parts['files'] = [(f, path.name, stat.st_size, stat.st_mtime_ns) for f in folders
-                                  for path in _files(root / f) if path.stem in stems for stat in [path.stat()]]
-                parts['split'] = sorted(stems)
-            self._fingerprints[cache_key] = sha256_of_json(parts)
-        return self._fingerprints[cache_key]
 
-
-def _files(folder: Path) -> Sequence[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else ()
+def _read_state(path: Path) -> dict[str, Any]:
+    """Returns what a json file of a stage's state holds; nothing where it is missing or damaged."""
+    try:
+        state = read_json(path)
+    except ValueError:
+        state = None
+    return state if isinstance(state, dict) else {}

@@ -1,6 +1,7 @@
 """Training, testing and making CAMs: thin functions around MMEngine's Runner."""
 import copy
 import itertools
+import logging
 import math
 import os
 import re
@@ -9,11 +10,17 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import barrier
+from mmengine.logging import print_log
+from mmengine.registry import init_default_scope
 from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch.utils.data import Dataset
 
+from mmwsss.datasets import on_rank_zero
+from mmwsss.datasets.checks import check_batch_size
 from mmwsss.engine.checkpoint import load_weights_strict, trained_classes
-from mmwsss.structures.cam_file import CAMManifest, open_cam_dir
+from mmwsss.registry import DATASETS
+from mmwsss.structures.cam_file import CAMManifest, cam_path, open_cam_dir, read_cam
 from mmwsss.utils.dist import init_dist, patch_cfg_for_cpu_ddp
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import naming_errors, sha256_of_file, sha256_of_json
@@ -27,7 +34,7 @@ class RunResult:
 
     Attributes:
         checkpoint: The checkpoint that was written (training) or tested.
-        metrics: The metrics of a test, as numbers that json knows; not finite ones are ``None``.
+        metrics: The metrics of a test; numbers that are not finite are ``None``, as json has none.
         omissions: (file, reason) for every file of the data set that was left out.
     """
     checkpoint: Path
@@ -61,10 +68,17 @@ def prepare_run(cfg: Config, work_dir: str | Path, launcher: str = 'none') -> Co
 
 
 def find_latest_checkpoint(work_dir: str | Path) -> Path | None:
-    """Returns the newest ``epoch_N.pth`` or ``iter_N.pth`` of a work folder, or ``None``.
+    """Returns the checkpoint that a work folder's ``last_checkpoint`` names.
 
-    Checkpoints are written atomically, so the newest one is whole.
+    Where there is no such file or checkpoint: the ``epoch_N.pth`` or ``iter_N.pth`` of the largest N, or ``None``.
+    Checkpoints are written atomically, so what is there is whole.
     """
+    named = Path(work_dir) / 'last_checkpoint'
+    if named.is_file():
+        # By name in this folder, which may have been moved since.
+        path = Path(work_dir) / Path(named.read_text().strip()).name
+        if path.is_file():
+            return path
     found = [(int(match[1]), path) for path in Path(work_dir).glob('*.pth')
              if (match := re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', path.name))]
     return max(found)[1] if found else None
@@ -86,6 +100,7 @@ def train(cfg: Config, work_dir: str | Path, resume: bool = False, launcher: str
         UserError: If the training wrote no checkpoint.
     """
     _check_settings(cfg, 'train_dataloader', 'train_cfg', 'optim_wrapper')
+    check_pretrained(cfg)
     prepare_run(cfg, work_dir, launcher)
     latest = find_latest_checkpoint(work_dir) if resume else None
     cfg.resume = latest is not None
@@ -93,11 +108,9 @@ def train(cfg: Config, work_dir: str | Path, resume: bool = False, launcher: str
         cfg.load_from = str(latest)
     with naming_errors(work_dir):
         runner = Runner.from_cfg(cfg)
-        loader = runner.train_loop.dataloader
-        if isinstance(runner.train_loop, EpochBasedTrainLoop) and len(loader) == 0:
-            raise UserError(f'train_dataloader: {len(loader.dataset)} images do not fill one batch of '
-                            f'{cfg.train_dataloader.get("batch_size")}; set a smaller '
-                            'train_dataloader.batch_size, or drop_last=False')
+        if isinstance(runner.train_loop, EpochBasedTrainLoop):
+            loader = runner.train_loop.dataloader
+            check_batch_size(len(loader.dataset), loader.batch_size, loader.drop_last, runner.world_size)
         runner.train()
     # Persistent workers would be waited for, five seconds each, whenever the garbage collector comes to them.
     runner.train_dataloader._iterator = None
@@ -106,6 +119,25 @@ def train(cfg: Config, work_dir: str | Path, resume: bool = False, launcher: str
     if checkpoint is None:
         raise UserError(f'{work_dir}: the training wrote no checkpoint; set default_hooks.checkpoint.interval')
     return RunResult(checkpoint, omissions=_omissions(runner.train_dataloader.dataset))
+
+
+def check_pretrained(cfg: Config) -> None:
+    """Refuses to train a backbone whose frozen part would have random weights.
+
+    Args:
+        cfg: The config of a training.
+
+    Raises:
+        UserError: If the backbone has frozen stages, and neither ``init_cfg`` nor ``load_from`` gives it weights.
+    """
+    backbone = cfg.model.get('backbone') or {}
+    has_weights = cfg.get('load_from') or any(part.get('init_cfg') or part.get('pretrained')
+                                              for part in (backbone, cfg.model))
+    if (backbone.get('frozen_stages') or 0) > 0 and not has_weights:
+        raise UserError(
+            f'{backbone.get("type")}: frozen_stages={backbone.frozen_stages}, but there are no pretrained weights; '
+            'give them with --cfg-options model.backbone.init_cfg.type=StrictPretrained '
+            'model.backbone.init_cfg.checkpoint=FILE, or train all of it with model.backbone.frozen_stages=0')
 
 
 def _check_settings(cfg: Config, *names: str) -> None:
@@ -139,13 +171,13 @@ def test(cfg: Config, checkpoint: str | Path, work_dir: str | Path, launcher: st
         dataset = runner.test_loop.dataloader.dataset
         load_for_inference(runner.model, checkpoint, dataset.metainfo.get('classes'))
         metrics = runner.test()
-    return RunResult(Path(checkpoint), {key: _json_number(value) for key, value in metrics.items()},
+    return RunResult(Path(checkpoint), {key: _json_value(value) for key, value in metrics.items()},
                      _omissions(dataset))
 
 
-def _json_number(value) -> float | int | None:
+def _json_value(value):
     value = value.item() if hasattr(value, 'item') else value
-    return value if math.isfinite(value) else None
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def load_for_inference(model: torch.nn.Module, checkpoint: str | Path, classes: tuple[str, ...] | None) -> None:
@@ -195,16 +227,59 @@ def make_cam(cfg: Config, checkpoint: str | Path, out_dir: str | Path, split: st
         dataset.split = split
     if not Path(checkpoint).is_file():
         raise UserError(f'{checkpoint}: no such checkpoint')
+    if not cfg.test_dataloader.get('batch_sampler'):
+        raise UserError('make_cam.py needs test_dataloader.batch_sampler=dict(type=SameSizeBatchSampler), which deals '
+                        'whole batches to the processes')
     stride = cfg.model.get('test_cfg', {}).get('stride', 4)
     cfg.test_evaluator = [dict(type='CAMWriter', out_dir=str(out_dir), stride=stride)]
     cfg.test_dataloader.batch_sampler.skip_existing = dict(dir=str(out_dir), suffix='.npz')
-    if is_main_process():
-        gate = cfg.model.get('test_cfg', {}).get('gate', 'label')
-        open_cam_dir(out_dir, CAMManifest(
-            checkpoint_sha256=sha256_of_file(checkpoint), config_hash=cam_config_hash(cfg), classes=_class_names(cfg),
-            extra=dict(cam_gate=gate, stride=stride)))
-    barrier()
+    gate = cfg.model.get('test_cfg', {}).get('gate', 'label')
+    init_default_scope(cfg.get('default_scope', 'mmwsss'))
+    samples = DATASETS.build(dataset)  # by all processes: they share the work of listing it
+    on_rank_zero(lambda: open_cam_dir(out_dir, CAMManifest(
+        checkpoint_sha256=sha256_of_file(checkpoint), config_hash=cam_config_hash(cfg),
+        classes=samples.metainfo['classes'], extra=dict(cam_gate=gate, stride=stride))))
+    on_rank_zero(lambda: remove_stale_cams(out_dir, samples, gate))
     return test(cfg, checkpoint, work_dir or Path(out_dir) / 'logs', launcher)
+
+
+def remove_stale_cams(out_dir: str | Path, dataset: Dataset, gate: str) -> int:
+    """Removes the CAM files of images that have changed since.
+
+    These are files that are older than their image, whose image has another size, which cannot be read, or whose
+    classes are not those of the image's label (under the gate ``'label'``).
+
+    Args:
+        out_dir: Folder of the CAM files.
+        dataset: The images, with ``stem``, ``img_path``, ``height``, ``width`` and ``gt_img_label``.
+        gate: What the CAM files were gated by.
+
+    Returns:
+        How many were removed.
+    """
+    removed = 0
+    for index in range(len(dataset)):
+        info = dataset.get_data_info(index)
+        path = cam_path(out_dir, info['stem'])
+        if path.exists() and _is_stale(path, info, gate):
+            path.unlink()
+            removed += 1
+    if removed:
+        print_log(f'{out_dir}: {removed} CAM files do not belong to the images and labels of now; they are made again',
+                  logger='current', level=logging.WARNING)
+    return removed
+
+
+def _is_stale(path: Path, info: dict, gate: str) -> bool:
+    if path.stat().st_mtime_ns < os.stat(info['img_path']).st_mtime_ns:
+        return True
+    try:
+        cam_file = read_cam(path)
+    except UserError:
+        return True
+    label = info.get('gt_img_label')
+    return (cam_file.size != (info['height'], info['width'])
+            or (gate == 'label' and label is not None and cam_file.classes.tolist() != label.nonzero()[0].tolist()))
 
 
 def cam_config_hash(cfg: Config) -> str:
@@ -219,12 +294,6 @@ def cam_config_hash(cfg: Config) -> str:
                                pipeline=cfg.test_dataloader.dataset.get('pipeline'),
                                channels_last=any(h.get('type') == 'ChannelsLastHook'
                                                  for h in cfg.get('custom_hooks') or ())))
-
-
-def _class_names(cfg: Config) -> list[str]:
-    from mmwsss.datasets import load_classes
-    dataset = cfg.test_dataloader.dataset
-    return list(load_classes(dataset.data_root, dataset.get('classes')))
 
 
 def _omissions(dataset) -> list[tuple[str, str]]:

@@ -7,16 +7,16 @@ import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from mmwsss.apis import runner
-from mmwsss.apis.config import load_config
 from mmwsss.apis.evaluate import evaluate_cam_dir, evaluate_label_dir, has_masks
 from mmwsss.apis.pipeline import Pipeline, StageResult
 from mmwsss.apis.pseudo_label import make_pseudo_labels
-from mmwsss.datasets import load_classes, on_rank_zero, read_split
+from mmwsss.datasets import on_rank_zero, read_split
 from mmwsss.postprocessing import DEFAULT_BACKGROUND
+from mmwsss.structures.cam_file import cam_path
+from mmwsss.structures.label_file import label_path
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_json
 from mmwsss.visualization import stage_figure
@@ -37,7 +37,7 @@ def on_main_process(function: Callable[..., StageResult]) -> Callable[..., Stage
 def train(folder: Path, pipeline: Pipeline, config: str, split: str, labels: str | None = None,
           cfg_options: dict | None = None) -> StageResult:
     """Trains a config on a split; ``labels`` is a folder of pseudo labels for a segmentor."""
-    cfg = _stage_config(pipeline, config, cfg_options)
+    cfg = pipeline.load_stage_config(config, cfg_options)
     cfg.train_dataloader.dataset.split = split
     if labels is not None:
         # Images that an earlier stage left out have no pseudo label.
@@ -51,7 +51,7 @@ def train(folder: Path, pipeline: Pipeline, config: str, split: str, labels: str
 def make_cam(folder: Path, pipeline: Pipeline, config: str, checkpoint: str, split: str,
              cfg_options: dict | None = None) -> StageResult:
     """Makes the CAM files of a split."""
-    cfg = _stage_config(pipeline, config, cfg_options)
+    cfg = pipeline.load_stage_config(config, cfg_options)
     result = runner.make_cam(cfg, checkpoint, folder / 'cam', split, folder / 'logs', pipeline.launcher)
     return StageResult(str(folder / 'cam'), omissions=result.omissions)
 
@@ -73,7 +73,7 @@ def _evaluation(evaluate: Callable, folder: Path, pipeline: Pipeline, source: st
     if not has_masks(pipeline.data_root, split):
         write_json(out, dict(mIoU=None, skipped=_no_masks(pipeline)))
         return StageResult(str(out), [dict(metric='mIoU', value=None, unit='%', note=_no_masks(pipeline))])
-    report = evaluate(source, pipeline.data_root, split)
+    report = evaluate(source, pipeline.data_root, split, classes=pipeline.classes)
     omissions = [tuple(o) for o in report.pop('omissions', ())]
     write_json(out, report)
     oracle = report['threshold'] is not None
@@ -93,14 +93,15 @@ def pseudo_label(folder: Path, pipeline: Pipeline, cams: str, split: str, backgr
     """Turns CAM files into label maps; the options are those of :func:`make_pseudo_labels`."""
     options = dict(background=background, postprocessors=postprocessors, num_workers=num_workers,
                    missing_cam=missing_cam)
-    summary = make_pseudo_labels(cams, pipeline.data_root, split, folder / 'labels', **options)
+    summary = make_pseudo_labels(cams, pipeline.data_root, split, folder / 'labels', classes=pipeline.classes,
+                                 **options)
     return StageResult(str(folder / 'labels'), omissions=[tuple(o) for o in summary['omissions']])
 
 
 def test(folder: Path, pipeline: Pipeline, config: str, checkpoint: str, split: str,
          cfg_options: dict | None = None) -> StageResult:
     """Tests a segmentor on a split, and writes its predictions as label maps; without masks it only writes them."""
-    cfg = _stage_config(pipeline, config, cfg_options)
+    cfg = pipeline.load_stage_config(config, cfg_options)
     dataset = cfg.test_dataloader.dataset
     dataset.split = split
     predictions = folder / 'predictions'
@@ -131,17 +132,16 @@ def picture(folder: Path, pipeline: Pipeline, split: str, cams: str | None = Non
         raise UserError(f'num_images must be at least 1, got {num_images!r}')
     stems = read_split(pipeline.data_root, split)
     chosen = [stems[i * len(stems) // num_images] for i in range(min(num_images, len(stems)))]
-    folders = [d for d in (cams, predictions, *labels.values()) if d]
-    chosen = [s for s in chosen if all(any((Path(d) / s).parent.glob(f'{Path(s).name}.*')) for d in folders)]
+    maps = [folder for folder in (predictions, *labels.values()) if folder]
+    chosen = [stem for stem in chosen if all(label_path(folder, stem).exists() for folder in maps)
+              and (cams is None or cam_path(cams, stem).exists())]
+    if not chosen:
+        raise UserError(f'{folder}: none of the images chosen for the picture has all of {[cams, *maps]}')
     out = folder / f'{split}.png'
     stage_figure(chosen, pipeline.data_root, cam_dir=cams, prediction_dir=predictions,
                  label_dirs={title.replace('_', ' '): path for title, path in labels.items()},
-                 classes=load_classes(pipeline.data_root), out_path=out)
+                 classes=pipeline.classes, out_path=out)
     return StageResult(str(out))
-
-
-def _stage_config(pipeline: Pipeline, config: str, cfg_options: dict | None) -> Config:
-    return load_config(config, pipeline.data_root, cfg_options)
 
 
 STAGES: dict[str, Callable[..., StageResult]] = dict(

@@ -1,34 +1,42 @@
-"""Distributed runs on CPUs, which MMEngine's launchers do not know."""
+"""Starting and ending distributed runs, on GPUs and on CPUs, which MMEngine's launchers do not know."""
 import os
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 import torch.distributed as torch_dist
 from mmengine.config import Config
-from mmengine.dist import is_distributed
+from mmengine.dist import barrier, get_rank, is_distributed
+from mmengine.dist import init_dist as mmengine_init_dist
 from mmengine.logging import print_log
 
 from mmwsss.utils.errors import UserError
 
+# Set by torchrun for the processes that it starts.
+TORCHRUN = 'TORCHELASTIC_RUN_ID'
+EXIT_CODE_FILE = 'MMWSSS_EXIT_CODE_FILE'
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
 
 def init_dist(launcher: str = 'none', timeout_hours: float = 12) -> None:
-    """Starts the process group of a run on CPUs; to be called before the Runner is made.
+    """Starts the process group, before anything asks which process it is; a second call does nothing.
 
-    With CUDA it does nothing: MMEngine's Runner starts the group (``env_cfg.dist_cfg``).
+    MMEngine's Runner would start it, but a pipeline decides what to do before it makes its first Runner.
 
     Args:
         launcher: ``'none'``, or how the processes were started: ``'pytorch'`` (torchrun), ``'slurm'``, ``'mpi'``.
-        timeout_hours: How long a process waits for the others. Ranks that make CAMs meet only at the end, and
-            one may have had far less to do.
+        timeout_hours: How long a process waits for the others. While one lists a data set, judges CAMs or runs a
+            CRF, the others wait; MMEngine's ten or thirty minutes are too short for that.
 
     Raises:
         UserError: If the launcher is unknown, does not work without CUDA, or has not set the environment.
     """
     if launcher not in LAUNCHERS:
         raise UserError(f'--launcher {launcher}: choose one of {", ".join(LAUNCHERS)}')
-    if launcher == 'none' or torch.cuda.is_available() or is_distributed():
+    if launcher == 'none' or is_distributed():
+        return
+    if torch.cuda.is_available():
+        mmengine_init_dist(launcher, backend='nccl', timeout=round(3600 * timeout_hours))
         return
     if launcher != 'pytorch':
         raise UserError(f'--launcher {launcher} works only with CUDA, and there is none here; start the processes '
@@ -75,3 +83,25 @@ def _replace_sync_bn(node: object) -> int:
     if found:
         node['type'] = 'BN'
     return found + sum(_replace_sync_bn(item) for item in node.values())
+
+
+def end_dist(code: int) -> int:
+    """Waits for all processes at the end of a tool, ends the process group, and returns the exit code to use.
+
+    torchrun takes any exit code but 0 for a crash and kills the other processes. Under it a tool that is done
+    with omissions therefore ends with 0; the first process leaves the real code in the file that the environment
+    variable ``MMWSSS_EXIT_CODE_FILE`` names, and the scripts ``tools/dist_*.sh`` end with that.
+
+    Args:
+        code: The exit code of the tool, without a failure.
+
+    Returns:
+        The exit code of this process.
+    """
+    if is_distributed():
+        barrier()
+        path = os.environ.get(EXIT_CODE_FILE)
+        if path and get_rank() == 0:
+            Path(path).write_text(str(code))
+        torch_dist.destroy_process_group()
+    return 0 if TORCHRUN in os.environ else code

@@ -85,12 +85,15 @@ def run_cli(main: Callable[[], int | None]) -> None:
     Raises:
         SystemExit: Always, with the exit code.
     """
+    from mmwsss.utils.dist import end_dist  # which needs this module
+
     try:
-        code = main() or EXIT_DONE
+        code = end_dist(main() or EXIT_DONE)
     except (Exception, KeyboardInterrupt) as error:
         # Some libraries turn any exception into one of their own, a KeyboardInterrupt too.
         if any(isinstance(cause, KeyboardInterrupt) for cause in _with_context(error)):
-            line, code = 'interrupted: run the same command again to resume.', EXIT_INTERRUPTED
+            line = 'interrupted: run the same command again to resume (train.py: with --resume).'
+            code = EXIT_INTERRUPTED
         elif message := _explain(error):
             line, code = f'error: {message}', EXIT_FAILED
         else:
@@ -104,8 +107,8 @@ def _explain(error: Exception) -> str | None:
         return one_line(error)
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         return (f'cannot write {error.filename or "a file"}: {error.strerror}. Free some space or choose another '
-                'folder, then run the same command again: it resumes.')
+                'folder, then run the same command again (train.py: with --resume).')
     if isinstance(error, OSError) and error.errno in WRONG_PLACE:
         return (f'cannot use {error.filename or "a file"}: {error.strerror}. Choose another place or mend its '
-                'permissions, then run the same command again: it resumes.')
+                'permissions, then run the same command again (train.py: with --resume).')
     return config_mistake(error)

@@ -35,7 +35,34 @@ def test_wrapped_datasets_are_found(tmp_path):
 @pytest.mark.parametrize(('count', 'message'), [(5, 'num_classes=5'), (20, 'leave num_classes=None')])
 def test_another_number_of_classes_is_an_error(count, message):
     with pytest.raises(UserError, match=message):
-        fill_num_classes(dict(type='M', heads=[dict(type='H', num_classes=count)]), 3)
+        fill_num_classes(dict(type='M', cam_head=dict(type='H', num_classes=count)), 3)
+
+
+def test_other_heads_may_have_classes_of_their_own():
+    model = dict(decode_head=dict(num_classes=None), auxiliary_head=[dict(num_classes=2), dict(num_classes=None)])
+    fill_num_classes(model, 4)
+    assert model == dict(decode_head=dict(num_classes=4), auxiliary_head=[dict(num_classes=2), dict(num_classes=4)])
+
+
+def test_schedule_ends_with_the_training(repo_root, generated_root):
+    config = repo_root / 'configs/cam/cam_r50_small.py'
+    assert load_config(config, generated_root, {'train_cfg.max_epochs': 7}).param_scheduler[0].end == 7
+    own = {'train_cfg.max_epochs': 7, 'param_scheduler': [dict(type='PolyLR', end=3, by_epoch=True)]}
+    assert load_config(config, generated_root, own).param_scheduler[0].end == 3
+
+
+@pytest.mark.parametrize('options', [{'model.inference_hooks.3.scales': 1}, {'data_root.x.y': 1}])
+def test_options_that_lead_nowhere(repo_root, generated_root, options):
+    with pytest.raises(UserError, match=next(iter(options))):
+        load_config(repo_root / 'configs/cam/cam_r50_small.py', generated_root, options)
+
+
+@pytest.mark.parametrize(('options', 'message'), [
+    ({'modle.backbone.x': 1}, "no setting 'modle'.*'model'"), ({'model': 3}, 'model=3: is a dict'),
+    ({'train_dataloader': 'x'}, r'train_dataloader\.NAME=VALUE')])
+def test_misspelt_options_are_not_passed_over(repo_root, generated_root, options, message):
+    with pytest.raises(UserError, match=message):
+        load_config(repo_root / 'configs/cam/cam_r50_small.py', generated_root, options)
 
 
 def test_missing_files_are_named(repo_root, tmp_path, generated_copy):

@@ -29,10 +29,33 @@ def no_group(monkeypatch):
 def test_nothing_to_start(no_group, monkeypatch):
     init_dist('none')
     init_dist()
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
-    for launcher in ('pytorch', 'slurm', 'mpi'):  # MMEngine's Runner does it
-        init_dist(launcher)
     assert no_group == []
+
+
+def test_group_on_gpus_is_there_before_any_runner(no_group, monkeypatch):
+    calls = []
+    monkeypatch.setattr(dist, 'mmengine_init_dist', lambda *args, **kwargs: calls.append((args, kwargs)))
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    for launcher in ('pytorch', 'slurm', 'mpi'):
+        init_dist(launcher, timeout_hours=2)
+    assert calls == [((launcher,), dict(backend='nccl', timeout=7200)) for launcher in ('pytorch', 'slurm', 'mpi')]
+    assert no_group == []
+
+
+def test_exit_code_of_one_process_is_the_tools(monkeypatch):
+    monkeypatch.delenv(dist.TORCHRUN, raising=False)
+    assert [dist.end_dist(code) for code in (0, 3)] == [0, 3]
+
+
+def test_torchrun_gets_0_and_the_script_the_code(monkeypatch, tmp_path):
+    ended = []
+    monkeypatch.setenv(dist.TORCHRUN, 'x')
+    monkeypatch.setenv(dist.EXIT_CODE_FILE, str(tmp_path / 'code'))
+    monkeypatch.setattr(dist, 'is_distributed', lambda: True)
+    monkeypatch.setattr(dist, 'barrier', lambda: ended.append('barrier'))
+    monkeypatch.setattr(dist.torch_dist, 'destroy_process_group', lambda: ended.append('group'))
+    assert dist.end_dist(3) == 0
+    assert (tmp_path / 'code').read_text() == '3' and ended == ['barrier', 'group']
 
 
 def test_group_on_cpus(no_group, monkeypatch):

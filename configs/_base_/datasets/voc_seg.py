@@ -1,9 +1,6 @@
 # Images of VOC's size with masks, in VOC layout: pseudo labels to train on, ground truth to judge by.
 # mmsegmentation's own VOC config resizes to (2048, 512), which is wrong for VOC's photographs.
 data_root = 'data/VOC2012'
-# Folder of <stem>.png label maps, below data_root or absolute. Ground truth by default; a pipeline puts the
-# folder of the pseudo labels here.
-train_labels = 'SegmentationClass'
 crop_size = (448, 448)
 train_pipeline = [
     dict(type='LoadImage'),
@@ -21,8 +18,10 @@ train_dataloader = dict(
     persistent_workers=True,
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='VOCSegDataset', data_root=data_root, split='train_aug', seg_dir=train_labels, classes=None,
-                 pipeline=train_pipeline))
+    # seg_dir: folder of <stem>.png label maps, below data_root or absolute. Ground truth, unless a pipeline or
+    # --cfg-options train_dataloader.dataset.seg_dir=DIR names a folder of pseudo labels.
+    dataset=dict(type='VOCSegDataset', data_root=data_root, split='train_aug', seg_dir='SegmentationClass',
+                 classes=None, pipeline=train_pipeline))
 test_dataloader = dict(
     batch_size=1,
     num_workers=2,

@@ -1,7 +1,6 @@
 # ImageNet ResNet50 in caffe style (stride in the 1x1 convolution) with output stride 16. The stem and the first
 # stage are frozen, and so is every BatchNorm: CAM batches are small.
 norm_cfg = dict(type='BN', requires_grad=False)
-backbone_weights = None
 model = dict(
     type='CAMClassifier',
     data_preprocessor=dict(type='WSSSDataPreProcessor', mean=[103.939, 116.779, 123.68], std=[1.0, 1.0, 1.0],

@@ -1,4 +1,4 @@
-# SGD for CAM classifiers; new layers learn ten times as fast, biases twice, without decay. The momentum of 0 is not
+# SGD for CAM classifiers; new layers learn ten times as fast, biases twice, without decay. The small momentum is not
 # an oversight: the optimizer of PSA, SEAM and IRNet hands weight_decay to SGD in momentum's place, so the published
 # numbers were trained with momentum 5e-4 or 1e-4; their 0.9 is the power of the poly schedule.
 max_epochs = 5

@@ -1,0 +1,111 @@
+"""What a pipeline's stage depends on: the parts of its config, and the files of the data set."""
+import os
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.dist import get_world_size
+
+from mmwsss.apis.runner import cam_config_hash
+from mmwsss.datasets import read_split
+from mmwsss.registry import DATASETS
+from mmwsss.utils.fileio import sha256_of_file, sha256_of_json
+
+# Settings of a dataloader and its data set that do not change what a stage computes. Where the data lies does not
+# matter either: its files are in the fingerprint.
+IRRELEVANT = ('num_workers', 'persistent_workers', 'prefetch_factor', 'pin_memory', 'data_root', 'seg_dir', 'split')
+IMAGES, MASKS, XML = 'JPEGImages', 'SegmentationClass', 'Annotations'
+
+
+def config_parts(cfg: Config, stage_type: str, weights: str | None = None) -> dict[str, Any]:
+    """Returns the part of a config that decides the result of a stage.
+
+    Args:
+        cfg: The config.
+        stage_type: ``'train'``, ``'make_cam'`` or ``'test'``.
+        weights: File of pretrained weights that replaces the config's, for a training.
+
+    Returns:
+        What may stand in json. Weights count by the content of their file, not by its path.
+    """
+    if stage_type == 'make_cam':
+        return dict(hash=cam_config_hash(cfg))
+    model = cfg.model.to_dict()
+    if stage_type == 'test':
+        return dict(model=_without_init(model), loader=_relevant(cfg.test_dataloader.to_dict()),
+                    loop=cfg.test_cfg.to_dict(), evaluator=cfg.test_evaluator)
+    for unused in ('inference_hooks', 'test_cfg'):
+        model.pop(unused, None)
+    parts = {name: cfg.get(name) for name in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'randomness',
+                                              'custom_hooks', 'find_unused_parameters', 'load_from')}
+    return dict(parts, model=_weights_by_content(model), loader=_relevant(cfg.train_dataloader.to_dict()),
+                weights=sha256_of_file(weights) if weights else None, world_size=get_world_size())
+
+
+def data_fingerprint(stage: dict, cfg: Config | None, data_root: Path) -> str:
+    """Returns the sha256 of what a stage reads of the data set.
+
+    Args:
+        stage: The stage. One without ``split`` reads nothing.
+        cfg: Its config, if it runs one.
+        data_root: Folder of the data set, in VOC layout.
+
+    Returns:
+        A digest of the split's list, of the label file, and of name, size and time of the files that the stage
+        reads: images, and masks where they are labels or ground truth.
+    """
+    split = stage.get('split')
+    if not split:
+        return ''
+    stems = read_split(data_root, split)
+    folders, files = [IMAGES], []
+    if stage['type'] in ('train', 'make_cam'):
+        dataset = (cfg.train_dataloader if stage['type'] == 'train' else cfg.test_dataloader).dataset
+        if getattr(DATASETS.get(dataset.type), 'WITH_BACKGROUND', False):
+            folders += [] if 'labels' in stage.get('inputs', {}) else [MASKS]
+        else:
+            source = dataset.get('label_source', 'auto')
+            named = Path(data_root, 'labels.json' if source in ('auto', 'json') else source)
+            if named.is_file():
+                files.append(named)
+            else:
+                folders += [XML] if source == 'xml' or (source == 'auto' and Path(data_root, XML).is_dir()) else [MASKS]
+    elif stage['type'] != 'pseudo_label':
+        folders.append(MASKS)
+    return sha256_of_json(dict(stems=stems, labels=[sha256_of_file(path) for path in files],
+                               files=[_stamps(Path(data_root, folder), set(stems)) for folder in folders]))
+
+
+def _stamps(folder: Path, stems: set[str]) -> list[tuple[str, int, int]]:
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return sorted((entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in entries
+                      if entry.name.rpartition('.')[0] in stems)
+
+
+def _relevant(node: Any) -> Any:
+    """Leaves out :data:`IRRELEVANT` keys at every depth."""
+    if isinstance(node, dict):
+        return {key: _relevant(value) for key, value in node.items() if key not in IRRELEVANT}
+    if isinstance(node, (list, tuple)):
+        return [_relevant(item) for item in node]
+    return node
+
+
+def _without_init(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _without_init(value) for key, value in node.items() if key != 'init_cfg'}
+    if isinstance(node, (list, tuple)):
+        return [_without_init(item) for item in node]
+    return node
+
+
+def _weights_by_content(node: Any) -> Any:
+    """Replaces the path of a local checkpoint by the digest of the file."""
+    if isinstance(node, dict):
+        return {key: sha256_of_file(value) if key == 'checkpoint' and isinstance(value, str) and os.path.isfile(value)
+                else _weights_by_content(value) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return [_weights_by_content(item) for item in node]
+    return node
