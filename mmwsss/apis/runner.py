@@ -60,9 +60,11 @@ def prepare_run(cfg: Config, work_dir: str | Path, launcher: str = 'none') -> Co
     cfg.experiment_name = f'{Path(work_dir).name}_{os.getpid()}_{next(_RUN_NUMBER)}'
     init_dist(launcher)
     patch_cfg_for_cpu_ddp(cfg)
+    seed = (cfg.get('randomness') or {}).get('seed')
+    for name, value in (('num_threads', cfg.get('num_threads')), ('randomness.seed', seed)):
+        if value is not None and (not isinstance(value, int) or value < 0):
+            raise UserError(f'{name}: must be a whole number, or None for the default, not {value!r}')
     if cfg.get('num_threads'):
-        if not isinstance(cfg.num_threads, int) or cfg.num_threads < 0:
-            raise UserError(f'num_threads: must be a whole number, or None for the default, not {cfg.num_threads!r}')
         torch.set_num_threads(cfg.num_threads)
     return cfg
 
@@ -219,6 +221,7 @@ def make_cam(cfg: Config, checkpoint: str | Path, out_dir: str | Path, split: st
     Raises:
         UserError: If ``out_dir`` holds CAM files of another checkpoint or config.
     """
+    _check_settings(cfg, 'test_dataloader', 'test_cfg')
     cfg = copy.deepcopy(cfg)
     init_dist(launcher)
     dataset = cfg.test_dataloader.dataset

@@ -230,6 +230,14 @@ def test_missing_cam_of_an_unreadable_image_is_an_omission(data):
     assert path == str(data.image('e')) and 'unreadable' in reason
 
 
+def test_missing_cam_of_a_hidden_image_is_an_omission(data):
+    (data.root / 'JPEGImages/.hidden.jpg').write_bytes(data.image('e').read_bytes())
+    with open(data.root / 'ImageSets/train.txt', 'a') as file:
+        file.write('\n.hidden\n')
+    summary = data.make()
+    assert summary['made'] == 6 and summary['omissions'] == [(str(data.image('.hidden')), 'no such image')]
+
+
 @pytest.mark.parametrize('num_workers', [0, 2])
 def test_bad_files_are_left_out_and_nothing_else(data, tmp_path, num_workers):
     data.make(tmp_path / 'whole', num_workers=num_workers)

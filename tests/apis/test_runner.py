@@ -69,11 +69,15 @@ def test_config_without_a_test_is_an_error(tiny_cam_cfg, tmp_path):
     tiny_cam_cfg.pop('test_evaluator')
     with pytest.raises(UserError, match='has no test_evaluator'):
         run_test(tiny_cam_cfg, 'nothing.pth', tmp_path)
+    tiny_cam_cfg.pop('test_dataloader')
+    with pytest.raises(UserError, match='has no test_dataloader'):
+        make_cam(tiny_cam_cfg, 'nothing.pth', tmp_path)
 
 
-def test_number_of_threads_is_a_number(tiny_cam_cfg, tmp_path):
-    tiny_cam_cfg.num_threads = 'many'
-    with pytest.raises(UserError, match=r"num_threads.*'many'"):
+@pytest.mark.parametrize('name', ['num_threads', 'randomness.seed'])
+def test_numbers_are_numbers(tiny_cam_cfg, tmp_path, name):
+    tiny_cam_cfg.merge_from_dict({name: 'many'})
+    with pytest.raises(UserError, match=rf"{name}: .*'many'"):
         train(tiny_cam_cfg, tmp_path)
 
 

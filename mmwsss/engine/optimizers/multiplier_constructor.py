@@ -6,7 +6,7 @@ from mmengine.optim import DefaultOptimWrapperConstructor
 from mmengine.utils import is_seq_of
 from torch import nn
 
-from mmwsss.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from mmwsss.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIMIZERS
 from mmwsss.utils.errors import UserError
 
 # paramwise_cfg key of each group's learning rate, with its value in PSA, SEAM and their descendants.
@@ -109,6 +109,12 @@ class WSSSOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         if layers is not None and (isinstance(layers, str) or not is_seq_of(layers, str)):
             raise UserError(f'paramwise_cfg.new_layers: {layers!r} is not a list of names, '
                             "such as ['cam_head'].")
+        for key, value in (('lr', self.base_lr), ('weight_decay', self.base_wd)):
+            if value is not None and not isinstance(value, Real):
+                raise UserError(f'optim_wrapper.optimizer.{key}: {value!r} is not a number.')
+        kind = self.optimizer_cfg.get('type')
+        if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
+            raise UserError(f'optim_wrapper.optimizer.type: there is no optimizer {kind!r}, but e.g. SGD and AdamW.')
         if self.base_lr is None:
             raise UserError('optim_wrapper.optimizer has no lr; the groups of WSSSOptimWrapperConstructor '
                             'are multiples of it: add one.')

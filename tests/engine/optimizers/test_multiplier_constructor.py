@@ -177,6 +177,14 @@ def test_mistakes(paramwise_cfg, message):
         build(Model(), paramwise_cfg)
 
 
+@pytest.mark.parametrize('optimizer, message', [
+    ({'type': 'SGDD', 'lr': 1.0}, 'SGDD'), ({'type': 'SGD', 'lr': 'fast'}, r'\.lr.*fast'),
+    ({'type': 'SGD', 'lr': 1.0, 'weight_decay': 'x'}, r'weight_decay.*x')])
+def test_mistakes_in_the_optimizer(optimizer, message):
+    with pytest.raises(UserError, match=message):
+        WSSSOptimWrapperConstructor({'optimizer': optimizer})
+
+
 def test_optimizer_needs_lr_and_decay():
     with pytest.raises(UserError, match='lr'):
         WSSSOptimWrapperConstructor({'optimizer': {'type': 'SGD'}})
