@@ -33,7 +33,6 @@ METRICS = _child('metric', mmseg_registry.METRICS, 'mmwsss.evaluation')
 EVALUATOR = _child('evaluator', mmseg_registry.EVALUATOR, 'mmwsss.evaluation')
 HOOKS = _child('hook', mmseg_registry.HOOKS, 'mmwsss.engine')
 LOOPS = _child('loop', mmseg_registry.LOOPS, 'mmwsss.engine')
-RUNNERS = _child('runner', mmseg_registry.RUNNERS)
 OPTIMIZERS = _child('optimizer', mmseg_registry.OPTIMIZERS, 'mmwsss.engine')
 OPTIM_WRAPPERS = _child('optim wrapper', mmseg_registry.OPTIM_WRAPPERS, 'mmwsss.engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child('optimizer wrapper constructor',

@@ -1,6 +1,7 @@
 """Fixtures of the whole suite."""
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,23 @@ def quiet_machine(tmp_path_factory):
     """One thread (tensors here are tiny), and no cache of an earlier run."""
     torch.set_num_threads(1)
     os.environ['MMWSSS_CACHE'] = str(tmp_path_factory.mktemp('cache'))
+
+
+@pytest.fixture(scope='session')
+def leftover():
+    """Makes the temporary file that a process has while it writes a file, and leaves when it is killed."""
+    from mmwsss.utils.fileio import pid_scope
+    dead = subprocess.Popen(['true'])
+    dead.wait()
+
+    def make(path, alive=False):
+        pid = os.getppid() if alive else dead.pid
+        temporary = path.with_name(f'.{path.stem}.0-{pid}-{pid_scope()}.tmp{path.suffix}')
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(b'half')
+        return temporary
+
+    return make
 
 
 @pytest.fixture(scope='session')

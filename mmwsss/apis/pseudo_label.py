@@ -17,7 +17,7 @@ from mmwsss.postprocessing.background import check_background
 from mmwsss.structures.cam_file import MANIFEST_NAME, CAMFile, CAMManifest, cam_path, read_cam, read_manifest
 from mmwsss.structures.label_file import label_path, read_label, write_label
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import sha256_of_json, write_json
+from mmwsss.utils.fileio import remove_leftovers, sha256_of_json, write_json
 from mmwsss.utils.parallel import default_num_workers, limit_threads, progress_bar
 
 # 255 in a label file means "ignore", so the largest class id is 253 (its label is 254).
@@ -115,6 +115,7 @@ def make_pseudo_labels(cam_dir: str | os.PathLike,
     if is_new:
         out_dir.mkdir(parents=True, exist_ok=True)
         write_json(out_dir / MANIFEST_NAME, settings)
+    remove_leftovers(out_dir, recursive=True)
 
     made = kept = pixels = background_pixels = 0
     loader = DataLoader(jobs, batch_size=None, num_workers=min(num_workers, len(jobs)), worker_init_fn=limit_threads)

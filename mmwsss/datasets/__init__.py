@@ -1,5 +1,8 @@
 """Data sets with image-level labels, and their transforms. Importing the package registers mmseg's as well."""
-import mmseg.datasets  # noqa: F401  (fills the parent registries, which ours fall back on)
+# ruff: noqa: E402
+from mmwsss.utils.quiet_imports import import_quietly
+
+import_quietly('mmseg.datasets')  # fills the parent registry, which Registry.get does not
 
 from mmwsss.datasets.base import CheckedDataset, on_rank_zero, sample_seed
 from mmwsss.datasets.image_label_dataset import ImageLabelDataset

@@ -2,7 +2,10 @@
 
 Importing it makes MMEngine load checkpoints safely, see :mod:`mmwsss.engine.checkpoint`.
 """
-import mmseg.engine  # noqa: F401  (fills the registries that ours fall back to)
+# ruff: noqa: E402
+from mmwsss.utils.quiet_imports import import_quietly
+
+import_quietly('mmseg.engine')  # fills the parent registry, which Registry.get does not
 
 from mmwsss.engine import hooks, optimizers, samplers
 from mmwsss.engine.checkpoint import load_checkpoint_file, load_state_dict_strict, load_weights_strict

@@ -5,6 +5,7 @@ Importing this module replaces every loader of MMEngine's ``CheckpointLoader``, 
 ``weights_only=True`` too. MMEngine's own loaders fall back to unpickling, which runs code from the file.
 """
 import errno
+import hashlib
 import http.client
 import importlib.util
 import os
@@ -86,7 +87,7 @@ def _explain(error: Exception) -> str:
     refused = re.search(r'GLOBAL (\S+)', str(error))
     if isinstance(error, pickle.UnpicklingError) and refused:
         return (f'holds Python objects ({refused[1]}) besides plain values, and loading those could run code from '
-                'the file; save its state dict alone, or convert it with tools/model_converters')
+                'the file; if you trust its source, load it with torch.load and save its state dict alone')
     if 'TorchScript' in str(error):
         return 'is a TorchScript archive, not a checkpoint; save the state dict of the model instead'
     return 'is truncated or no checkpoint of PyTorch; copy or download it again'
@@ -144,12 +145,18 @@ def load_from_url(filename: str, map_location: MapLocation = None) -> Any:
     Raises:
         UserError: If the download fails, or see :func:`load_checkpoint_file`.
     """
-    path = Path(torch.hub.get_dir(), 'checkpoints', Path(urlparse(filename).path).name)
+    path = Path(torch.hub.get_dir(), 'checkpoints', _cached_name(filename))
     if get_rank() == 0:
         _download(filename, path)
     barrier()
     _download(filename, path)
     return load_checkpoint_file(path, map_location)
+
+
+def _cached_name(url: str) -> str:
+    # Different servers have files of one name (model.pth, latest.pth).
+    name = PurePosixPath(urlparse(url).path)
+    return f'{name.stem}-{hashlib.sha256(url.encode()).hexdigest()[:8]}{name.suffix}'
 
 
 def _download(url: str, path: Path) -> None:

@@ -1,5 +1,8 @@
 """Judging CAMs and label maps."""
-import mmseg.evaluation  # noqa: F401  (fills the parent registry, which Registry.get does not)
+# ruff: noqa: E402
+from mmwsss.utils.quiet_imports import import_quietly
+
+import_quietly('mmseg.evaluation')  # fills the parent registry, which Registry.get does not
 
 from mmwsss.evaluation.evaluation_report import cam_report, label_report, report_table
 from mmwsss.evaluation.label_metrics import confusion_matrix, scores_from_confusion, scores_from_counts

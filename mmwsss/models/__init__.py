@@ -1,5 +1,8 @@
 """Models. Importing the package registers ours and those of mmsegmentation."""
-import mmseg.models  # noqa: F401  (fills the parent registry, which ours falls back on)
+# ruff: noqa: E402
+from mmwsss.utils.quiet_imports import import_quietly
+
+import_quietly('mmseg.models')  # fills the parent registry, which Registry.get does not
 
 from mmwsss.models.backbones import EfficientNetLite, ResNet38
 from mmwsss.models.classifiers import CAMClassifier

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import write_bytes, write_json
+from mmwsss.utils.fileio import remove_leftovers, write_bytes, write_json
 
 MANIFEST_NAME = 'manifest.json'
 MANIFEST_FORMAT = 'mmwsss CAM folder 1'
@@ -224,6 +224,8 @@ def read_manifest(cam_dir: str | os.PathLike) -> CAMManifest:
 def open_cam_dir(out_dir: str | os.PathLike, manifest: CAMManifest) -> bool:
     """Prepares a folder for CAM files; every rank may call it at the same time.
 
+    What killed processes have left half-written there is removed (:func:`mmwsss.utils.fileio.remove_leftovers`).
+
     Args:
         out_dir: The folder; it and its manifest are created where they are missing.
         manifest: What the files will be made from.
@@ -245,6 +247,7 @@ def open_cam_dir(out_dir: str | os.PathLike, manifest: CAMManifest) -> bool:
         if has_files:
             raise UserError(f'{out_dir}: has .npz files but no {MANIFEST_NAME}; choose another folder or delete it')
         write_json(path, dict(format=MANIFEST_FORMAT, **asdict(manifest)))
+        remove_leftovers(out_dir, recursive=True)
         return False
     found = read_manifest(out_dir)
     if found != manifest:
@@ -254,4 +257,5 @@ def open_cam_dir(out_dir: str | os.PathLike, manifest: CAMManifest) -> bool:
         names += [key for key in extras if old['extra'].get(key) != new['extra'].get(key)]
         raise UserError(f'{path}: the CAM files there were made from something else ({", ".join(names)} differ); '
                         'choose another folder or delete it')
+    remove_leftovers(out_dir, recursive=True)
     return True

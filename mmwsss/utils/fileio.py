@@ -1,22 +1,30 @@
 """Files that are either whole or not there."""
 import contextlib
+import functools
 import hashlib
 import json
 import os
+import platform
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import get_rank
 
+# Seconds that a temporary file of another machine must not have changed before it counts as left by a dead process.
+# Writing one takes seconds, of a large checkpoint minutes; the rest is for machines whose clocks differ.
+FOREIGN_LEFTOVER_AGE = 24 * 3600
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """Yields a temporary path beside ``path`` and renames it to ``path`` at the end.
 
-    The temporary name is this process's own (rank and pid), so several writers of one file do
-    not meet. When the body raises, the temporary file is removed and ``path`` stays as it was.
-    ``OSError.filename`` of a failed write names ``path``.
+    The temporary name is this process's own (rank, pid and :func:`pid_scope`), so several writers of one file
+    do not meet. When the body raises, the temporary file is removed and ``path`` stays as it was; what a killed
+    process leaves, :func:`remove_leftovers` removes. ``OSError.filename`` of a failed write names ``path``.
 
     Args:
         path: The file to write. Its folder must exist.
@@ -25,7 +33,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         The temporary path; it keeps the suffix of ``path``.
     """
     path = Path(path)
-    temporary = path.with_name(f'.{path.stem}.{get_rank()}-{os.getpid()}.tmp{path.suffix}')
+    temporary = path.with_name(f'.{path.stem}.{get_rank()}-{os.getpid()}-{pid_scope()}.tmp{path.suffix}')
     try:
         yield temporary
         # Without this a power cut after the rename can leave an empty file under the final name.
@@ -38,6 +46,70 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):  # not to hide the first error by one of the same folder
             temporary.unlink(missing_ok=True)
+
+
+@functools.cache
+def pid_scope() -> str:
+    """Returns 8 hex digits for where a pid means one process: this boot of this machine, in this container.
+
+    Machines and containers that share a disk have the same pids, and containers may share a host name.
+    """
+    try:
+        scope = Path('/proc/sys/kernel/random/boot_id').read_text() + os.readlink('/proc/self/ns/pid')
+    except OSError:  # not Linux
+        scope = platform.node()
+    return hashlib.sha256(scope.encode()).hexdigest()[:8]
+
+
+_TEMPORARY_NAME = re.compile(r'\..+\.\d+-(?P<pid>\d+)-(?P<scope>[0-9a-f]{8})\.tmp(?:\.[^.]*)?')
+
+
+def remove_leftovers(folder: str | os.PathLike, recursive: bool = False) -> list[Path]:
+    """Removes the temporary files that killed processes have left in a folder.
+
+    Only names that :func:`atomic_path` gives are looked at. A file of this machine and container goes when its
+    process is dead. One of another (or from before a reboot) goes when it has not changed for
+    :data:`FOREIGN_LEFTOVER_AGE`, as its process cannot be asked. So the file of a process that is writing stays.
+    Several processes may call it at the same time.
+
+    Args:
+        folder: The folder; it need not exist.
+        recursive: Whether folders below it are looked at too. Links to folders are not followed.
+
+    Returns:
+        The files removed.
+    """
+    removed = []
+    for parent, folders, names in os.walk(folder):
+        if not recursive:
+            folders.clear()
+        for name in names:
+            match = _TEMPORARY_NAME.fullmatch(name)
+            path = Path(parent, name)
+            if match and _is_left(path, int(match['pid']), match['scope']):
+                with contextlib.suppress(PermissionError, FileNotFoundError):  # another user's; removed meanwhile
+                    path.unlink()
+                    removed.append(path)
+    return removed
+
+
+def _is_left(path: Path, pid: int, scope: str) -> bool:
+    if scope == pid_scope():
+        return not _is_alive(pid)
+    try:
+        return time.time() - path.lstat().st_mtime > FOREIGN_LEFTOVER_AGE
+    except FileNotFoundError:  # its process has finished it meanwhile
+        return False
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 @contextlib.contextmanager

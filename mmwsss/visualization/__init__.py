@@ -1,5 +1,8 @@
 """Pictures of CAMs and labels, and the visualisers of mmseg."""
-import mmseg.visualization  # noqa: F401  (a child registry does not import its parent's modules)
+# ruff: noqa: E402
+from mmwsss.utils.quiet_imports import import_quietly
+
+import_quietly('mmseg.visualization')  # fills the parent registry, which Registry.get does not
 
 from mmwsss.visualization.draw import (
     draw_cam,

@@ -122,6 +122,17 @@ def test_labels_equal_the_definition(data):
     assert sorted(files(data.out)) == sorted([*(f'{stem}.png' for stem in data.images), 'manifest.json'])
 
 
+def test_leftovers_of_a_killed_run_are_removed(data, leftover):
+    data.make()
+    expected = files(data.out)
+    (data.out / 'a.png').unlink()
+    leftover(data.out / 'a.png')
+    stays = leftover(data.out / 'e.png', alive=True)
+    assert data.make()['made'] == 1
+    stays.unlink()
+    assert files(data.out) == expected
+
+
 @pytest.mark.parametrize('postprocessors', [[], pytest.param([CRF], marks=needs_crf)])
 def test_same_bytes_for_any_number_of_workers(data, tmp_path, postprocessors):
     results = [data.make(tmp_path / f'out{n}', num_workers=n, postprocessors=postprocessors) for n in (0, 1, 2, 4)]

@@ -2,6 +2,7 @@ import functools
 import http.server
 import pickle
 import random
+import re
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -60,6 +61,7 @@ def test_objects_are_never_unpickled(tmp_path, load):
     with pytest.raises(UserError) as error:
         load(str(path))
     one_line(error, path, 'Python objects', 'open')
+    assert 'tools/' not in str(error.value)
     assert not trap.exists()
 
 
@@ -225,7 +227,19 @@ def test_download(server, tmp_path, monkeypatch):
     with pytest.raises(UserError) as error:
         _load_checkpoint(f'{url}/none.pth')
     one_line(error, f'{url}/none.pth', '404')
-    assert sorted(path.name for path in (tmp_path / 'hub/checkpoints').iterdir()) == ['a.pth', 'trap.pth']
+    names = sorted(path.name for path in (tmp_path / 'hub/checkpoints').iterdir())
+    assert len(names) == 2 and re.fullmatch(r'a-[0-9a-f]{8}\.pth', names[0]) and names[1].startswith('trap-')
+
+
+def test_downloads_of_one_name_are_kept_apart(server):
+    folder, url = server
+    for i, name in enumerate(('x/latest.pth', 'y/latest.pth')):
+        (folder / name).parent.mkdir()
+        torch.save(dict(a=torch.full((1,), float(i))), folder / name)
+    assert _load_checkpoint(f'{url}/x/latest.pth')['a'] == 0
+    assert _load_checkpoint(f'{url}/y/latest.pth')['a'] == 1
+    assert _load_checkpoint(f'{url}/x/latest.pth')['a'] == 0
+    assert _load_checkpoint(f'{url}/y/latest.pth?download=1')['a'] == 1
 
 
 def test_model_zoos(server, monkeypatch, tmp_path):

@@ -258,6 +258,19 @@ def test_open_cam_dir(tmp_path):
     assert (folder / 'manifest.json').read_bytes() == before
 
 
+def test_open_cam_dir_removes_what_killed_processes_left(tmp_path, leftover):
+    gone = leftover(tmp_path / 'manifest.json')
+    assert not open_cam_dir(tmp_path, manifest())
+    assert not gone.exists()
+    gone = [leftover(tmp_path / 'a.npz'), leftover(tmp_path / 'sub/b.npz')]
+    stays = leftover(tmp_path / 'a.npz', alive=True)
+    with pytest.raises(UserError, match='differ'):  # another's folder is not touched
+        open_cam_dir(tmp_path, manifest(config_hash='ef'))
+    assert all(path.exists() for path in gone)
+    assert open_cam_dir(tmp_path, manifest())
+    assert stays.exists() and not any(path.exists() for path in gone)
+
+
 @pytest.mark.parametrize('changes, names', [
     (dict(checkpoint_sha256='xy'), 'checkpoint_sha256'), (dict(config_hash=None), 'config_hash'),
     (dict(classes=['dog', 'cat']), 'classes'), (dict(extra=dict(stride=4)), 'scales'),

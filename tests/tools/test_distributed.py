@@ -20,14 +20,16 @@ def config(tmp_path_factory, repo_root, tiny_cam_options):
     from mmengine.config import Config
     cfg = Config.fromfile(repo_root / 'configs/cam/cam_efflite0_small.py')
     cfg.merge_from_dict({**tiny_cam_options, 'train_cfg.max_epochs': 1, 'train_dataloader.batch_size': 2,
-                         'test_dataloader.batch_size': 2, 'num_threads': 1})
+                         'test_dataloader.batch_size': 2, 'num_threads': 1,
+                         # Statistics of a batch depend on its size; nothing else in the training may.
+                         'model.backbone.norm_eval': True})
     path = tmp_path_factory.mktemp('config') / 'tiny.py'
     cfg.dump(path)
     return path
 
 
 def run(repo_root, processes, tool, *arguments):
-    command = [sys.executable, '-W', 'ignore']
+    command = [sys.executable]
     if processes > 1:
         command += ['-m', 'torch.distributed.run', f'--nproc_per_node={processes}', '--master_addr=127.0.0.1',
                     f'--master_port={free_port()}']
@@ -39,8 +41,13 @@ def run(repo_root, processes, tool, *arguments):
     return done.stdout + done.stderr
 
 
+def weights(checkpoint):
+    return {key: value.double() for key, value in torch.load(checkpoint, weights_only=True)['state_dict'].items()}
+
+
 def test_two_processes_train_and_make_the_cams_of_one(repo_root, config, generated_root, tmp_path):
-    run(repo_root, 2, 'train.py', config, '--data-root', generated_root, '--work-dir', tmp_path / 'work')
+    printed = run(repo_root, 2, 'train.py', config, '--data-root', generated_root, '--work-dir', tmp_path / 'work')
+    assert 'Warning' not in printed
     checkpoint = tmp_path / 'work/epoch_1.pth'
     meta = torch.load(checkpoint, weights_only=True)['meta']
     assert meta['iter'] == 3  # 12 images, 2 ranks x batch 2
@@ -53,6 +60,24 @@ def test_two_processes_train_and_make_the_cams_of_one(repo_root, config, generat
         folders[processes] = {path.name: path.read_bytes() for path in out.glob('*.npz')}
     assert len(folders[1]) == 12
     assert folders[1] == folders[2]
+
+
+def test_two_processes_train_the_weights_of_one_with_twice_the_batch(repo_root, config, generated_root, tmp_path):
+    """Two ranks with batch 2 see the images of one with batch 4, and the mean of their gradients is its gradient."""
+    found = {}
+    for name, processes, batch in (('start', 1, 12), ('one', 1, 4), ('two', 2, 2)):
+        options = [f'train_dataloader.batch_size={batch}']
+        options += ['optim_wrapper.optimizer.lr=0'] if name == 'start' else []
+        run(repo_root, processes, 'train.py', config, '--data-root', generated_root, '--work-dir', tmp_path / name,
+            '--cfg-options', *options)
+        found[name] = weights(tmp_path / name / 'epoch_1.pth')
+    assert found['one'].keys() == found['two'].keys()
+    moved = {key: (found['one'][key] - value).abs().max() for key, value in found['start'].items()}
+    assert sum(float(value) > 0 for value in moved.values()) > 100
+    for key, expected in found['one'].items():
+        # Of how far training has moved it: with other batches, or their sum, it goes another way.
+        tolerance = 1e-2 * moved[key] + 1e-6 * expected.abs().max()
+        assert (found['two'][key] - expected).abs().max() <= tolerance, key
 
 
 def test_dist_scripts_pass_their_arguments(repo_root, config, generated_root, tmp_path):

@@ -3,10 +3,11 @@ import hashlib
 import json
 import os
 import random
-import signal
+import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import torch
 
@@ -15,7 +16,7 @@ KILLS = int(os.environ.get('MMWSSS_TEST_KILLS', '2'))
 
 
 def command(repo_root, pipeline, data_root, work):
-    return [sys.executable, '-W', 'ignore', str(repo_root / 'tools/run_pipeline.py'), str(pipeline),
+    return [sys.executable, str(repo_root / 'tools/run_pipeline.py'), str(pipeline),
             '--data-root', str(data_root), '--work-dir', str(work)]
 
 
@@ -32,31 +33,67 @@ def content(work):
     return files, weights, metrics
 
 
-def test_killed_and_resumed_pipeline_ends_as_an_undisturbed_one(repo_root, tiny_pipeline, generated_root, tmp_path):
-    environment = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(repo_root))
+def run(arguments, limit=240):
+    """Runs a process; returns whether it was killed at the limit, how long it took and when it had made its folder."""
+    work = Path(arguments[-1])
+    environment = dict(os.environ, OMP_NUM_THREADS='1')
     start = time.monotonic()
-    done = subprocess.run(command(repo_root, tiny_pipeline, generated_root, tmp_path / 'whole'), env=environment,
-                          capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    duration = time.monotonic() - start
+    process = subprocess.Popen(arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    imported = None
+    try:
+        while (passed := time.monotonic() - start) < limit:
+            if imported is None and work.exists():
+                imported = passed
+            try:
+                _, errors = process.communicate(timeout=min(0.05, limit - passed))
+            except subprocess.TimeoutExpired:
+                continue
+            assert process.returncode == 0, errors[-3000:]
+            return False, time.monotonic() - start, imported
+        return True, limit, imported
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
 
+
+def kill_often(arguments, backup, imported, duration):
+    """Runs a process that resumes again and again, and kills it KILLS times, each time at a random moment.
+
+    Args:
+        arguments: Of the process; the last is its work folder.
+        backup: A folder for the work folder as it was before a run.
+        imported: Seconds until it starts to work; a kill before tells nothing.
+        duration: Seconds that a whole run takes.
+    """
+    work = Path(arguments[-1])
     chance = random.Random(0)
-    kills = 0
-    while kills < KILLS:
-        process = subprocess.Popen(command(repo_root, tiny_pipeline, generated_root, tmp_path / 'killed'),
-                                   env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            # Imports take the first seconds; whatever runs then is hit at a random moment.
-            process.wait(chance.uniform(0.3, 0.95) * duration)
-            break  # finished before it could be killed: everything was complete
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+    kills, longest = 0, duration
+    for _ in range(5 * KILLS):
+        if work.exists():
+            shutil.copytree(work, backup)
+        killed, passed, _ = run(arguments, chance.uniform(imported, max(imported, longest)))
+        if killed:
             kills += 1
-    assert kills > 0
-    done = subprocess.run(command(repo_root, tiny_pipeline, generated_root, tmp_path / 'killed'), env=environment,
-                          capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+            if kills == KILLS:
+                break
+        else:  # done before the kill: once more from where it started, and the kill comes earlier
+            longest = passed
+            shutil.rmtree(work)
+            if backup.exists():
+                shutil.copytree(backup, work)
+        shutil.rmtree(backup, ignore_errors=True)
+    assert kills == KILLS
+
+
+def test_killed_and_resumed_pipeline_ends_as_an_undisturbed_one(repo_root, tiny_pipeline, generated_root, tmp_path):
+    whole = command(repo_root, tiny_pipeline, generated_root, tmp_path / 'whole')
+    killed, duration, imported = run(whole)
+    assert not killed
+    disturbed = command(repo_root, tiny_pipeline, generated_root, tmp_path / 'killed')
+    kill_often(disturbed, tmp_path / 'backup', imported, duration)
+    killed, *_ = run(disturbed)
+    assert not killed
 
     expected, found = content(tmp_path / 'whole'), content(tmp_path / 'killed')
     assert len(expected[0]) == 12 + 12 + 4 + 2

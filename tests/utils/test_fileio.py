@@ -7,11 +7,22 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from mmwsss.utils import fileio
-from mmwsss.utils.fileio import atomic_path, read_json, sha256_of_file, sha256_of_json, write_bytes, write_json
+from mmwsss.utils.fileio import (
+    FOREIGN_LEFTOVER_AGE,
+    atomic_path,
+    pid_scope,
+    read_json,
+    remove_leftovers,
+    sha256_of_file,
+    sha256_of_json,
+    write_bytes,
+    write_json,
+)
 
 
 def names(folder):
@@ -92,19 +103,78 @@ def test_data_reach_the_disk_before_the_name(tmp_path, monkeypatch):
     assert events == ['fsync', 'replace']
 
 
-def test_kill_leaves_the_old_file(tmp_path):
-    path = tmp_path / 'a.bin'
-    path.write_bytes(b'old')
+@pytest.fixture
+def writer():
+    """Starts processes that stop in the middle of writing a file."""
     script = ('import sys, time\nfrom mmwsss.utils.fileio import atomic_path\n'
               'with atomic_path(sys.argv[1]) as temporary:\n    temporary.write_bytes(b"half")\n'
               '    print("writing", flush=True)\n    time.sleep(60)\n')
-    process = subprocess.Popen([sys.executable, '-c', script, str(path)], stdout=subprocess.PIPE, text=True,
-                               env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)})
-    assert process.stdout.readline() == 'writing\n'
+    processes = []
+
+    def start(path):
+        process = subprocess.Popen([sys.executable, '-c', script, str(path)], stdout=subprocess.PIPE, text=True,
+                                   env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)})
+        processes.append(process)
+        assert process.stdout.readline() == 'writing\n'
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.mark.parametrize('name', ['a.npz', 'a.b.png', 'last_checkpoint', '.hidden', 'a b\u00e9.x.pth'])
+def test_kill_leaves_the_old_file_and_what_it_leaves_besides_can_be_removed(tmp_path, writer, name):
+    path = tmp_path / 'sub' / name
+    path.parent.mkdir()
+    path.write_bytes(b'old')
+    process = writer(path)
+    temporary, = {*path.parent.iterdir()} - {path}
+    # It is being written, however long that takes.
+    os.utime(temporary, (0, 0))
+    assert remove_leftovers(tmp_path, recursive=True) == [] and temporary.exists()
     process.send_signal(signal.SIGKILL)
     process.wait(timeout=30)
-    process.stdout.close()
-    assert path.read_bytes() == b'old'
+    assert path.read_bytes() == b'old' and temporary.exists()
+    assert remove_leftovers(tmp_path) == [] and temporary.exists()
+    assert remove_leftovers(tmp_path, recursive=True) == [temporary]
+    assert names(path.parent) == [name] and path.read_bytes() == b'old'
+
+
+@pytest.mark.parametrize('age, left', [(0, False), (3600, False), (FOREIGN_LEFTOVER_AGE + 60, True)])
+def test_leftover_of_another_machine_goes_when_it_is_old(tmp_path, age, left):
+    # No process here has this pid, and one has this one; neither tells anything about the other machine.
+    for pid in (2**22 + 1, os.getpid()):
+        path = tmp_path / f'.a.0-{pid}-{"0" * 8}.tmp.npz'
+        assert pid_scope() not in path.name
+        path.touch()
+        os.utime(path, (time.time() - age,) * 2)
+    assert len(remove_leftovers(tmp_path)) == 2 * left
+    assert len(names(tmp_path)) == 2 - 2 * left
+
+
+def test_other_files_are_no_leftovers(tmp_path):
+    dead = subprocess.Popen([sys.executable, '-c', ''])
+    dead.wait()
+    end = f'0-{dead.pid}-{pid_scope()}.tmp.npz'
+    for name in (f'a.{end}', f'.a.{end}.bak', f'.a.{end[:-4]}x', f'.a.0-{dead.pid}.tmp.npz', f'.{end}', 'a.tmp',
+                 '.a.npz'):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (0, 0))
+    before = names(tmp_path)
+    assert remove_leftovers(tmp_path, recursive=True) == [] and names(tmp_path) == before
+    assert remove_leftovers(tmp_path / 'none') == []
+    (tmp_path / f'.a.{end}').touch()
+    assert len(remove_leftovers(tmp_path)) == 1 and names(tmp_path) == before
+
+
+def test_processes_of_a_machine_share_its_scope():
+    done = subprocess.run([sys.executable, '-c', 'from mmwsss.utils.fileio import pid_scope; print(pid_scope())'],
+                          env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)}, capture_output=True, text=True,
+                          check=True)
+    assert done.stdout.strip() == pid_scope()
 
 
 def _write_often(path, value, count):

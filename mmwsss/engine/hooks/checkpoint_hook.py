@@ -4,7 +4,6 @@ import inspect
 import io
 import logging
 import os
-import re
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +20,7 @@ from mmwsss.engine.file_backend import AtomicBackend
 from mmwsss.engine.plain_values import NotPlainError, from_plain, to_plain
 from mmwsss.registry import HOOKS
 from mmwsss.utils.errors import UserError
+from mmwsss.utils.fileio import remove_leftovers
 
 
 @HOOKS.register_module()
@@ -54,9 +54,10 @@ class SafeCheckpointHook(CheckpointHook):
 
     def before_train(self, runner: Runner) -> None:
         """See the class of MMEngine; also removes leftovers of killed processes."""
+        runner.logger.addFilter(_not_about_file_client)  # adding it again changes nothing
         super().before_train(runner)
         if is_main_process() and isinstance(self.file_backend, AtomicBackend):
-            _remove_leftovers(Path(self.out_dir), self.filename_tmpl)
+            remove_leftovers(self.out_dir)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Turns the checkpoint into plain values, in place.
@@ -176,21 +177,6 @@ def _without_callables(schedulers: dict | Iterable[dict]) -> dict | list[dict]:
     return [{key: value for key, value in state.items() if not callable(value)} for state in schedulers]
 
 
-def _remove_leftovers(folder: Path, filename_tmpl: str) -> None:
-    # The temporary names of mmwsss.utils.fileio.atomic_path; a process that is alive may be writing there.
-    stem, suffix = os.path.splitext(filename_tmpl)
-    pattern = re.escape(stem).replace(r'\{\}', '.+')
-    for path in folder.glob(f'.*.tmp{suffix}'):
-        match = re.fullmatch(rf'\.(?:best_.+_)?{pattern}\.\d+-(\d+)\.tmp', path.stem)
-        if match and not _is_alive(int(match[1])):
-            path.unlink(missing_ok=True)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _not_about_file_client(record: logging.LogRecord) -> bool:
+    # MMEngine makes a FileClient for every checkpoint, whatever the config says, and warns that it did.
+    return not record.getMessage().startswith(('"FileClient" will be deprecated', '"HardDiskBackend" is the alias'))

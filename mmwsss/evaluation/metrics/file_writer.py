@@ -8,12 +8,15 @@ import torch
 from mmengine.dist import all_reduce
 from mmengine.evaluator import BaseMetric
 
+from mmwsss.utils.fileio import remove_leftovers
+
 
 class FileWriter(BaseMetric):
     """Writes one file per sample and counts them over the ranks.
 
     Subclasses set ``count_name`` and implement :meth:`write`. Files are written as the samples come, by the rank
-    that has them; nothing is gathered.
+    that has them; nothing is gathered. Before its first, a rank removes what killed processes have left half-written
+    in the folder.
 
     Args:
         out_dir: Folder of the files.
@@ -27,6 +30,7 @@ class FileWriter(BaseMetric):
         super().__init__(prefix=prefix)
         self.out_dir = Path(out_dir)
         self.count = 0
+        self._is_clean = False
 
     @abstractmethod
     def write(self, sample: dict, stem: str) -> None:
@@ -45,6 +49,9 @@ class FileWriter(BaseMetric):
             data_samples: Predictions as dicts. The file's name is ``stem``, or, from pipelines that do not pack
                 it, the stem of ``img_path``.
         """
+        if not self._is_clean:
+            remove_leftovers(self.out_dir, recursive=True)
+            self._is_clean = True
         for sample in data_samples:
             self.write(sample, sample.get('stem') or Path(sample['img_path']).stem)
             self.count += 1

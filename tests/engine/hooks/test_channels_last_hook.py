@@ -1,6 +1,9 @@
+import pytest
 import torch
+import torch.distributed
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
+from mmengine.model import MMDistributedDataParallel
 from toy_runner import same, toy_runner, train, weights
 
 from mmwsss.registry import METRICS
@@ -82,3 +85,23 @@ def test_checkpoint_loads_without_the_hook(tmp_path):
     plain.load_checkpoint(str(tmp_path / 'epoch_2.pth'))
     assert same(weights(plain.model), weights(trained.model))
     assert plain.model.conv.weight.is_contiguous()
+
+
+@pytest.fixture
+def process_group(tmp_path):
+    torch.distributed.init_process_group('gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize('find_unused', [False, True])
+def test_a_distributed_training_has_the_gradients_of_a_plain_one(tmp_path, process_group, find_unused):
+    plain = train(run(tmp_path / 'plain', dict(type='ChannelsLastHook')))
+    wrapped = run(tmp_path / 'wrapped', dict(type='ChannelsLastHook'))
+    wrapped.model = MMDistributedDataParallel(wrapped.model, find_unused_parameters=find_unused)
+    train(wrapped)
+    expected, found = weights(plain.model), weights(wrapped.model.module)
+    for key in expected:
+        torch.testing.assert_close(found[key], expected[key], rtol=1e-3, atol=1e-5)
+    wrapped.test()
+    assert is_last(wrapped.model.module.conv.weight)

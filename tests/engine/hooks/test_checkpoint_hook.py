@@ -1,7 +1,5 @@
 import copy
 import os
-import subprocess
-import sys
 from collections import Counter
 
 import numpy as np
@@ -179,15 +177,24 @@ def test_failure_while_writing_leaves_a_whole_checkpoint(tmp_path, monkeypatch, 
     assert files(tmp_path) == ['epoch_3.pth']
 
 
-def test_leftovers_of_dead_processes_are_removed(tmp_path):
-    dead = subprocess.Popen([sys.executable, '-c', ''])
-    dead.wait()
-    gone = [tmp_path / f'.epoch_2.0-{dead.pid}.tmp.pth', tmp_path / f'.best_val_score_epoch_1.0-{dead.pid}.tmp.pth']
-    stays = [tmp_path / f'.epoch_2.1-{os.getpid()}.tmp.pth', tmp_path / f'.mine.0-{dead.pid}.tmp.pth']
-    for path in gone + stays:
-        path.touch()
+def test_leftovers_of_dead_processes_are_removed(tmp_path, leftover):
+    gone = [leftover(tmp_path / name) for name in ('epoch_2.pth', 'best_val_score_epoch_1.pth', 'last_checkpoint')]
+    stays = [leftover(tmp_path / 'epoch_2.pth', alive=True), leftover(tmp_path / 'vis_data/other.json')]
     toy_runner(tmp_path, train_cfg=dict(by_epoch=True, max_epochs=1)).train()
     assert all(path.exists() for path in stays) and not any(path.exists() for path in gone)
+
+
+def test_log_of_a_training_warns_of_no_internals_of_mmengine(tmp_path):
+
+    class Warner(Hook):
+
+        def after_train(self, runner):
+            runner.logger.warning('"FileClient" is a word that this run may say')
+
+    toy_runner(tmp_path, custom_hooks=[Warner()], train_cfg=dict(by_epoch=True, max_epochs=1)).train()
+    log, = tmp_path.rglob('*.log')
+    warned = [line.split('WARNING - ')[1] for line in log.read_text().splitlines() if 'WARNING' in line]
+    assert warned == ['"FileClient" is a word that this run may say']
 
 
 def test_misspelt_setting_shows_before_the_training():

@@ -22,6 +22,16 @@ def test_files_and_count(tmp_path):
     assert (tmp_path / 'a.txt').read_text() == '1' and (tmp_path / 'b.txt').read_text() == '2'
 
 
+def test_leftovers_go_before_the_first_file_is_written(tmp_path, leftover):
+    writer = TextWriter(str(tmp_path))
+    gone, stays = leftover(tmp_path / 'sub/a.txt'), leftover(tmp_path / 'a.txt', alive=True)
+    writer.process({}, [dict(stem='a', text='1')])
+    assert stays.exists() and not gone.exists()
+    later = leftover(tmp_path / 'a.txt')
+    writer.process({}, [dict(stem='b', text='1')])
+    assert later.exists()  # the folder is looked through once only
+
+
 def test_write_has_to_be_implemented(tmp_path):
     with pytest.raises(TypeError, match='abstract'):
         FileWriter(str(tmp_path))
