@@ -10,6 +10,6 @@ model = dict(
                   norm_cfg=dict(type='BN', requires_grad=False)),
     decode_head=dict(type='ASPPHead', in_channels=2048, in_index=3, channels=128, dilations=(1, 3, 6, 9),
                      dropout_ratio=0.1, num_classes=None, norm_cfg=norm_cfg, align_corners=False,
-                     loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)),
+                     loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True)),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))
