@@ -64,8 +64,8 @@ def make_pseudo_labels(cam_dir: str | os.PathLike,
     """Makes the pseudo labels of a split: ``<stem>.png`` for every image, and ``manifest.json``.
 
     Interrupted, it resumes: a label that exists is kept if the folder's manifest says that it was
-    made from the same CAMs with the same settings. The files are the same bytes for any number of
-    workers.
+    made from the same CAMs with the same settings, and if neither its CAM file nor its image is newer. The
+    files are the same bytes for any number of workers.
 
     Args:
         cam_dir: Folder of CAM files with their manifest.
@@ -198,11 +198,18 @@ class _Jobs(Dataset):
         return self.images.get(stem, str(self.img_dir / f'{stem}.jpg'))
 
     def existing(self, stem: str) -> np.ndarray | None:
-        """Returns the label that a former run wrote, or ``None`` if there is none that can be read."""
+        """Returns the label that a former run wrote.
+
+        ``None`` if there is none that can be read, or if CAM file or image are newer.
+        """
+        path = label_path(self.out_dir, stem)
         try:
-            return read_label(label_path(self.out_dir, stem))
+            label = read_label(path)
         except UserError:
             return None
+        sources = [source for source in (cam_path(self.cam_dir, stem), Path(self.image_path(stem))) if source.exists()]
+        written = path.stat().st_mtime_ns
+        return label if all(source.stat().st_mtime_ns <= written for source in sources) else None
 
     def check_missing(self, skip: bool) -> dict[str, tuple[str, str]]:
         """Returns stem -> omission for the images that have no CAM and rightly so.

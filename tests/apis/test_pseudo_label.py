@@ -1,6 +1,8 @@
 import errno
 import importlib.util
 import json
+import os
+import time
 
 import cv2
 import numpy as np
@@ -383,3 +385,12 @@ def test_pseudo_label_checks_the_size():
     cam_file = CAMFile(np.array([0]), np.ones((1, 2, 3), np.float16), (4, 6))
     with pytest.raises(UserError, match=r'\(6, 4\)'):
         pseudo_label(cam_file, np.zeros((6, 4, 3), np.uint8))
+
+
+def test_label_older_than_its_cam_or_image_is_made_again(data):
+    data.make()
+    first, second = list(data.cam_files)[:2]
+    later = time.time_ns() + 10**9
+    for path in (data.cam(first), data.image(second)):
+        os.utime(path, ns=(later, later))
+    assert data.make()['made'] == 2

@@ -54,7 +54,7 @@ def test_resuming_writes_the_same_bytes(trained, tiny_cam_cfg, tmp_path):
 
 def test_images_that_do_not_fill_a_batch_are_an_error(tiny_cam_cfg, tmp_path):
     tiny_cam_cfg.train_dataloader.batch_size = 13
-    with pytest.raises(UserError, match=r'12 images .*batch of 13.*drop_last'):
+    with pytest.raises(UserError, match=r'12 images .*batch of 13.*batch_size=12 '):
         train(tiny_cam_cfg, tmp_path)
 
 
