@@ -46,8 +46,8 @@ def test_segmentor_was_trained_on_the_pseudo_labels(finished):
 @pytest.mark.parametrize(('options', 'word'), [
     ({'stages': 3}, 'list of dicts'), ({'configs': 3}, 'configs=3: is a dict'),
     ({'stages.1.inputs': 3}, 'must be dicts'), ({'stages.0.cfg_options': 3}, 'must be dicts'),
-    ({'stages.0.splitt': 'train'}, 'stage classifier.*splitt'),
-    ({'stages.3.threshold': .2}, 'stage label.*threshold'), ({'stages.1.inputs.foo': 'classifier'}, 'stage cam.*foo'),
+    ({'stages.0.splitt': 'train'}, 'stage classifier.*splitt'), ({'stages.3.threshold': .2}, 'stage label.*threshold'),
+    ({'stages.1.inputs.foo': 'classifier'}, 'stage cam.*foo'),
 ])
 def test_wrong_options_show_before_the_first_stage(tiny_pipeline, generated_root, tmp_path, options, word):
     with pytest.raises(UserError, match=word):
