@@ -24,6 +24,7 @@ from mmwsss.structures.cam_file import CAMManifest, cam_path, open_cam_dir, read
 from mmwsss.utils.dist import init_dist, patch_cfg_for_cpu_ddp
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import naming_errors, sha256_of_file, sha256_of_json
+from mmwsss.utils.memory import keep_freed_memory
 
 _RUN_NUMBER = itertools.count()
 
@@ -60,6 +61,8 @@ def prepare_run(cfg: Config, work_dir: str | Path, launcher: str = 'none') -> Co
     cfg.experiment_name = f'{Path(work_dir).name}_{os.getpid()}_{next(_RUN_NUMBER)}'
     init_dist(launcher)
     patch_cfg_for_cpu_ddp(cfg)
+    if not torch.cuda.is_available():
+        keep_freed_memory()
     seed = (cfg.get('randomness') or {}).get('seed')
     for name, value in (('num_threads', cfg.get('num_threads')), ('randomness.seed', seed)):
         if value is not None and (not isinstance(value, int) or value < 0):
