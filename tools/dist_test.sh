@@ -4,6 +4,7 @@
 # Exit codes are those of the tool: 0 done, 3 done with omissions.
 # Environment: PORT, NNODES, NODE_RANK, MASTER_ADDR for several machines; PYTHON for the interpreter.
 set -euo pipefail
+[ $# -ge 3 ] || { echo "usage: $0 CONFIG CHECKPOINT NUM_PROCESSES [arguments of tools/test.py]" >&2; exit 1; }
 config=$1 checkpoint=$2 processes=$3
 shift 3
 arguments=("$config" "$checkpoint")

@@ -4,6 +4,7 @@
 # Exit codes are those of the tool: 0 done, 3 done with omissions.
 # Environment: PORT, NNODES, NODE_RANK, MASTER_ADDR for several machines; PYTHON for the interpreter.
 set -euo pipefail
+[ $# -ge 2 ] || { echo "usage: $0 CONFIG NUM_PROCESSES [arguments of tools/train.py]" >&2; exit 1; }
 config=$1 processes=$2
 shift 2
 arguments=("$config")

@@ -3,6 +3,7 @@
 #   tools/slurm_train.sh PARTITION JOB_NAME CONFIG [arguments of tools/train.py]
 # Environment: GPUS (8), GPUS_PER_NODE (8), CPUS_PER_TASK (5), SRUN_ARGS.
 set -euo pipefail
+[ $# -ge 3 ] || { echo "usage: $0 PARTITION JOB_NAME CONFIG [arguments of tools/train.py]" >&2; exit 1; }
 partition=$1 job=$2 config=$3
 shift 3
 gpus=${GPUS:-8}

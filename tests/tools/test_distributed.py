@@ -95,3 +95,9 @@ def test_dist_scripts_pass_their_arguments(repo_root, config, generated_root, tm
         capture_output=True, text=True, env=environment, timeout=240, check=False)
     assert done.returncode == 0, done.stderr[-6000:]
     assert 'mIoU' in (tmp_path / 'metrics.json').read_text()
+
+
+@pytest.mark.parametrize('name', ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh'])
+def test_scripts_say_what_they_need(repo_root, name):
+    done = subprocess.run(['bash', repo_root / 'tools' / name, 'cam.py'], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and done.stderr.startswith('usage: ') and done.stderr.count('\n') == 1
