@@ -6,8 +6,9 @@ from mmengine.dist import is_main_process
 
 from mmwsss.apis.cli import report_result
 from mmwsss.apis.config import add_config_arguments, load_config
+from mmwsss.apis.evaluate import has_masks
 from mmwsss.apis.runner import test
-from mmwsss.utils.errors import run_cli
+from mmwsss.utils.errors import EXIT_DONE, run_cli
 from mmwsss.utils.fileio import write_json
 
 
@@ -29,6 +30,11 @@ def main() -> int:
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
     if args.split:
         cfg.test_dataloader.dataset.split = args.split
+    dataset = cfg.test_dataloader.dataset
+    seg_dir = dataset.get('seg_dir', 'SegmentationClass')
+    if dataset.type.startswith('VOC') and not has_masks(dataset.data_root, dataset.split, seg_dir):
+        print(f'{Path(dataset.data_root, seg_dir)}: no masks of split {dataset.split}, so the evaluation is skipped')
+        return EXIT_DONE
     work_dir = args.work_dir or cfg.get('work_dir') or Path('work_dirs') / Path(args.config).stem
     result = test(cfg, args.checkpoint, work_dir, args.launcher)
     if args.out and is_main_process():
