@@ -7,15 +7,4 @@ set -euo pipefail
 [ $# -ge 2 ] || { echo "usage: $0 CONFIG NUM_PROCESSES [arguments of tools/train.py]" >&2; exit 1; }
 config=$1 processes=$2
 shift 2
-arguments=("$config")
-# torchrun itself knows only 0 and 1.
-export MMWSSS_EXIT_CODE_FILE
-MMWSSS_EXIT_CODE_FILE=$(mktemp)
-trap 'rm -f "$MMWSSS_EXIT_CODE_FILE"' EXIT
-"${PYTHON:-python}" -m torch.distributed.run \
-  --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" \
-  --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \
-  --nproc_per_node="$processes" \
-  "$(dirname "$0")/train.py" "${arguments[@]}" --launcher pytorch "$@"
-code=$(cat "$MMWSSS_EXIT_CODE_FILE")
-exit "${code:-0}"
+exec bash "$(dirname "$0")/dist_run.sh" train "$processes" "$config" "$@"
