@@ -170,6 +170,30 @@ def fit_to_data(cfg: Config, data_root: str | None = None) -> Config:
     return cfg
 
 
+def backbones_of(model: Any, path: str = 'model') -> Iterator[tuple[str, dict]]:
+    """Yields dotted path and config of every backbone in a model's config, those of models inside it included."""
+    if isinstance(model, (list, tuple)):
+        for i, item in enumerate(model):
+            yield from backbones_of(item, f'{path}.{i}')
+    elif isinstance(model, dict):
+        for key, value in model.items():
+            if key == 'backbone' and isinstance(value, dict):
+                yield f'{path}.backbone', value
+            else:
+                yield from backbones_of(value, f'{path}.{key}')
+
+
+def set_backbone_weights(model: ConfigDict, weights: str | Path) -> None:
+    """Makes a file the initial weights of every backbone of a model, in place.
+
+    Args:
+        model: The model's config.
+        weights: A file that fits the backbone key by key.
+    """
+    for _, backbone in backbones_of(model):
+        backbone['init_cfg'] = dict(type='StrictPretrained', checkpoint=str(weights))
+
+
 def datasets_of(cfg: Config) -> Iterator[ConfigDict]:
     """Yields the config of every data set of the config's dataloaders, wrapped ones included."""
     for name in DATALOADERS:

@@ -16,6 +16,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch.utils.data import Dataset
 
+from mmwsss.apis.config import backbones_of
 from mmwsss.datasets import on_rank_zero
 from mmwsss.datasets.checks import check_batch_size
 from mmwsss.engine.checkpoint import load_weights_strict, trained_classes
@@ -135,14 +136,14 @@ def check_pretrained(cfg: Config) -> None:
     Raises:
         UserError: If the backbone has frozen stages, and neither ``init_cfg`` nor ``load_from`` gives it weights.
     """
-    backbone = cfg.model.get('backbone') or {}
-    has_weights = cfg.get('load_from') or any(part.get('init_cfg') or part.get('pretrained')
-                                              for part in (backbone, cfg.model))
-    if (backbone.get('frozen_stages') or 0) > 0 and not has_weights:
-        raise UserError(
-            f'{backbone.get("type")}: frozen_stages={backbone.frozen_stages}, but there are no pretrained weights; '
-            'give them with --cfg-options model.backbone.init_cfg.type=StrictPretrained '
-            'model.backbone.init_cfg.checkpoint=FILE, or train all of it with model.backbone.frozen_stages=0')
+    for path, backbone in backbones_of(cfg.model):
+        has_weights = cfg.get('load_from') or any(part.get('init_cfg') or part.get('pretrained')
+                                                  for part in (backbone, cfg.model))
+        if (backbone.get('frozen_stages') or 0) > 0 and not has_weights:
+            raise UserError(
+                f'{backbone.get("type")}: frozen_stages={backbone["frozen_stages"]}, but there are no pretrained '
+                f'weights; give them with --cfg-options {path}.init_cfg.type=StrictPretrained '
+                f'{path}.init_cfg.checkpoint=FILE, or train all of it with {path}.frozen_stages=0')
 
 
 def _check_settings(cfg: Config, *names: str) -> None:
@@ -295,7 +296,8 @@ def cam_config_hash(cfg: Config) -> str:
     and the precision.
     """
     model = cfg.model.to_dict()
-    model['backbone'].pop('init_cfg', None)
+    for _, backbone in backbones_of(model):
+        backbone.pop('init_cfg', None)
     return sha256_of_json(dict(model=model, test_cfg=cfg.test_cfg.to_dict(),
                                pipeline=cfg.test_dataloader.dataset.get('pipeline'),
                                channels_last=any(h.get('type') == 'ChannelsLastHook'

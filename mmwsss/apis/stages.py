@@ -10,6 +10,7 @@ from pathlib import Path
 from mmengine.dist import is_main_process
 
 from mmwsss.apis import runner
+from mmwsss.apis.config import set_backbone_weights
 from mmwsss.apis.evaluate import evaluate_cam_dir, evaluate_label_dir, has_masks
 from mmwsss.apis.pipeline import Pipeline, StageResult
 from mmwsss.apis.pseudo_label import make_pseudo_labels
@@ -43,7 +44,7 @@ def train(folder: Path, pipeline: Pipeline, config: str, split: str, labels: str
         # Images that an earlier stage left out have no pseudo label.
         cfg.train_dataloader.dataset.update(seg_dir=str(Path(labels).resolve()), missing_mask='skip')
     if pipeline.weights is not None:
-        cfg.model.backbone.init_cfg = dict(type='StrictPretrained', checkpoint=str(pipeline.weights))
+        set_backbone_weights(cfg.model, pipeline.weights)
     result = runner.train(cfg, folder, resume=True, launcher=pipeline.launcher)
     return StageResult(str(result.checkpoint), omissions=result.omissions)
 

@@ -30,6 +30,26 @@ class InferenceHook(ABC):
         """
 
 
+class CAMProvider(ABC):
+    """Makes the CAM of a model in another way than the model does; inside of all hooks.
+
+    It knows the model: :meth:`mmwsss.models.BaseCAMModel.forward_maps` and ``pool``.
+    """
+
+    @abstractmethod
+    def __call__(self, model: 'BaseCAMModel', inputs: Tensor, labels: Tensor | None) -> CAMOutput:  # noqa: F821
+        """Computes the CAM of a batch.
+
+        Args:
+            model: The model.
+            inputs: N x 3 x H x W normalised images.
+            labels: N x C multi-hot image labels, or ``None`` when they are not known.
+
+        Returns:
+            The CAM, at any resolution.
+        """
+
+
 def compose(cam_function: CAMFunction, hooks: Sequence[InferenceHook | dict]) -> CAMFunction:
     """Wraps a CAM function into hooks.
 

@@ -5,8 +5,8 @@ from mmwsss.utils.quiet_imports import import_quietly
 import_quietly('mmseg.models')  # fills the parent registry, which Registry.get does not
 
 from mmwsss.models.backbones import EfficientNetLite, ResNet38
-from mmwsss.models.classifiers import CAMClassifier
+from mmwsss.models.classifiers import BaseCAMModel, CAMClassifier
 from mmwsss.models.data_preprocessor import WSSSDataPreProcessor
 from mmwsss.models.heads import CAMHead
 
-__all__ = ['CAMClassifier', 'CAMHead', 'EfficientNetLite', 'ResNet38', 'WSSSDataPreProcessor']
+__all__ = ['BaseCAMModel', 'CAMClassifier', 'CAMHead', 'EfficientNetLite', 'ResNet38', 'WSSSDataPreProcessor']

@@ -30,7 +30,7 @@ def split_parameters(model: nn.Module,
     Args:
         model: The model.
         new_layers: Names of the modules (or parameters) that are newly initialised, with everything below
-            them. ``None``: everything outside of the top-level child ``backbone``.
+            them. ``None``: everything outside of a module named ``backbone``.
 
     Returns:
         {(newly initialised, bias): parameters}, all four keys, in the model's order.
@@ -48,7 +48,7 @@ def split_parameters(model: nn.Module,
 
     def is_new(name: str) -> bool:
         if new_layers is None:
-            return not name.startswith('backbone.')
+            return 'backbone' not in name.split('.')
         return any(name == layer or name.startswith(f'{layer}.') for layer in new_layers)
 
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {key: [] for key in GROUPS}
@@ -79,7 +79,7 @@ class WSSSOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         optim_wrapper_cfg: Config of the optimizer wrapper; its ``optimizer`` must have an ``lr``.
         paramwise_cfg: Any of ``weight_mult`` (1), ``bias_mult`` (2), ``new_weight_mult`` (10),
             ``new_bias_mult`` (20), ``bias_decay_mult`` (0), and ``new_layers``, a list of names of newly
-            initialised modules (default: every top-level module but ``backbone``).
+            initialised modules (default: everything outside of a module named ``backbone``).
 
     Raises:
         UserError: An unknown key in ``paramwise_cfg``, a value of the wrong kind, an optimizer without

@@ -1,4 +1,5 @@
 """Whole models that are trained with image-level labels."""
+from mmwsss.models.classifiers.base_cam_model import BaseCAMModel
 from mmwsss.models.classifiers.cam_classifier import CAMClassifier
 
-__all__ = ['CAMClassifier']
+__all__ = ['BaseCAMModel', 'CAMClassifier']

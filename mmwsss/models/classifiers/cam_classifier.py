@@ -1,69 +1,32 @@
-"""A multi-label classifier whose predictions are class activation maps."""
+"""A multi-label classifier whose class maps are its class activation maps."""
 from collections.abc import Sequence
 
-import torch
-import torch.nn.functional as F
-from mmengine.structures import LabelData, PixelData
-from mmseg.models.segmentors import BaseSegmentor
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from mmwsss.inference import compose, grid_size, max_normalize, resize_maps
-from mmwsss.registry import INFERENCE_HOOKS, MODELS
-from mmwsss.structures import CAMOutput
-from mmwsss.utils.errors import UserError
-
-GATES = ('label', 'score')
+from mmwsss.models.classifiers.base_cam_model import BaseCAMModel, stack_labels
+from mmwsss.registry import MODELS
 
 
 @MODELS.register_module()
-class CAMClassifier(BaseSegmentor):
-    """Backbone, necks and CAM head, trained with image-level labels.
-
-    In ``loss`` mode it is a multi-label classifier. In ``predict`` mode it makes CAMs: its own CAM
-    function (:meth:`compute_cam`) is wrapped by the inference hooks, the maps of the classes that the
-    gate lets pass are kept, brought to the output grid and divided by their maxima.
+class CAMClassifier(BaseCAMModel):
+    """Backbone, neck and CAM head, trained with image-level labels.
 
     Args:
         backbone: Config of the backbone; returns a tuple of feature maps.
         cam_head: Config of the CAM head.
         neck: Config of a neck between the two, optional.
         inference_hooks: Configs of the inference hooks, outermost first.
-        test_cfg: ``gate``: ``'label'`` keeps the maps of the classes of the image-level label (the CAM of
-            WSSS training images), ``'score'`` those whose sigmoid score is above ``score_thr`` (images
-            without label). Every prediction says which in its metainfo ``cam_gate``. The scores are those
-            of the plain forward at scale 1. ``stride``: pixels of the original image per position of the
-            output (default 4; 1 is full size).
-        train_cfg: Accepted for OpenMMLab's conventions; must be empty.
-        data_preprocessor: Config of the data preprocessor.
-        init_cfg: Initialisation.
-
-    Raises:
-        ValueError: For an unknown gate or key, or a stride below 1, in ``test_cfg``.
+        **kwargs: See :class:`BaseCAMModel`.
     """
 
     def __init__(self, backbone: dict, cam_head: dict, neck: dict | None = None,
-                 inference_hooks: Sequence[dict] = (), test_cfg: dict | None = None,
-                 train_cfg: dict | None = None, data_preprocessor: dict | None = None,
-                 init_cfg: dict | None = None) -> None:
-        if isinstance(data_preprocessor, dict):
-            # The base class would look in MMEngine's registry only, unless a default scope is set.
-            data_preprocessor = MODELS.build(data_preprocessor)
-        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
-        if train_cfg:
-            raise ValueError(f'CAMClassifier has no training options, got train_cfg={train_cfg}')
-        self.test_cfg = dict(gate='label', score_thr=0.5, stride=4)
-        unknown = set(test_cfg or {}) - set(self.test_cfg)
-        self.test_cfg.update(test_cfg or {})
-        stride = self.test_cfg['stride']
-        if unknown or self.test_cfg['gate'] not in GATES or not isinstance(stride, int) or stride < 1:
-            raise ValueError(f'CAMClassifier test_cfg: gate one of {GATES}, score_thr, stride at least 1; got '
-                             f'{test_cfg}')
+                 inference_hooks: Sequence[dict] = (), **kwargs: object) -> None:
+        super().__init__(inference_hooks=inference_hooks, **kwargs)
         self.backbone = MODELS.build(backbone)
         if neck is not None:
             self.neck = MODELS.build(neck)
         self.cam_head = MODELS.build(cam_head)
-        self.inference_hooks = [INFERENCE_HOOKS.build(hook) for hook in inference_hooks]
 
     @property
     def num_classes(self) -> int:
@@ -75,96 +38,16 @@ class CAMClassifier(BaseSegmentor):
         feats = self.backbone(inputs)
         return self.neck(feats) if self.with_neck else feats
 
-    def compute_cam(self, inputs: Tensor, labels: Tensor | None = None) -> CAMOutput:
-        """The innermost CAM function.
-
-        Args:
-            inputs: N x 3 x H x W normalised images.
-            labels: Not used: the maps of all classes are returned.
-
-        Returns:
-            The rectified class maps at the resolution of the features, the scores, and the features
-            as ``'0'``, ``'1'``, ... in the backbone's order.
-        """
+    def forward_maps(self, inputs: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """See :meth:`BaseCAMModel.forward_maps`."""
         feats = self.extract_feat(inputs)
-        maps = self.cam_head(feats)
-        return CAMOutput(cam=F.relu(maps).float(), logits=self.cam_head.pool(maps),
-                         feats={str(i): feat for i, feat in enumerate(feats)})
+        return self.cam_head(feats), feats
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """See :meth:`BaseCAMModel.pool`."""
+        return self.cam_head.pool(maps)
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
         """Computes the classification loss from ``gt_img_label`` of the data samples."""
         labels = stack_labels(data_samples).to(inputs.device)
         return self.cam_head.loss(self.extract_feat(inputs), labels)
-
-    def predict(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> list[SegDataSample]:
-        """Makes CAMs.
-
-        Args:
-            inputs: N x 3 x H x W normalised images.
-            data_samples: Their data samples; ``None`` for images without label, which needs the gate
-                ``'score'``.
-
-        Returns:
-            The data samples with ``pred_cam`` (PixelData, ``data`` float16 K x h x w in [0, 1] with
-            h = ceil(H / stride) of the original image), ``pred_img_label`` (LabelData, ``label`` int64 [K]
-            the classes of these maps, ``score`` float32 [C] sigmoid scores) and metainfo ``cam_gate``.
-
-        Raises:
-            UserError: If the gate is ``'label'`` and an image has no label.
-        """
-        if data_samples is None:
-            shape = tuple(inputs.shape[-2:])
-            data_samples = [SegDataSample(metainfo=dict(ori_shape=shape)) for _ in inputs]
-        if any(any(sample.get('img_padding_size', ())) for sample in data_samples):
-            raise ValueError('CAMClassifier predicts on images as they are: remove the test padding '
-                             '(test_cfg) from the data preprocessor')
-        output, labels = self._gated_cam(inputs, data_samples)
-        scores = output.logits.float().sigmoid()
-        for i, sample in enumerate(data_samples):
-            classes = labels[i].nonzero().flatten()
-            size = grid_size(sample.ori_shape[:2], self.test_cfg['stride'])
-            cam = max_normalize(resize_maps(output.cam[i:i + 1, classes], size))[0]
-            # Rounded here and not when a file is written, so that evaluating predictions and evaluating
-            # files give the same numbers.
-            sample.pred_cam = PixelData(data=cam.half())
-            sample.pred_img_label = LabelData(label=classes, score=scores[i])
-            sample.set_metainfo(dict(cam_gate=self.test_cfg['gate']))
-        return data_samples
-
-    def _gated_cam(self, inputs: Tensor, data_samples: list[SegDataSample]) -> tuple[CAMOutput, Tensor]:
-        """Returns the CAM of all classes and the N x C mask of the classes to keep."""
-        if self.test_cfg['gate'] == 'label':
-            labels = stack_labels(data_samples).to(inputs.device)
-            return compose(self.compute_cam, self.inference_hooks)(inputs, labels), labels
-        plain = self.compute_cam(inputs)
-        labels = (plain.logits.float().sigmoid() > self.test_cfg['score_thr']).float()
-        if not self.inference_hooks:
-            return plain, labels
-        return compose(self.compute_cam, self.inference_hooks)(inputs, labels), labels
-
-    def _forward(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> Tensor:
-        """Returns the class maps N x C x h x w before the rectifier."""
-        return self.cam_head(self.extract_feat(inputs))
-
-    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict] | None = None) -> Tensor:
-        """Returns the class maps N x C x H x W before the rectifier, at the size of the input."""
-        return resize_maps(self._forward(inputs), inputs.shape[-2:])
-
-
-def stack_labels(data_samples: Sequence[SegDataSample]) -> Tensor:
-    """Stacks the image-level labels of a batch.
-
-    Args:
-        data_samples: Data samples with ``gt_img_label.label``, float32 [C] multi-hot.
-
-    Returns:
-        N x C multi-hot.
-
-    Raises:
-        UserError: If an image has no label.
-    """
-    for sample in data_samples:
-        if 'gt_img_label' not in sample:
-            raise UserError(f'{sample.get("img_path", "an image")}: has no image-level label; label it, or gate '
-                            "by predicted scores: --cfg-options model.test_cfg.gate=score")
-    return torch.stack([sample.gt_img_label.label for sample in data_samples])

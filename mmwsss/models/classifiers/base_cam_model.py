@@ -1,0 +1,185 @@
+"""What every CAM model has in common: from class maps to predictions."""
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.structures import LabelData, PixelData
+from mmseg.models.segmentors import BaseSegmentor
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from mmwsss.inference import compose, grid_size, max_normalize, resize_maps
+from mmwsss.registry import INFERENCE_HOOKS, MODELS
+from mmwsss.structures import CAMFunction, CAMOutput
+from mmwsss.utils.errors import UserError
+
+GATES = ('label', 'score')
+
+
+class BaseCAMModel(BaseSegmentor):
+    """A model whose predictions are class activation maps.
+
+    A subclass says how class maps come about (:meth:`forward_maps`, :meth:`pool`) and what its losses are. In
+    ``predict`` mode the innermost CAM function (:meth:`compute_cam`, or the ``cam_provider``) is wrapped by the
+    inference hooks, the maps of the classes that the gate lets pass are kept, brought to the output grid and
+    divided by their maxima.
+
+    Args:
+        inference_hooks: Configs of the inference hooks, outermost first.
+        cam_provider: Config of a :class:`mmwsss.inference.CAMProvider` (e.g. Grad-CAM) that makes the CAM instead
+            of :meth:`compute_cam`.
+        test_cfg: ``gate``: ``'label'`` keeps the maps of the classes of the image-level label (the CAM of
+            WSSS training images), ``'score'`` those whose sigmoid score is above ``score_thr`` (images
+            without label). Every prediction says which in its metainfo ``cam_gate``. The scores are those
+            of the plain forward at scale 1. ``stride``: pixels of the original image per position of the
+            output (default 4; 1 is full size).
+        train_cfg: Accepted for OpenMMLab's conventions; must be empty.
+        data_preprocessor: Config of the data preprocessor.
+        init_cfg: Initialisation.
+
+    Raises:
+        ValueError: For an unknown gate or key, or a stride below 1, in ``test_cfg``.
+    """
+
+    def __init__(self, inference_hooks: Sequence[dict] = (), cam_provider: dict | None = None,
+                 test_cfg: dict | None = None, train_cfg: dict | None = None,
+                 data_preprocessor: dict | None = None, init_cfg: dict | None = None) -> None:
+        if isinstance(data_preprocessor, dict):
+            # The base class would look in MMEngine's registry only, unless a default scope is set.
+            data_preprocessor = MODELS.build(data_preprocessor)
+        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        name = type(self).__name__
+        if train_cfg:
+            raise ValueError(f'{name} has no training options, got train_cfg={train_cfg}')
+        self.test_cfg = dict(gate='label', score_thr=0.5, stride=4)
+        unknown = set(test_cfg or {}) - set(self.test_cfg)
+        self.test_cfg.update(test_cfg or {})
+        stride = self.test_cfg['stride']
+        if unknown or self.test_cfg['gate'] not in GATES or not isinstance(stride, int) or stride < 1:
+            raise ValueError(f'{name} test_cfg: gate one of {GATES}, score_thr, stride at least 1; got {test_cfg}')
+        self.inference_hooks = [INFERENCE_HOOKS.build(hook) for hook in inference_hooks]
+        self.cam_provider = INFERENCE_HOOKS.build(cam_provider) if cam_provider else None
+
+    @property
+    @abstractmethod
+    def num_classes(self) -> int:
+        """Number of foreground classes C."""
+
+    @abstractmethod
+    def forward_maps(self, inputs: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Computes class maps and features.
+
+        Args:
+            inputs: N x 3 x H x W normalised images.
+
+        Returns:
+            The class maps N x C x h x w, not rectified; and the feature maps, from the first stage to the last.
+        """
+
+    @abstractmethod
+    def pool(self, maps: Tensor) -> Tensor:
+        """Turns class maps N x C x h x w, not rectified, into scores N x C before the sigmoid."""
+
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Returns the feature maps."""
+        return self.forward_maps(inputs)[1]
+
+    def compute_cam(self, inputs: Tensor, labels: Tensor | None = None) -> CAMOutput:
+        """The model's own CAM function, inside of all hooks.
+
+        Args:
+            inputs: N x 3 x H x W normalised images.
+            labels: Not used: the maps of all classes are returned.
+
+        Returns:
+            The rectified class maps at the resolution of the features, the scores, and the features
+            as ``'0'``, ``'1'``, ... in their order.
+        """
+        maps, feats = self.forward_maps(inputs)
+        return CAMOutput(cam=F.relu(maps).float(), logits=self.pool(maps), feats=name_feats(feats))
+
+    @property
+    def cam_function(self) -> CAMFunction:
+        """The innermost CAM function: the provider's where there is one."""
+        if self.cam_provider is None:
+            return self.compute_cam
+        return lambda inputs, labels: self.cam_provider(self, inputs, labels)
+
+    def predict(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> list[SegDataSample]:
+        """Makes CAMs.
+
+        Args:
+            inputs: N x 3 x H x W normalised images.
+            data_samples: Their data samples; ``None`` for images without label, which needs the gate
+                ``'score'``.
+
+        Returns:
+            The data samples with ``pred_cam`` (PixelData, ``data`` float16 K x h x w in [0, 1] with
+            h = ceil(H / stride) of the original image), ``pred_img_label`` (LabelData, ``label`` int64 [K]
+            the classes of these maps, ``score`` float32 [C] sigmoid scores) and metainfo ``cam_gate``.
+
+        Raises:
+            UserError: If the gate is ``'label'`` and an image has no label.
+        """
+        if data_samples is None:
+            shape = tuple(inputs.shape[-2:])
+            data_samples = [SegDataSample(metainfo=dict(ori_shape=shape)) for _ in inputs]
+        if any(any(sample.get('img_padding_size', ())) for sample in data_samples):
+            raise ValueError(f'{type(self).__name__} predicts on images as they are: remove the test padding '
+                             '(test_cfg) from the data preprocessor')
+        output, labels = self._gated_cam(inputs, data_samples)
+        scores = output.logits.float().sigmoid()
+        for i, sample in enumerate(data_samples):
+            classes = labels[i].nonzero().flatten()
+            size = grid_size(sample.ori_shape[:2], self.test_cfg['stride'])
+            cam = max_normalize(resize_maps(output.cam[i:i + 1, classes], size))[0]
+            # Rounded here and not when a file is written, so that evaluating predictions and evaluating
+            # files give the same numbers.
+            sample.pred_cam = PixelData(data=cam.half())
+            sample.pred_img_label = LabelData(label=classes, score=scores[i])
+            sample.set_metainfo(dict(cam_gate=self.test_cfg['gate']))
+        return data_samples
+
+    def _gated_cam(self, inputs: Tensor, data_samples: list[SegDataSample]) -> tuple[CAMOutput, Tensor]:
+        """Returns the CAM of all classes and the N x C mask of the classes to keep."""
+        if self.test_cfg['gate'] == 'label':
+            labels = stack_labels(data_samples).to(inputs.device)
+            return compose(self.cam_function, self.inference_hooks)(inputs, labels), labels
+        plain = self.compute_cam(inputs)
+        labels = (plain.logits.float().sigmoid() > self.test_cfg['score_thr']).float()
+        if not self.inference_hooks and self.cam_provider is None:
+            return plain, labels
+        return compose(self.cam_function, self.inference_hooks)(inputs, labels), labels
+
+    def _forward(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> Tensor:
+        """Returns the class maps N x C x h x w before the rectifier."""
+        return self.forward_maps(inputs)[0]
+
+    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict] | None = None) -> Tensor:
+        """Returns the class maps N x C x H x W before the rectifier, at the size of the input."""
+        return resize_maps(self._forward(inputs), inputs.shape[-2:])
+
+
+def name_feats(feats: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Names feature maps ``'0'``, ``'1'``, ... as CAMOutput has them."""
+    return {str(i): feat for i, feat in enumerate(feats)}
+
+
+def stack_labels(data_samples: Sequence[SegDataSample]) -> Tensor:
+    """Stacks the image-level labels of a batch.
+
+    Args:
+        data_samples: Data samples with ``gt_img_label.label``, float32 [C] multi-hot.
+
+    Returns:
+        N x C multi-hot.
+
+    Raises:
+        UserError: If an image has no label.
+    """
+    for sample in data_samples:
+        if 'gt_img_label' not in sample:
+            raise UserError(f'{sample.get("img_path", "an image")}: has no image-level label; label it, or gate '
+                            "by predicted scores: --cfg-options model.test_cfg.gate=score")
+    return torch.stack([sample.gt_img_label.label for sample in data_samples])
