@@ -1,0 +1,16 @@
+"""Helpers of models that are no modules: what turns a batch into its second view."""
+from mmwsss.models.utils.view_transforms import (
+    ComposeViews,
+    FlipView,
+    RescaleView,
+    RotateView,
+    TranslateView,
+    ViewTransform,
+    flip_images,
+    rescale,
+    rotate,
+    translate,
+)
+
+__all__ = ['ComposeViews', 'FlipView', 'RescaleView', 'RotateView', 'TranslateView', 'ViewTransform', 'flip_images',
+           'rescale', 'rotate', 'translate']
