@@ -32,3 +32,8 @@ def autocast(model: nn.Module, dtype: str | None) -> contextlib.AbstractContextM
     if device == 'cuda' and dtype == 'bfloat16' and not torch.cuda.is_bf16_supported():
         raise UserError("amp='bfloat16': this GPU cannot do it; set 'float16' (for training with AmpOptimWrapper)")
     return torch.autocast(device_type=device, dtype=DTYPES[dtype])
+
+
+def no_autocast(device: torch.device) -> contextlib.AbstractContextManager:
+    """Returns a context in which operations keep the precision of their inputs, even within mixed precision."""
+    return torch.autocast(device_type=device.type, enabled=False)

@@ -1,0 +1,15 @@
+# SEAM on ResNet50: the pixel correlation module sees the image, the second and the third stage. The image is not divided by
+# its standard deviation in caffe style, hence the image_scale.
+_base_ = './cam_resnet50.py'
+model = dict(
+    _delete_=True,
+    type='SEAM',
+    data_preprocessor={{_base_.model.data_preprocessor}},
+    classifier=dict(type='CAMClassifier', backbone={{_base_.model.backbone}}, cam_head={{_base_.model.cam_head}}),
+    pcm=dict(type='PCM', in_channels=(512, 1024), in_indices=(1, 2), image_scale=1 / 57),
+    views=[dict(type='RescaleView', scale=0.3)],
+    loss_er=dict(type='ERLoss'),
+    loss_ecr=dict(type='ECRLoss', hard_ratio=0.2),
+    loss_min_pool=dict(type='MinPoolingLoss'),
+    inference_hooks={{_base_.model.inference_hooks}},
+    test_cfg={{_base_.model.test_cfg}})

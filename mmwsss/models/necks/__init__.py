@@ -1,0 +1,4 @@
+"""Necks: modules between features and maps."""
+from mmwsss.models.necks.pcm import PCM
+
+__all__ = ['PCM']
