@@ -44,8 +44,7 @@ def rescale(x: Tensor, scale: float) -> Tensor:
         N x C x max(1, floor(scale * H)) x max(1, floor(scale * W)), same type.
     """
     size = rescaled_size(x.shape[-2:], scale)
-    # Autocast on the CPU would turn half precision into float32.
-    return F.interpolate(x, size=size, mode='bilinear', align_corners=True).to(x.dtype)
+    return F.interpolate(x, size=size, mode='bilinear', align_corners=True)
 
 
 def flip_images(x: Tensor, flipped: Tensor) -> Tensor:
