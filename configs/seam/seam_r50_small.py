@@ -1,4 +1,4 @@
-# SEAM on small images with ResNet50: the recipe of ../cam/cam_r50_small.py. About six minutes for 1,200 images on two cores.
+# SEAM on small images with ResNet50: the recipe of ../cam/cam_r50_small.py.
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/small_cam.py', '../_base_/models/seam_resnet50.py',
           '../_base_/schedules/cam_sgd.py']
 max_epochs = 3

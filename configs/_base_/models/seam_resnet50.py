@@ -1,5 +1,5 @@
-# SEAM on ResNet50: the pixel correlation module sees the image, the second and the third stage. The image is not divided by
-# its standard deviation in caffe style, hence the image_scale.
+# SEAM on ResNet50: the pixel correlation module sees the image, the second and the third stage. In caffe style the
+# image is not divided by its standard deviation, hence the image_scale.
 _base_ = './cam_resnet50.py'
 model = dict(
     _delete_=True,

@@ -69,7 +69,7 @@ class SEAM(BaseCAMModel):
 
     def __init__(self, classifier: dict, pcm: dict | None = None,
                  views: Sequence[dict] = (dict(type='RescaleView', scale=0.3),),
-                 loss_er: dict | None = dict(type='ERLoss'), loss_ecr: dict | None = None,
+                 loss_er: dict | None = None, loss_ecr: dict | None = None,
                  loss_min_pool: dict | None = None, predict_revised: bool = True, **kwargs: object) -> None:
         super().__init__(**kwargs)
         if (pcm is None) != (loss_ecr is None) or (pcm is None and loss_min_pool is not None):

@@ -1,0 +1,14 @@
+# SEAM on EfficientNet-Lite0: the pixel correlation module sees the image and the stages of stride 8 and 16.
+_base_ = './cam_efficientnet_lite0.py'
+model = dict(
+    _delete_=True,
+    type='SEAM',
+    data_preprocessor={{_base_.model.data_preprocessor}},
+    classifier=dict(type='CAMClassifier', backbone={{_base_.model.backbone}}, cam_head={{_base_.model.cam_head}}),
+    pcm=dict(type='PCM', in_channels=(40, 112), in_indices=(1, 2)),
+    views=[dict(type='RescaleView', scale=0.3)],
+    loss_er=dict(type='ERLoss'),
+    loss_ecr=dict(type='ECRLoss', hard_ratio=0.2),
+    loss_min_pool=dict(type='MinPoolingLoss'),
+    inference_hooks={{_base_.model.inference_hooks}},
+    test_cfg={{_base_.model.test_cfg}})
