@@ -1,7 +1,8 @@
 """Inference: CAM functions, the hooks that wrap them, and the arithmetic on maps."""
 from mmwsss.inference.base import CAMProvider, InferenceHook, compose
 from mmwsss.inference.functional import grid_size, max_normalize, rescale_images, resize_maps
+from mmwsss.inference.gradient_cam import GradCAM, GradCAMPlusPlus, LayerCAM, grad_cam, grad_cam_pp, layer_cam
 from mmwsss.inference.multi_scale_flip import MultiScaleFlip
 
-__all__ = ['CAMProvider', 'InferenceHook', 'MultiScaleFlip', 'compose', 'grid_size', 'max_normalize', 'rescale_images',
-           'resize_maps']
+__all__ = ['CAMProvider', 'GradCAM', 'GradCAMPlusPlus', 'InferenceHook', 'LayerCAM', 'MultiScaleFlip', 'compose',
+           'grad_cam', 'grad_cam_pp', 'grid_size', 'layer_cam', 'max_normalize', 'rescale_images', 'resize_maps']

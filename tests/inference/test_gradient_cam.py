@@ -1,0 +1,447 @@
+import gc
+import weakref
+from functools import partial
+
+import pytest
+import torch
+from mmengine.model import BaseModule
+from mmengine.structures import LabelData
+from mmseg.structures import SegDataSample
+
+from mmwsss.inference import MultiScaleFlip, grad_cam, grad_cam_pp, layer_cam
+from mmwsss.inference.gradient_cam import GradientCAM
+from mmwsss.models import CAMClassifier
+from mmwsss.registry import INFERENCE_HOOKS, MODELS
+from mmwsss.utils.errors import UserError
+
+NAMES = ['GradCAM', 'GradCAMPlusPlus', 'LayerCAM']
+LABELS = torch.tensor([[1., 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]])
+
+
+@MODELS.register_module(force=True)
+class ThreeStageToyBackbone(BaseModule):
+    """Three convolutions and BatchNorms with ReLUs in place; its features have strides 2, 4 and 4."""
+
+    def __init__(self):
+        super().__init__()
+        self.convs = torch.nn.ModuleList(torch.nn.Conv2d(i, o, 3, stride=s, padding=1)
+                                         for i, o, s in ((3, 4, 2), (4, 5, 2), (5, 6, 1)))
+        self.norms = torch.nn.ModuleList(torch.nn.BatchNorm2d(o) for o in (4, 5, 6))
+
+    def forward(self, inputs, first=0):
+        feats = []
+        for conv, norm in list(zip(self.convs, self.norms))[first:]:
+            inputs = torch.nn.functional.relu(norm(conv(inputs)), inplace=True)
+            feats.append(inputs)
+        return tuple(feats)
+
+
+def make_model(**kwargs):
+    torch.manual_seed(0)
+    model = CAMClassifier(backbone=dict(type='ThreeStageToyBackbone'),
+                          cam_head=dict(type='CAMHead', in_channels=6, num_classes=4),
+                          data_preprocessor=dict(type='WSSSDataPreProcessor', mean=[0.0] * 3, std=[1.0] * 3), **kwargs)
+    for conv in (*model.backbone.convs, model.cam_head.conv_cam):
+        torch.nn.init.kaiming_normal_(conv.weight)
+    return model.eval()
+
+
+def make_images(count=3, size=(16, 12)):
+    return torch.randn(count, 3, *size, generator=torch.Generator().manual_seed(1))
+
+
+def build(name, **kwargs):
+    return INFERENCE_HOOKS.build(dict(type=name, **kwargs))
+
+
+def samples(labels=LABELS, size=(16, 12)):
+    result = []
+    for label in labels:
+        sample = SegDataSample(metainfo=dict(ori_shape=size, img_path='photo.jpg'))
+        sample.gt_img_label = LabelData(label=label)
+        result.append(sample)
+    return result
+
+
+def loop_grad_cam(feat, grad, score=None):
+    channels, height, width = feat.shape
+    cam = torch.zeros(height, width, dtype=torch.float64)
+    for k in range(channels):
+        alpha = sum(grad[k, i, j] for i in range(height) for j in range(width)) / (height * width)
+        cam += alpha * feat[k]
+    return cam.clamp(min=0)
+
+
+def loop_grad_cam_pp(feat, grad, score=None):
+    """The paper's, from the second and third derivatives of exp(S)."""
+    channels, height, width = feat.shape
+    factor = 1 if score is None else torch.exp(score)
+    cam = torch.zeros(height, width, dtype=torch.float64)
+    for k in range(channels):
+        weight = 0
+        for i in range(height):
+            for j in range(width):
+                first, second, third = (factor * grad[k, i, j] ** power for power in (1, 2, 3))
+                denominator = 2 * second + sum(a * third for a in feat[k].flatten())
+                if second > 0:
+                    weight += second / denominator * max(first, 0)
+        cam += weight * feat[k]
+    return cam.clamp(min=0)
+
+
+def loop_layer_cam(feat, grad, score=None):
+    channels, height, width = feat.shape
+    cam = torch.zeros(height, width, dtype=torch.float64)
+    for i in range(height):
+        for j in range(width):
+            cam[i, j] = max(0, sum(max(0, grad[k, i, j]) * feat[k, i, j] for k in range(channels)))
+    return cam
+
+
+LOOPS = dict(GradCAM=loop_grad_cam, GradCAMPlusPlus=loop_grad_cam_pp, LayerCAM=loop_layer_cam)
+
+
+@pytest.mark.parametrize(('function', 'name'), [(grad_cam, 'GradCAM'), (grad_cam_pp, 'GradCAMPlusPlus'),
+                                                (layer_cam, 'LayerCAM')])
+@pytest.mark.parametrize('shape', [(2, 5, 3, 4), (1, 1, 1, 1), (3, 2, 1, 6)])
+def test_functions_equal_loops_over_positions(function, name, shape):
+    generator = torch.Generator().manual_seed(sum(shape))
+    feats = torch.rand(shape, generator=generator, dtype=torch.float64)
+    grads = torch.randn(shape, generator=generator, dtype=torch.float64)
+    grads[:, 0, 0, 0] = 0 if grads.shape[1] > 1 else 1  # alpha is 0/0 there, as it reads
+    cam = function(feats, grads)
+    assert cam.shape == (shape[0], *shape[2:]) and cam.max() > 0
+    for n in range(shape[0]):
+        torch.testing.assert_close(cam[n], LOOPS[name](feats[n], grads[n]))
+
+
+def test_grad_cam_pp_with_scores_is_that_of_the_exponential():
+    generator = torch.Generator().manual_seed(5)
+    feats = torch.rand(2, 3, 4, 3, generator=generator, dtype=torch.float64)
+    grads, scores = torch.randn_like(feats), torch.tensor([3.0, -2.0], dtype=torch.float64)
+    cam = grad_cam_pp(feats, grads, scores)
+    for n in range(2):
+        torch.testing.assert_close(cam[n], loop_grad_cam_pp(feats[n], grads[n], scores[n]))
+    assert grad_cam_pp(feats.float(), grads.float(), torch.tensor([500.0, 1e9])).isfinite().all()
+
+
+def test_alpha_is_that_of_derivatives_by_autograd():
+    """The closed form against the general formula (eq. 10), its derivatives taken by autograd."""
+    torch.manual_seed(3)
+    weight = torch.randn(4, dtype=torch.float64)
+    feats = torch.rand(1, 4, 2, 3, dtype=torch.float64, requires_grad=True)
+
+    def score(values):
+        return (values.view(1, 4, 2, 3).mean(dim=(2, 3)) @ weight).sum()
+
+    flat, n = feats.detach().flatten(), feats.numel()
+    first = torch.autograd.functional.jacobian(lambda v: score(v).exp(), flat)
+    hessian = torch.autograd.functional.hessian(lambda v: score(v).exp(), flat)
+    third = torch.stack([torch.autograd.functional.hessian(
+        lambda v, m=m: torch.autograd.functional.jacobian(lambda u: score(u).exp(), v, create_graph=True)[m],
+        flat)[m, m] for m in range(n)])
+    alpha = hessian.diagonal() / (2 * hessian.diagonal()
+                                  + flat.view(4, -1).sum(dim=1).repeat_interleave(6) * third)
+    weights = (alpha * first.clamp(min=0)).view(4, -1).sum(dim=1)
+    expected = (weights[:, None, None] * feats[0]).sum(dim=0).clamp(min=0)
+    grads, = torch.autograd.grad(score(feats.flatten()), feats)
+    value = score(feats.detach().flatten())[None]
+    torch.testing.assert_close(grad_cam_pp(feats, grads, value)[0], expected)
+
+
+def test_grad_cam_pp_does_not_vanish_for_tiny_gradients():
+    # A weight of 1e-3 behind the average over 100 x 100 positions: the square is 1e-14, the cube 1e-21.
+    feats = torch.rand(1, 3, 100, 100, generator=torch.Generator().manual_seed(0))
+    grads = torch.full_like(feats, 1e-7)
+    expected = 100 ** 2 * 1e-7 / (2 + feats[0].double().sum(dim=(1, 2)) * 1e-7)
+    torch.testing.assert_close(grad_cam_pp(feats, grads)[0].double(),
+                               (expected[:, None, None] * feats[0].double()).sum(dim=0), rtol=1e-4, atol=0)
+
+
+def test_a_denominator_of_zero_counts_as_one():
+    # 2 + (3 - 5) * 1 = 0 at both positions; the weight is then 1 * 1 + 1 * 1.
+    cam = grad_cam_pp(torch.tensor([[[[3.0, -5.0]]]]), torch.ones(1, 1, 1, 2))
+    assert cam.tolist() == [[[6, 0]]]
+
+
+@pytest.mark.parametrize('times_area', [True, False])
+def test_grad_cam_of_the_last_stage_is_the_cam(times_area):
+    model, images = make_model(), make_images()
+    plain = model.compute_cam(images)
+    output = build('GradCAM', stage='2', times_area=times_area)(model, images, None)
+    factor = 1 if times_area else 1 / (4 * 3)
+    torch.testing.assert_close(output.cam, plain.cam.detach() * factor)
+    torch.testing.assert_close(output.logits, plain.logits.detach())
+    assert list(output.feats) == ['0', '1', '2']
+    for stage, feat in plain.feats.items():
+        torch.testing.assert_close(output.feats[stage], feat.detach())
+
+
+def finite_differences(model, tap, stage, c, eps=1e-4):
+    """Gradient of the score of class c with respect to one image's features, one element at a time, in float64."""
+    grad = torch.zeros_like(tap)
+    for index in range(tap.numel()):
+        values = []
+        for sign in (1, -1):
+            moved = tap.clone()
+            moved.view(-1)[index] += sign * eps
+            maps = model.cam_head(model.backbone(moved[None], first=stage + 1))
+            values.append(maps.mean(dim=(2, 3))[0, c])
+        grad.view(-1)[index] = (values[0] - values[1]) / (2 * eps)
+    return grad
+
+
+@pytest.mark.parametrize('name', NAMES)
+@torch.no_grad()
+def test_a_middle_stage_equals_loops_over_finite_differences(name):
+    model, images = make_model().double(), make_images(1, (9, 7)).double()
+    labels = torch.tensor([[0., 1, 0, 1]])
+    options = dict(exp_score=True) if name == 'GradCAMPlusPlus' else dict(times_area=False)
+    output = build(name, stage='1', **options)(model, images, labels)
+    tap = model.backbone(images)[1][0]
+    assert output.cam.shape == (1, 4, 3, 2) and output.cam.dtype == torch.float32
+    assert (output.cam[0, [0, 2]] == 0).all()
+    assert output.cam[0, [1, 3]].amax() > 0
+    for c in (1, 3):
+        expected = LOOPS[name](tap, finite_differences(model, tap, 1, c), output.logits[0, c])
+        torch.testing.assert_close(output.cam[0, c].double(), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('stage', ['0', '2'])
+def test_a_batch_equals_its_images_and_only_labelled_classes_are_made(name, stage):
+    model, images, provider = make_model(), make_images(), build(name, stage=stage)
+    together = provider(model, images, LABELS)
+    everything = provider(model, images, None)
+    for n in range(3):
+        alone = provider(model, images[n:n + 1], LABELS[n:n + 1])
+        torch.testing.assert_close(together.cam[n:n + 1], alone.cam)
+        torch.testing.assert_close(together.logits[n:n + 1], alone.logits)
+    torch.testing.assert_close(together.cam, everything.cam * LABELS[:, :, None, None])
+    assert (everything.cam.amax(dim=(2, 3)) > 0).sum() >= 9 and (together.cam[LABELS > 0].amax(dim=(1, 2)) > 0).all()
+
+
+def test_one_backward_pass_for_each_class_of_the_image_with_most(monkeypatch):
+    calls = []
+    plain = torch.autograd.grad
+
+    def counting(*args, **kwargs):
+        calls.append(kwargs)
+        return plain(*args, **kwargs)
+
+    monkeypatch.setattr(torch.autograd, 'grad', counting)
+    build('GradCAM')(make_model(), make_images(), LABELS)
+    assert [call['retain_graph'] for call in calls] == [True, False]
+
+
+def check_detached(output):
+    for tensor in (output.cam, output.logits, *output.feats.values()):
+        assert not tensor.requires_grad and tensor.grad_fn is None
+
+
+@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('context', [torch.no_grad, torch.inference_mode, torch.enable_grad])
+@pytest.mark.parametrize('frozen', [True, False])
+def test_gradient_modes_and_frozen_parameters(name, context, frozen):
+    model, images, provider = make_model(), make_images(), build(name, stage=1)
+    expected = provider(model, images, LABELS).cam
+    model.requires_grad_(not frozen)
+    with context():
+        output = provider(model, images + 0, LABELS.clone())
+        assert (torch.is_grad_enabled(), torch.is_inference_mode_enabled()) == (
+            context is torch.enable_grad, context is torch.inference_mode)
+        output.cam * output.logits[..., None, None]
+    torch.testing.assert_close(output.cam, expected)
+    check_detached(output)
+    assert all(p.grad is None and p.requires_grad is not frozen for p in model.parameters())
+
+
+def test_inputs_of_the_caller_are_left_alone():
+    images = make_images().requires_grad_()
+    kept = images.detach().clone()
+    check_detached(build('GradCAM')(make_model(), images, None))
+    assert images.grad is None and torch.equal(images, kept)
+    plain = make_images()
+    build('GradCAM')(make_model(), plain, None)
+    assert not plain.requires_grad
+
+
+@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('context', [torch.no_grad, torch.inference_mode])
+def test_bfloat16_autocast(name, context):
+    model, images = make_model(test_cfg=dict(gate='score', score_thr=0.0), cam_provider=dict(type=name)), make_images()
+    expected = model.cam_provider(model, images, None)
+    with context(), torch.autocast('cpu', torch.bfloat16):
+        # Autocast keeps its copies of the weights: those made without gradient must do for both.
+        model.compute_cam(images)
+        output = model.cam_provider(model, images, None)
+        predictions = model.predict(images)
+    assert output.cam.dtype == torch.float32
+    assert (output.cam - expected.cam).abs().max() < 0.03 * expected.cam.max()
+    check_detached(output)
+    assert all(p.grad is None for p in model.parameters())
+    assert all(prediction.pred_cam.data.shape[0] == 4 for prediction in predictions)
+
+
+class HalfFeatures(torch.nn.Module):
+    """A CAM model whose last feature map, and so its gradient, is float16."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor([1e-4, -2e-4, 3e-4]).view(1, 3, 1, 1))
+
+    def forward_maps(self, inputs):
+        feat = inputs.relu().half()
+        return (feat * self.weight).sum(dim=1, keepdim=True), (inputs * 2, feat)
+
+    def pool(self, maps):
+        return maps.float().mean(dim=(2, 3))
+
+
+def test_gradients_do_not_underflow_in_half_precision():
+    # The gradient is 1e-4 / 128^2 = 6e-9, ten times below the least that float16 holds.
+    model, images = HalfFeatures(), make_images(2, (128, 128))
+    maps, (_, feat) = model.forward_maps(images)
+    torch.testing.assert_close(build('GradCAM')(model, images, None).cam, maps.relu().detach(), rtol=2e-3, atol=5e-7)
+    for name in ('GradCAMPlusPlus', 'LayerCAM'):
+        cam = build(name)(model, images, None).cam
+        grads = (model.weight / 128 ** 2).expand_as(feat).double()
+        function = layer_cam if name == 'LayerCAM' else grad_cam_pp
+        factor = 128 ** 2 if name == 'LayerCAM' else 1
+        expected = factor * function(feat.detach().double(), grads)[:, None]
+        torch.testing.assert_close(cam.double(), expected.detach(), rtol=2e-3, atol=1e-7)
+
+
+def count_tensors():
+    gc.collect()
+    return sum(torch.is_tensor(o) for o in gc.get_objects() if issubclass(type(o), torch.Tensor))
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_leaves_nothing_behind(name):
+    model, images, provider = make_model(), make_images(), build(name, stage='1')
+    provider(model, images, LABELS)
+    before = count_tensors()
+    hooks = [(len(m._forward_hooks), len(m._backward_hooks), len(m._forward_pre_hooks)) for m in model.modules()]
+    with torch.no_grad():
+        for _ in range(20):
+            provider(model, images, LABELS)
+    assert count_tensors() == before
+    assert all(p.grad is None and not p._backward_hooks for p in model.parameters())
+    assert hooks == [(len(m._forward_hooks), len(m._backward_hooks), len(m._forward_pre_hooks))
+                     for m in model.modules()]
+
+
+def test_the_graph_is_gone_while_the_output_lives(monkeypatch):
+    """Without waiting for the garbage collector: gradient graphs are as large as the forward pass."""
+    model, seen = make_model(), []
+    plain = model.forward_maps
+
+    def watching(inputs):
+        maps, feats = plain(inputs)
+        seen.extend(weakref.ref(t) for t in (inputs, maps, *feats))
+        return maps, feats
+
+    monkeypatch.setattr(model, 'forward_maps', watching)
+    gc.disable()
+    try:
+        output = build('GradCAM')(model, make_images(), LABELS)
+        assert len(seen) == 5 and all(ref() is None for ref in seen)
+    finally:
+        gc.enable()
+    check_detached(output)
+
+
+def test_scales_and_flips_of_grad_cam_are_those_of_the_cam():
+    """The reason for ``times_area``: views of different sizes weigh as they do for CAM."""
+    model, images = make_model(), make_images()
+    hook = MultiScaleFlip((0.5, 1.0, 2.0))
+    plain = hook(model.compute_cam, images, None).cam.detach()
+
+    def of(**kwargs):
+        return hook(partial(build('GradCAM', **kwargs), model), images, None).cam
+
+    torch.testing.assert_close(of(), plain)
+    shrunk = of(times_area=False) * 12
+    assert (shrunk / shrunk.amax() - plain / plain.amax()).abs().max() > 0.05
+
+
+@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('hooks', [[], [dict(type='MultiScaleFlip', scales=(0.5, 1.0, 2.0))]])
+@torch.no_grad()
+def test_predictions(name, hooks):
+    model = make_model(cam_provider=dict(type=name, stage='1'), inference_hooks=hooks)
+    images = make_images()
+    predictions = model(images, samples(), mode='predict')
+    for n, prediction in enumerate(predictions):
+        cam = prediction.pred_cam.data
+        assert cam.shape == (int(LABELS[n].sum()), 4, 3)
+        if not hooks:
+            for k, c in enumerate(LABELS[n].nonzero().flatten()):
+                raw = model.cam_provider(model, images, None).cam[n, c]
+                torch.testing.assert_close(cam[k], (raw / raw.max()).half())
+    assert max(float(p.pred_cam.data.max()) for p in predictions[:2]) == 1
+    torch.testing.assert_close(predictions[0].pred_img_label.score,
+                               (model.compute_cam(images).logits[0] if not hooks else
+                                MultiScaleFlip((0.5, 1.0, 2.0))(model.compute_cam, images, None).logits[0]).sigmoid())
+
+
+def test_channels_last_and_one_pixel():
+    model, images = make_model(), make_images()
+    for name in NAMES:
+        expected = build(name, stage='0')(model, images, LABELS).cam
+        last = build(name, stage='0')(model, images.contiguous(memory_format=torch.channels_last), LABELS).cam
+        torch.testing.assert_close(last, expected)
+        assert build(name)(model, make_images(1, (1, 1)), None).cam.shape == (1, 4, 1, 1)
+
+
+@pytest.mark.parametrize('stage', ['3', 7, '-1', 'last'])
+@pytest.mark.parametrize('name', NAMES)
+def test_unknown_stage(name, stage):
+    for error in (ValueError, UserError):
+        with pytest.raises(error, match=f"{name}: there is no stage '{stage}'.* '0', '1', '2'$"):
+            build(name, stage=stage)(make_model(), make_images(), None)
+
+
+def test_stage_that_the_scores_do_not_depend_on():
+    with pytest.raises(ValueError, match="LayerCAM: the scores do not depend on stage '0'"):
+        build('LayerCAM', stage='0')(HalfFeatures(), make_images(), None)
+
+    class Detached(HalfFeatures):
+        def forward_maps(self, inputs):
+            maps, feats = super().forward_maps(inputs)
+            return maps, tuple(feat.detach() for feat in feats)
+
+    with pytest.raises(ValueError, match='GradCAM: the scores do not depend on the last stage'):
+        build('GradCAM')(Detached(), make_images(), None)
+
+
+def test_a_gradient_cam_of_ones_own_needs_a_formula_only():
+    class InputTimesGradient(GradientCAM):
+        def localize(self, feats, grads, scores):
+            return (feats * grads).sum(dim=1).relu()
+
+    model, images = make_model(), make_images()
+    torch.testing.assert_close(InputTimesGradient()(model, images, None).cam, model.compute_cam(images).cam.detach())
+
+
+@pytest.mark.parametrize('config', ['grad_cam', 'grad_cam_pp', 'layer_cam'])
+def test_configs(repo_root, config):
+    from mmengine.config import Config
+    cfg = Config.fromfile(repo_root / f'configs/gradient_cam/{config}_r50_small.py')
+    base = Config.fromfile(repo_root / 'configs/cam/cam_r50_small.py')
+    provider = cfg.model.pop('cam_provider')
+    assert cfg.to_dict() == base.to_dict()
+    assert build(**{'name': provider.pop('type'), **provider}).stage == '3'
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('dtype', [None, torch.float16, torch.bfloat16])
+def test_cuda(name, dtype):
+    model, images, provider = make_model(), make_images(), build(name, stage='1')
+    expected = provider(model, images, LABELS).cam
+    with torch.no_grad(), torch.autocast('cuda', dtype, enabled=dtype is not None):
+        output = provider(model.cuda(), images.cuda(), LABELS)
+    assert output.cam.dtype == torch.float32
+    assert (output.cam.cpu() - expected).abs().max() < (0.03 if dtype else 1e-3) * expected.max()
