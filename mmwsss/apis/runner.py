@@ -134,16 +134,25 @@ def check_pretrained(cfg: Config) -> None:
         cfg: The config of a training.
 
     Raises:
-        UserError: If the backbone has frozen stages, and neither ``init_cfg`` nor ``load_from`` gives it weights.
+        UserError: If a backbone has frozen stages, and neither ``load_from`` nor an ``init_cfg`` of its own or of a
+            model around it gives it weights.
     """
     for path, backbone in backbones_of(cfg.model):
         has_weights = cfg.get('load_from') or any(part.get('init_cfg') or part.get('pretrained')
-                                                  for part in (backbone, cfg.model))
+                                                  for part in _parts_on_the_way(cfg.model, path))
         if (backbone.get('frozen_stages') or 0) > 0 and not has_weights:
             raise UserError(
                 f'{backbone.get("type")}: frozen_stages={backbone["frozen_stages"]}, but there are no pretrained '
                 f'weights; give them with --cfg-options {path}.init_cfg.type=StrictPretrained '
                 f'{path}.init_cfg.checkpoint=FILE, or train all of it with {path}.frozen_stages=0')
+
+
+def _parts_on_the_way(model: dict, path: str) -> list[dict]:
+    # The dicts from the model to what a path of backbones_of names.
+    parts = [model]
+    for name in path.split('.')[1:]:
+        parts.append(parts[-1][int(name)] if isinstance(parts[-1], (list, tuple)) else parts[-1][name])
+    return [part for part in parts if isinstance(part, dict)]
 
 
 def _check_settings(cfg: Config, *names: str) -> None:

@@ -58,3 +58,20 @@ def max_normalize(cam: Tensor, eps: float = 1e-5) -> Tensor:
         Maps of the same shape in [0, 1].
     """
     return cam / cam.amax(dim=(-2, -1), keepdim=True).clamp(min=eps)
+
+
+def min_max_normalize(maps: Tensor, eps: float = 1e-5) -> Tensor:
+    """Rectifies maps and brings each to [0, 1) by its minimum and maximum, per image and class, as SEAM does.
+
+    ``p = relu(p); relu(p - min - eps) / (max - min + eps)``.
+
+    Args:
+        maps: ... x h x w.
+        eps: How far a value must be above the minimum to count, and what keeps the divisor above zero.
+
+    Returns:
+        Maps of the same shape, float32; gradient flows through minimum and maximum as well.
+    """
+    maps = F.relu(maps.float())
+    low, high = maps.amin(dim=(-2, -1), keepdim=True), maps.amax(dim=(-2, -1), keepdim=True)
+    return F.relu(maps - low - eps) / (high - low + eps)

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from mmwsss.inference.functional import grid_size, max_normalize, rescale_images, resize_maps
+from mmwsss.inference.functional import grid_size, max_normalize, min_max_normalize, rescale_images, resize_maps
 
 
 @pytest.mark.parametrize(('size', 'stride', 'expected'), [
@@ -73,3 +73,25 @@ def test_max_normalize_divides_each_map_by_its_own_maximum():
             top = max(float(v) for v in cam[n, c].flatten())
             torch.testing.assert_close(result[n, c], cam[n, c] / max(top, 1e-5))
     assert (result[1, 2] == 0).all() and result.max() == 1
+
+
+def test_min_max_normalize_equals_loops():
+    maps = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    maps[0, 0] = maps[0, 0].abs() + 2  # a minimum above zero
+    maps[1, 2] = 0.7  # constant
+    maps[1, 1] = -1
+    result = min_max_normalize(maps)
+    for n in range(2):
+        for c in range(3):
+            values = [max(0.0, float(value)) for value in maps[n, c].flatten()]
+            low, high = min(values), max(values)
+            expected = [max(0.0, value - low - 1e-5) / (high - low + 1e-5) for value in values]
+            assert result[n, c].flatten().tolist() == pytest.approx(expected, abs=1e-6)
+    assert result.dtype == torch.float32 and result.min() >= 0 and result.max() < 1
+    assert min_max_normalize(maps[:, :0]).shape == (2, 0, 4, 5)
+
+
+def test_min_max_normalize_passes_gradient_through_minimum_and_maximum():
+    values = torch.tensor([2.0, 3.0, 4.0]).view(1, 1, 3).requires_grad_()
+    min_max_normalize(values)[0, 0, 1].backward()  # (b - a) / (c - a)
+    assert values.grad.flatten().tolist() == pytest.approx([-0.25, 0.5, -0.25], abs=1e-4)

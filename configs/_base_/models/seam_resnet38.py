@@ -1,4 +1,5 @@
-# SEAM on ResNet38: the pixel correlation module sees the image, conv4 and conv5.
+# SEAM on ResNet38: the pixel correlation module sees the image, conv4 and conv5. Its maps are normalised by minimum and
+# maximum, as in the released code: a revised map is a weighted mean and seldom reaches zero by itself.
 _base_ = './cam_resnet38.py'
 model = dict(
     _delete_=True,
@@ -11,4 +12,4 @@ model = dict(
     loss_ecr=dict(type='ECRLoss', hard_ratio=0.2),
     loss_min_pool=dict(type='MinPoolingLoss'),
     inference_hooks={{_base_.model.inference_hooks}},
-    test_cfg={{_base_.model.test_cfg}})
+    test_cfg=dict(gate='label', stride=4, normalize='min_max'))

@@ -10,11 +10,13 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmwsss.inference import compose, grid_size, max_normalize, resize_maps
+from mmwsss.inference.functional import min_max_normalize
 from mmwsss.registry import INFERENCE_HOOKS, MODELS
 from mmwsss.structures import CAMFunction, CAMOutput
 from mmwsss.utils.errors import UserError
 
 GATES = ('label', 'score')
+NORMALIZATIONS = {'max': max_normalize, 'min_max': min_max_normalize}
 
 
 class BaseCAMModel(BaseSegmentor):
@@ -23,7 +25,7 @@ class BaseCAMModel(BaseSegmentor):
     A subclass says how class maps come about (:meth:`forward_maps`, :meth:`pool`) and what its losses are. In
     ``predict`` mode the innermost CAM function (:meth:`compute_cam`, or the ``cam_provider``) is wrapped by the
     inference hooks, the maps of the classes that the gate lets pass are kept, brought to the output grid and
-    divided by their maxima.
+    normalised.
 
     Args:
         inference_hooks: Configs of the inference hooks, outermost first.
@@ -33,13 +35,14 @@ class BaseCAMModel(BaseSegmentor):
             WSSS training images), ``'score'`` those whose sigmoid score is above ``score_thr`` (images
             without label). Every prediction says which in its metainfo ``cam_gate``. The scores are those
             of the plain forward at scale 1. ``stride``: pixels of the original image per position of the
-            output (default 4; 1 is full size).
+            output (default 4; 1 is full size). ``normalize``: ``'max'`` (default) divides every map by its
+            maximum, ``'min_max'`` takes off its minimum first, as SEAM does.
         train_cfg: Accepted for OpenMMLab's conventions; must be empty.
         data_preprocessor: Config of the data preprocessor.
         init_cfg: Initialisation.
 
     Raises:
-        ValueError: For an unknown gate or key, or a stride below 1, in ``test_cfg``.
+        ValueError: For an unknown gate, normalisation or key, or a stride below 1, in ``test_cfg``.
     """
 
     def __init__(self, inference_hooks: Sequence[dict] = (), cam_provider: dict | None = None,
@@ -52,12 +55,14 @@ class BaseCAMModel(BaseSegmentor):
         name = type(self).__name__
         if train_cfg:
             raise ValueError(f'{name} has no training options, got train_cfg={train_cfg}')
-        self.test_cfg = dict(gate='label', score_thr=0.5, stride=4)
+        self.test_cfg = dict(gate='label', score_thr=0.5, stride=4, normalize='max')
         unknown = set(test_cfg or {}) - set(self.test_cfg)
         self.test_cfg.update(test_cfg or {})
         stride = self.test_cfg['stride']
-        if unknown or self.test_cfg['gate'] not in GATES or not isinstance(stride, int) or stride < 1:
-            raise ValueError(f'{name} test_cfg: gate one of {GATES}, score_thr, stride at least 1; got {test_cfg}')
+        if (unknown or self.test_cfg['gate'] not in GATES or self.test_cfg['normalize'] not in NORMALIZATIONS
+                or not isinstance(stride, int) or stride < 1):
+            raise ValueError(f'{name} test_cfg: gate one of {GATES}, score_thr, stride at least 1, normalize one of '
+                             f'{tuple(NORMALIZATIONS)}; got {test_cfg}')
         self.inference_hooks = [INFERENCE_HOOKS.build(hook) for hook in inference_hooks]
         self.cam_provider = INFERENCE_HOOKS.build(cam_provider) if cam_provider else None
 
@@ -130,10 +135,11 @@ class BaseCAMModel(BaseSegmentor):
                              '(test_cfg) from the data preprocessor')
         output, labels = self._gated_cam(inputs, data_samples)
         scores = output.logits.float().sigmoid()
+        normalize = NORMALIZATIONS[self.test_cfg['normalize']]
         for i, sample in enumerate(data_samples):
             classes = labels[i].nonzero().flatten()
             size = grid_size(sample.ori_shape[:2], self.test_cfg['stride'])
-            cam = max_normalize(resize_maps(output.cam[i:i + 1, classes], size))[0]
+            cam = normalize(resize_maps(output.cam[i:i + 1, classes], size))[0]
             # Rounded here and not when a file is written, so that evaluating predictions and evaluating
             # files give the same numbers.
             sample.pred_cam = PixelData(data=cam.half())

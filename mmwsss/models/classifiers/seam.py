@@ -6,27 +6,12 @@ import torch.nn.functional as F
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from mmwsss.inference.functional import min_max_normalize
 from mmwsss.models.classifiers.base_cam_model import BaseCAMModel, name_feats, stack_labels
 from mmwsss.models.heads.cam_head import classification_loss
 from mmwsss.models.utils import ComposeViews
 from mmwsss.registry import MODELS
 from mmwsss.structures import CAMOutput
-
-EPS = 1e-5
-
-
-def min_max_normalize(maps: Tensor) -> Tensor:
-    """Brings every map to [0, 1): ``p = relu(p); relu(p - min - 1e-5) / (max - min + 1e-5)``.
-
-    Args:
-        maps: N x C x h x w.
-
-    Returns:
-        The same shape, float32; minimum and maximum are per image and channel, and gradient flows through them.
-    """
-    maps = F.relu(maps.float())
-    low, high = maps.amin(dim=(2, 3), keepdim=True), maps.amax(dim=(2, 3), keepdim=True)
-    return F.relu(maps - low - EPS) / (high - low + EPS)
 
 
 def with_background(foreground: Tensor) -> Tensor:
@@ -108,7 +93,7 @@ class SEAM(BaseCAMModel):
             See :meth:`BaseCAMModel.compute_cam`; the scores are those of the class maps before PCM.
         """
         if self.pcm is None or not self.predict_revised:
-            return super().compute_cam(inputs)
+            return self.classifier.compute_cam(inputs, labels)
         maps, feats = self.forward_maps(inputs)
         return CAMOutput(cam=F.relu(self.pcm(maps, feats, inputs)[:, 1:]), logits=self.pool(maps),
                          feats=name_feats(feats))

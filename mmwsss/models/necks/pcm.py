@@ -145,10 +145,13 @@ class PCM(BaseModule):
         Returns:
             N x channels x h x w.
         """
-        parts = [_resize(images * self.image_scale, size)]
-        for index, conv in zip(self.in_indices, self.reduce):
-            parts.append(_resize(F.relu(conv(feats[index].detach())), size))
-        return self.theta(torch.cat([part.to(parts[0].dtype) for part in parts], dim=1))
+        # In full precision: float16 has no room for sums over a thousand channels of large features.
+        dtype = self.theta.weight.dtype
+        with no_autocast(images.device):
+            parts = [_resize(images.to(dtype) * self.image_scale, size)]
+            for index, conv in zip(self.in_indices, self.reduce):
+                parts.append(_resize(F.relu(conv(feats[index].detach().to(dtype))), size))
+            return self.theta(torch.cat(parts, dim=1))
 
     def forward(self, maps: Tensor, feats: Sequence[Tensor], images: Tensor) -> Tensor:
         """Revises class maps.
@@ -178,9 +181,10 @@ class PCM(BaseModule):
             P x h x w: how much every position gives to each point; each map sums to (almost) one.
         """
         height, width = size
-        f = normalize_features(self.embed(feats, images, size).flatten(2))
         index = [math.floor(y * height) * width + math.floor(x * width) for x, y in points]
-        return affinity_columns(f, f[:, :, index])[0].T.unflatten(1, (height, width))
+        with no_autocast(images.device):
+            f = normalize_features(self.embed(feats, images, size).flatten(2))
+            return affinity_columns(f, f[:, :, index])[0].T.unflatten(1, (height, width))
 
 
 def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:

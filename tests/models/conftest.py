@@ -1,0 +1,1 @@
+# pytest puts the folder of a conftest on sys.path: the tests below can import seam_reference.
