@@ -184,16 +184,16 @@ class GradientCAM(CAMProvider):
         elif self.stage in (names := [str(i) for i in range(len(feats))]):
             tap = feats[int(self.stage)]
         else:
-            raise StageError(f'{type(self).__name__}: there is no stage {self.stage!r}; set cam_provider.stage to one '
-                             f'of {", ".join(map(repr, names))}')
+            raise StageError(f'{type(self).__name__}: there is no stage {self.stage!r}; set model.cam_provider.stage '
+                             f'to one of {", ".join(map(repr, names))}')
         if not tap.requires_grad:
             raise self._not_on_the_way()
         return tap
 
     def _not_on_the_way(self) -> StageError:
         stage = 'the last stage' if self.stage is None else f'stage {self.stage!r}'
-        return StageError(f'{type(self).__name__}: the scores do not depend on {stage}; set cam_provider.stage to '
-                          'one that the CAM head uses')
+        return StageError(f'{type(self).__name__}: the scores do not depend on {stage}; set model.cam_provider.stage '
+                          'to one that the CAM head uses')
 
 
 @INFERENCE_HOOKS.register_module()
