@@ -67,6 +67,7 @@ def self_correlation(feats: Tensor, order: str, th1: float, th2: float, width: i
         for low, high in step.ranges():
             left = right if (low, high) == (start, stop) else step.columns(low, high)
             block.baddbmm_(left, right[:, low:high])
+            del left  # before the next one is computed
         return block.mul_(block >= th2 / size)
 
     if order == 'second':
@@ -92,6 +93,7 @@ def evidence(correlation: BlockedMatrix, positions: Tensor, minmax: bool = False
         if minmax:
             block = _minmax(block, dim=1)
         total = total + positions[..., start:stop].to(block) @ block.transpose(1, 2)
+        del block  # before the next one is computed
     mean = total / positions.sum(dim=-1, keepdim=True).clamp(min=1)
     return _minmax(mean, dim=-1) if minmax else mean
 
@@ -122,8 +124,9 @@ def self_correlation_map(cam: Tensor, feats: Tensor, order: str, th1: float, th2
     """
     def refine(cam: Tensor, feats: Tensor, width: int) -> Tensor:
         correlation = self_correlation(feats, order, th1, th2, width)
-        positive = evidence(correlation, cam >= foreground, minmax)
-        negative = evidence(correlation, cam <= background, minmax)
+        # One pass over the correlation for both.
+        chosen = torch.cat([cam >= foreground, cam <= background], dim=1)
+        positive, negative = evidence(correlation, chosen, minmax).chunk(2, dim=1)
         # An average is about 1 / hw: without the factor, max_normalize would take it for an empty map.
         return (positive - negative).relu() * cam.shape[-1]
 
@@ -152,8 +155,9 @@ class SCG(SelfAffinityHook):
         background: Greatest share that is negative evidence.
         minmax: Bring every column of the correlation, and every evidence, to [0, 1] before the difference, as SPA's
             code does. Negative evidence then weighs as much as positive evidence.
-        block_limit: Entries of the largest block of a correlation matrix. An image that does not fit is computed by B
-            = ceil(hw^2 / block_limit) blocks of columns, with the same result; for the second order B^2 times.
+        block_limit: Entries of the largest block of a correlation matrix; up to six blocks of four bytes an entry exist
+            at a time. An image that does not fit is computed by B = ceil(hw^2 / block_limit) blocks of columns, with
+            the same result; for the second order B^2 blocks are computed.
 
     Raises:
         ValueError: For an option that is not listed here, a negative threshold, or ``background`` that is not below

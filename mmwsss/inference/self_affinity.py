@@ -175,6 +175,7 @@ def second_affinity(matrix: BlockedMatrix) -> BlockedMatrix:
         for block in matrix.ranges():
             left = right if block == (start, stop) else matrix.columns(*block)
             result[:, slice(*block)] = left.transpose(1, 2) @ right
+            del left  # before the next one is computed
         diagonal(result, start).sub_(1)
         return result.relu_()
 

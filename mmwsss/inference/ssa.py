@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmwsss.inference.functional import resize_maps
+from mmwsss.inference.functional import max_normalize, resize_maps
 from mmwsss.inference.self_affinity import (
     BLOCK_LIMIT,
     NORMALIZATIONS,
@@ -92,10 +92,12 @@ class SSA(SelfAffinityHook):
         sum: Reading of eq. 5. ``'column'``: every column of S by its sum. ``'all'``: by the sum of all entries, as
             printed; the product is then multiplied by hw, a constant, as otherwise small scales and coarse stages
             would weigh more for being small.
-        wsss: The cross guidance of section 4.2 between the stages, see :func:`fuse`. It takes 1 for a strong
-            activation: above it a guide says nothing.
-        block_limit: Entries of the largest block of S. About 2 ``num_blocks`` blocks of four bytes an entry exist at
-            a time. S of an image that does not fit is computed by B = ceil(hw^2 / block_limit) blocks of columns,
+        wsss: The cross guidance of section 4.2 between the stages, see :func:`fuse`. A guide says nothing where it is
+            above 1, and expanded CAMs of a trained classifier mostly are: their unit is that of the class scores.
+        normalize_seed: Divide the CAM by its maximum (per image and class) first. The paper does not speak of it, but
+            a guide's range of [0, 1] takes such a unit. All scales of MultiScaleFlip then weigh the same.
+        block_limit: Entries of the largest block of S. 2 ``num_blocks`` blocks of four bytes an entry exist at a
+            time. S of an image that does not fit is computed by B = ceil(hw^2 / block_limit) blocks of columns,
             and B^num_blocks times such a block is computed (twice as often with ``sum='all'``); the result is the same.
 
     Raises:
@@ -103,7 +105,7 @@ class SSA(SelfAffinityHook):
     """
 
     def __init__(self, stages: str | int | Sequence[str | int] = ('2', '3'), num_blocks: int = 2,
-                 normalize: str = 'cosine', sum: str = 'column', wsss: bool = False,
+                 normalize: str = 'cosine', sum: str = 'column', wsss: bool = False, normalize_seed: bool = False,
                  block_limit: int = BLOCK_LIMIT) -> None:
         super().__init__(stages, block_limit)
         if not isinstance(num_blocks, int) or num_blocks < 1:
@@ -117,10 +119,13 @@ class SSA(SelfAffinityHook):
         self.normalize = normalize
         self.sum = sum
         self.wsss = wsss
+        self.normalize_seed = normalize_seed
 
     def refine(self, cam: Tensor, feats: list[Tensor]) -> Tensor:
         """Expands the CAM by every stage and fuses the results; see :meth:`SelfAffinityHook.refine`."""
         size = finest_size(cam, *feats)
+        if self.normalize_seed:
+            cam = max_normalize(cam)
         maps = []
         for feat in feats:
             seed = resize_maps(cam, feat.shape[-2:])

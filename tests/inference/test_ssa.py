@@ -129,13 +129,28 @@ def test_options_reach_the_result():
     default = dict(stages=('0', '1'), num_blocks=1, normalize='cosine', sum='column', wsss=False)
     maps = [SSA(**{**default, **change})(cam_function, images, None).cam for change in (
         {}, dict(stages='0'), dict(num_blocks=2), dict(num_blocks=3), dict(normalize='printed'), dict(sum='all'),
-        dict(wsss=True))]
+        dict(wsss=True), dict(normalize_seed=True))]
     for i, first in enumerate(maps):
         assert (first >= 0).all() and first.max() > 0
         for second in maps[i + 1:]:
             assert (first - second).abs().max() > 1e-3 * first.max()
     blocked = SSA(**default, block_limit=100)(cam_function, images, None).cam
     torch.testing.assert_close(blocked, maps[0])
+
+
+def test_normalized_seed():
+    images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(10))
+    labels = torch.tensor([[1., 1, 0], [1, 0, 0]])
+
+    def normalized(inputs, labels):
+        output = cam_function(inputs, labels)
+        top = torch.stack([torch.stack([m.max() for m in maps]) for maps in output.cam])
+        return CAMOutput(output.cam / top[..., None, None], output.logits, output.feats)
+
+    for wsss in (False, True):
+        expected = SSA(('0', '1'), wsss=wsss)(normalized, images, labels).cam
+        result = SSA(('0', '1'), wsss=wsss, normalize_seed=True)(cam_function, images, labels).cam
+        torch.testing.assert_close(result, expected)
 
 
 def test_inside_of_multi_scale_flip():
