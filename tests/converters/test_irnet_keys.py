@@ -13,6 +13,11 @@ IRNET_CAM = SOURCES['irnet_cam']
 FILE = Path('irn.pth')
 
 
+@pytest.fixture(scope='module')
+def made():
+    return irnet_cam_weights()
+
+
 @pytest.mark.skipif(not ORACLES.is_dir(), reason='../shared/oracles is not there')
 def test_every_key_of_the_original():
     keys = json.loads((ORACLES / 'keys.json').read_text())['irn_cam']
@@ -31,8 +36,8 @@ def test_every_key_of_the_original():
     ('stage2.0.0.downsample.0.weight', 'resnet50.layer2.0.downsample.0.weight'),
     ('backbone.3.0.2.conv3.weight', 'resnet50.layer4.2.conv3.weight'),
     ('newly_added.0.weight', 'classifier.weight')])
-def test_alias_with_other_values(alias, canonical):
-    weights = irnet_cam_weights()
+def test_alias_with_other_values(made, alias, canonical):
+    weights = dict(made)
     assert weights[alias] is weights[canonical]
     weights[alias] = weights[alias].clone()
     assert convert(IRNET_CAM, weights, FILE).aliases[alias] == canonical
@@ -43,6 +48,6 @@ def test_alias_with_other_values(alias, canonical):
 
 @pytest.mark.parametrize('key', ['stage5.0.0.conv1.weight', 'backbone.4.0.2.conv3.weight', 'stage1.2.weight',
                                  'xstage1.0.weight', 'newly_added.1.weight', 'resnet50.fc.weight'])
-def test_what_only_looks_like_an_alias(key):
+def test_what_only_looks_like_an_alias(made, key):
     with pytest.raises(UserError, match=f'irn.pth: 1 key unexpected .{key}.'):
-        convert(IRNET_CAM, {**irnet_cam_weights(), key: torch.ones(3)}, FILE)
+        convert(IRNET_CAM, {**made, key: torch.ones(3)}, FILE)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
 from mmwsss.engine.checkpoint import load_checkpoint_file, load_weights_strict, trained_classes
@@ -22,6 +23,12 @@ from original_weights import irnet_cam_weights, mxnet_file, mxnet_weights, psa_w
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools/model_converters/convert.py'
 CLASSES = ('cat', 'dog', 'owl')
+
+
+@pytest.fixture(scope='module', autouse=True)
+def logger():
+    """Made before any ``capsys``, since it keeps the stream that it finds, and ``capsys`` closes its own."""
+    MMLogger.get_current_instance()
 
 
 @pytest.fixture(scope='module')
