@@ -43,6 +43,9 @@ def rescale_images(images: Tensor, scale: float) -> Tensor:
     size = max(1, round(scale * height)), max(1, round(scale * width))
     if size == (height, width):
         return images
+    if size[1] == 1:
+        # With the filter, torch 2.13 mixes up the rows of a channels-last image that becomes one pixel wide.
+        images = images.contiguous()
     return F.interpolate(images, size=size, mode='bilinear', align_corners=False, antialias=scale < 1)
 
 

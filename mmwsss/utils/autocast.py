@@ -36,4 +36,6 @@ def autocast(model: nn.Module, dtype: str | None) -> contextlib.AbstractContextM
 
 def no_autocast(device: torch.device) -> contextlib.AbstractContextManager:
     """Returns a context in which operations keep the precision of their inputs, even within mixed precision."""
+    if device.type == 'meta':  # shapes without values: autocast does not know it
+        return contextlib.nullcontext()
     return torch.autocast(device_type=device.type, enabled=False)

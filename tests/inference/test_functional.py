@@ -95,3 +95,12 @@ def test_min_max_normalize_passes_gradient_through_minimum_and_maximum():
     values = torch.tensor([2.0, 3.0, 4.0]).view(1, 1, 3).requires_grad_()
     min_max_normalize(values)[0, 0, 1].backward()  # (b - a) / (c - a)
     assert values.grad.flatten().tolist() == pytest.approx([-0.25, 0.5, -0.25], abs=1e-4)
+
+
+@pytest.mark.parametrize('size', [(7, 2), (8, 3), (7, 1), (2, 9), (1, 8), (21, 14)])
+@pytest.mark.parametrize('scale', [0.3, 0.5, 1.5])
+def test_memory_format_does_not_change_rescaled_images(size, scale):
+    images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    plain = rescale_images(images, scale)
+    torch.testing.assert_close(rescale_images(images.to(memory_format=torch.channels_last), scale), plain)
+    torch.testing.assert_close(rescale_images(images.double(), scale).float(), plain)

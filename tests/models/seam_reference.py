@@ -34,6 +34,7 @@ def rescaled(maps, scale):
 
 def pcm_seed(maps):
     num_images, num_classes, *size = maps.shape
+    maps = maps.detach()
     seed = torch.zeros(num_images, num_classes + 1, *size, dtype=torch.float64)
     for n in range(num_images):
         peaks = [max(0.0, float(maps[n, c].max())) for c in range(num_classes)]
@@ -102,7 +103,8 @@ def er(cam1, cam2):
 
 def onehot_max(maps):
     """Of the foreground of each position only the largest stays."""
-    result = maps.detach().clone()
+    maps = maps.detach()
+    result = maps.clone()
     for n in range(maps.shape[0]):
         for y, x in positions(maps.shape[2:]):
             best = max(float(value) for value in maps[n, 1:, y, x])
