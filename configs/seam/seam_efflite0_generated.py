@@ -1,5 +1,4 @@
-# SEAM on the generated scenes of `make demo` (long side 192), with the recipe of ../cam/cam_efflite0_generated.py. At a
-# rescale rate of 0.3 their objects are a pixel or two on the grid of the second view, hence 0.5.
+# SEAM on the generated scenes of `make demo` (long side 192), with the recipe of ../cam/cam_efflite0_generated.py.
 _base_ = './seam_efflite0_small.py'
 crop_size = (192, 192)
 max_epochs = 5
@@ -12,7 +11,6 @@ train_pipeline = [
 ]
 model = dict(
     data_preprocessor=dict(size=crop_size),
-    views=[dict(type='RescaleView', scale=0.5)],
     inference_hooks=[dict(type='MultiScaleFlip', scales=(1.5, 2.0, 3.0), flip=True)])
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0, begin=0, end=max_epochs, by_epoch=True,

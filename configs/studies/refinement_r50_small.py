@@ -1,0 +1,45 @@
+# SSA, SCG, gradient CAMs and InferCam on the trained baseline, without retraining: ResNet50, 300 training images, scale 1
+# and its mirror image. Stages '1', '2', '3' are stages 3, 4, 5 of the SSA paper.
+# python tools/run_study.py configs/studies/refinement_r50_small.py --data-root DIR --work-dir DIR --weights resnet50.pth
+configs = dict(cam='../cam/cam_r50_small.py')
+split = 'train'
+num_images = 300
+seeds = (0, 1, 2)
+tests = {'scale 1': {'test_cfg.amp': 'bfloat16'}}
+_view = dict(type='MultiScaleFlip', scales=(1.0,), flip=True)
+
+
+def _row(name, *inside, outside=(), seeds=(0,), **options):
+    hooks = [*outside, _view, *inside]
+    return dict(name=name, config='cam', checkpoint_of='baseline', seeds=seeds,
+                test_options={'model.inference_hooks': hooks, **options})
+
+
+rows = [
+    dict(name='baseline', config='cam', test_options={'model.inference_hooks': [_view]}),
+    _row('split & unite', outside=[dict(type='SplitUnite')], seeds=(0, 1, 2)),
+    _row('iterative', outside=[dict(type='IterativeErase')], seeds=(0, 1, 2)),
+    _row('InferCam', outside=[dict(type='InferCam')], seeds=(0, 1, 2)),
+    _row('InferCam, fast', outside=[dict(type='InferCam', split=dict(overlap=(0, 0)), erase=dict(max_rounds=2))]),
+]
+for _stages, _name in (('1', '3'), ('2', '4'), ('3', '5'), (('2', '3'), '4+5')):
+    for _blocks in (1, 2, 3):
+        _best = (_name, _blocks) == ('4', 1)
+        rows.append(_row(f'SSA {_name}, {_blocks} block{"s" * (_blocks > 1)}',
+                         dict(type='SSA', stages=_stages, num_blocks=_blocks), seeds=(0, 1, 2) if _best else (0,)))
+for _stages, _name in (('2', '4'), (('2', '3'), '4+5')):
+    rows += [
+        _row(f'SSA {_name}, 1 block, printed', dict(type='SSA', stages=_stages, num_blocks=1, normalize='printed')),
+        _row(f'SSA {_name}, 1 block, sum over all', dict(type='SSA', stages=_stages, num_blocks=1, sum='all')),
+    ]
+rows += [
+    _row('SSA 4+5, 1 block, WSSS', dict(type='SSA', stages=('2', '3'), num_blocks=1, wsss=True)),
+    _row('SSA 4+5, 1 block, WSSS, seed normalised',
+         dict(type='SSA', stages=('2', '3'), num_blocks=1, wsss=True, normalize_seed=True)),
+    _row('SCG 4', dict(type='SCG', stages='2')),
+    _row('SCG 4+5', dict(type='SCG', stages=('2', '3'))),
+    _row('SSA 4 in InferCam', dict(type='SSA', stages='2', num_blocks=1), outside=[dict(type='InferCam')]),
+]
+for _type in ('GradCAM', 'GradCAMPlusPlus', 'LayerCAM'):
+    for _stage, _name in (('3', '5'), ('2', '4')):
+        rows.append(_row(f'{_type}, stage {_name}', **{'model.cam_provider': dict(type=_type, stage=_stage)}))

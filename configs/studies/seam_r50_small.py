@@ -1,0 +1,17 @@
+# SEAM against its baseline: ResNet50, three seeds, judged on all training images, at scale 1 and at four scales.
+# python tools/run_study.py configs/studies/seam_r50_small.py --data-root DIR --work-dir DIR --weights resnet50.pth
+configs = dict(cam='../cam/cam_r50_small.py', seam='../seam/seam_r50_small.py')
+split = 'train'
+seeds = (0, 1, 2)
+tests = {
+    'scale 1': {'model.inference_hooks.0.scales': (1.0,), 'test_cfg.amp': 'bfloat16'},
+    '4 scales': {'test_cfg.amp': 'bfloat16'},
+}
+rows = [
+    dict(name='baseline', config='cam'),
+    dict(name='SEAM', config='seam'),
+    dict(name='SEAM, CAM before PCM', config='seam', checkpoint_of='SEAM', tests=['scale 1'],
+         test_options={'model.predict_revised': False}),
+    dict(name='SEAM, rate 0.3', config='seam', seeds=(0,), tests=['scale 1'],
+         cfg_options={'model.views': [dict(type='RescaleView', scale=0.3)]}),
+]
