@@ -2,6 +2,7 @@
 from mmwsss.datasets.transforms.formatting import PackWSSSInputs
 from mmwsss.datasets.transforms.loading import LoadImage, LoadMask, LoadSaliency, read_saliency
 from mmwsss.datasets.transforms.resize import RandomResizeLong, size_for_long_side
+from mmwsss.datasets.transforms.split_patch import SplitPatch
 
-__all__ = ['LoadImage', 'LoadMask', 'LoadSaliency', 'PackWSSSInputs', 'RandomResizeLong', 'read_saliency',
-           'size_for_long_side']
+__all__ = ['LoadImage', 'LoadMask', 'LoadSaliency', 'PackWSSSInputs', 'RandomResizeLong', 'SplitPatch',
+           'read_saliency', 'size_for_long_side']

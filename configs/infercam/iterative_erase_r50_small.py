@@ -1,0 +1,5 @@
+# Iterative inference alone (table 2), on the whole image.
+_base_ = '../cam/cam_r50_small.py'
+model = dict(inference_hooks=[
+    dict(type='IterativeErase'),
+    dict(type='MultiScaleFlip', scales=(0.5, 1.0, 1.5, 2.0), flip=True)])

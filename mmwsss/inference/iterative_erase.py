@@ -1,0 +1,159 @@
+"""Iterative inference: what is active is erased, and the model looks again."""
+import torch
+from torch import Tensor
+
+from mmwsss.inference.base import InferenceHook
+from mmwsss.inference.crops import same_format
+from mmwsss.inference.functional import max_normalize, resize_maps
+from mmwsss.registry import INFERENCE_HOOKS
+from mmwsss.structures import CAMFunction, CAMOutput
+
+ACCUMULATE = {'max': torch.maximum, 'sum': torch.add}
+ERASE = ('any', 'class')
+FILL = ('image_mean', 'dataset_mean')
+
+
+def mean_colour(images: Tensor) -> Tensor:
+    """Returns the mean colour of every image: N x 3 x H x W -> N x 3 x 1 x 1."""
+    return images.mean(dim=(2, 3), keepdim=True)
+
+
+def present_classes(labels: Tensor | None, cam: Tensor) -> Tensor:
+    """Returns which classes an image has: N x C, bool; all of them where labels are not known.
+
+    Args:
+        labels: N x C multi-hot, or ``None``.
+        cam: N x C x h x w, for the shape.
+    """
+    return torch.ones(cam.shape[:2], dtype=torch.bool, device=cam.device) if labels is None else labels > 0
+
+
+def active_area(maps: Tensor, size: tuple[int, int], threshold: float) -> Tensor:
+    """Finds the pixels where one of several maps reaches a threshold.
+
+    Args:
+        maps: K x h x w; resized to the image before they are compared.
+        size: (H, W) of the image.
+        threshold: What a map must reach.
+
+    Returns:
+        1 x H x W, bool; false everywhere for K = 0.
+    """
+    return (resize_maps(maps[None], size)[0] >= threshold).any(dim=0, keepdim=True)
+
+
+@INFERENCE_HOOKS.register_module()
+class IterativeErase(InferenceHook):
+    """Refined iterative inference of "Inferring the Class Conditional Response Map" (WACV 2022), section 3.2.
+
+    In every round the CAM of the image is taken, maps of classes that are not in the image are set to zero, and
+    every map is divided by its maximum. The running map is the maximum or the sum of the rounds so far. Pixels
+    where it reaches the threshold are painted over with the mean colour, and the image goes into the next round.
+
+    An image is done, and leaves the batch, when the area that was newly activated is too small to go on, or after
+    ``max_rounds``. Put around ``MultiScaleFlip``, its views are made from the erased image; put inside, every view is
+    erased by itself.
+
+    Images whose labels are not known (``labels=None``) count as having every class.
+
+    Args:
+        accumulate: Running map: ``'max'`` (the released code) or ``'sum'`` (the paper) of the rounds.
+        threshold: Running activation from which a pixel is erased.
+        stop_area: Share of the image. The rounds end when fewer pixels than this were newly activated (paper: 0.01).
+            They always end when none was, since the next round would see the same image.
+        max_rounds: Rounds at most, the first one included (the released code: 5; the paper gives no limit).
+        erase: ``'any'``: one erased image for all classes, without the pixels where any class is active (the
+            released code). ``'class'``: one for every class, without the pixels where that class is active; its
+            rounds then make and end the map of this class only.
+        fill: Colour of erased pixels: ``'image_mean'``, or ``'dataset_mean'``, which is zero in normalised images.
+
+    Raises:
+        ValueError: For an unknown name or a number out of range.
+    """
+
+    def __init__(self, accumulate: str = 'max', threshold: float = 0.7, stop_area: float = 0.01, max_rounds: int = 5,
+                 erase: str = 'any', fill: str = 'image_mean') -> None:
+        for name, value, known in (('accumulate', accumulate, tuple(ACCUMULATE)), ('erase', erase, ERASE),
+                                   ('fill', fill, FILL)):
+            if value not in known:
+                raise ValueError(f'IterativeErase: {name} is one of {known}, got {value!r}')
+        if threshold <= 0 or stop_area < 0 or max_rounds < 1:
+            raise ValueError('IterativeErase needs threshold > 0, stop_area >= 0 and max_rounds >= 1, got '
+                             f'{threshold}, {stop_area}, {max_rounds}')
+        self.accumulate = accumulate
+        self.threshold = threshold
+        self.stop_area = stop_area
+        self.max_rounds = max_rounds
+        self.erase = erase
+        self.fill = fill
+
+    def __call__(self, cam_function: CAMFunction, inputs: Tensor, labels: Tensor | None) -> CAMOutput:
+        """See :meth:`InferenceHook.__call__`.
+
+        Returns:
+            The running maps at the resolution of the CAM function inside, N x C x h x w: in [0, 1] for ``'max'``, up
+            to the number of rounds for ``'sum'``, zero for classes that are not in the image. The scores are those
+            of the first round, whose image is whole; ``feats`` is empty.
+        """
+        output = cam_function(inputs, labels)
+        first, logits = output.cam, output.logits
+        del output  # its features are not needed
+        return CAMOutput(cam=self.further_rounds(cam_function, inputs, labels, first), logits=logits)
+
+    def further_rounds(self, cam_function: CAMFunction, inputs: Tensor, labels: Tensor | None, first: Tensor,
+                       wanted: Tensor | None = None, area: int | None = None, mean: Tensor | None = None) -> Tensor:
+        """Goes on from the CAM of the first round.
+
+        Args:
+            cam_function: The CAM function inside.
+            inputs: N x 3 x H x W normalised images.
+            labels: N x C multi-hot image labels or ``None``.
+            first: N x C x h x w, the CAM of ``inputs``.
+            wanted: N x C, bool: whose maps are needed; default all. Where every class is erased by itself, the
+                rounds of the others are not made and their maps are zero.
+            area: Pixels that ``stop_area`` is a share of; default H * W.
+            mean: N x 3 x 1 x 1 mean colours for ``fill='image_mean'``; default those of ``inputs``.
+
+        Returns:
+            The running maps N x C x h x w, float32.
+        """
+        height, width = inputs.shape[-2:]
+        result = torch.zeros(first.shape, dtype=torch.float32, device=first.device)
+        present = present_classes(labels, first)
+        if wanted is not None and self.erase == 'class':
+            present = present & wanted
+        image, category = present.nonzero(as_tuple=True)
+        if not len(image):
+            return result
+        # Every class of every image has one map. Maps that are made from the same erased image are of one stream:
+        # those of an image ('any'), or each map by itself ('class'). `owner` is the image that a stream looks at.
+        numbers = torch.arange(len(inputs) if self.erase == 'any' else len(image), device=first.device)
+        stream, owner = (image, numbers) if self.erase == 'any' else (numbers, image)
+        if self.fill == 'dataset_mean':
+            mean = inputs.new_zeros(*inputs.shape[:2], 1, 1)
+        elif mean is None:
+            mean = mean_colour(inputs)
+
+        running = max_normalize(first[image, category].float())
+        least = max(1, self.stop_area * (height * width if area is None else area))
+        active, erased = numbers, torch.zeros_like(numbers)
+        for _ in range(self.max_rounds - 1):
+            masks = torch.stack([active_area(running[stream == s], (height, width), self.threshold) for s in active])
+            pixels = masks.sum(dim=(1, 2, 3))
+            goes_on = pixels - erased[active] >= least
+            erased[active] = pixels
+            active, masks = active[goes_on], masks[goes_on]
+            if not len(active):
+                break
+            # As many images at a time as came in, so that memory stays bounded where every class has its own.
+            for streams, mask in zip(active.split(len(inputs)), masks.split(len(inputs))):
+                owners = owner[streams]
+                images = same_format(torch.where(mask, mean[owners], inputs[owners]), inputs)
+                cam = cam_function(images, None if labels is None else labels[owners]).cam
+                row = torch.full_like(numbers, -1)
+                row[streams] = torch.arange(len(streams), device=row.device)
+                maps = (row[stream] >= 0).nonzero().flatten()
+                new = max_normalize(cam[row[stream[maps]], category[maps]].float())
+                running[maps] = ACCUMULATE[self.accumulate](running[maps], new)
+        result[image, category] = running
+        return result

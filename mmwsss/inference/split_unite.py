@@ -1,0 +1,149 @@
+"""Split & unite: every quarter of an image is looked at by itself."""
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from mmwsss.inference.base import InferenceHook
+from mmwsss.inference.crops import Box, centre_of_mass, crop_images, plan_split, unite
+from mmwsss.inference.functional import grid_size, max_normalize, rescale_images, resize_maps
+from mmwsss.inference.iterative_erase import present_classes
+from mmwsss.registry import INFERENCE_HOOKS
+from mmwsss.structures import CAMFunction, CAMOutput
+
+MULTI_CLASS = ('separate', 'none')
+NORMALIZE = ('patch', 'image')
+# (patches G x 3 x h x w, their labels, their CAM, which classes each is for G x C, the index of each one's image)
+# -> another CAM of the patches
+Refine = Callable[[Tensor, Tensor | None, Tensor, Tensor, Tensor], Tensor]
+
+
+@INFERENCE_HOOKS.register_module()
+class SplitUnite(InferenceHook):
+    """Split & unite of "Inferring the Class Conditional Response Map" (WACV 2022), section 3.2.
+
+    A first CAM of the whole image (the base) tells the centre of mass of every class in it. The image is cut into
+    four patches there, see :func:`~mmwsss.inference.crops.plan_split`; a CAM is made for every patch, and the
+    maps of the patches are put together, with the maximum where they overlap. The base serves for the centres, the
+    scores, and where a patch is the whole image; it is not mixed into the maps, as in the paper.
+
+    The distinct patches of all images of a batch go through the CAM function together, those of one size at a
+    time, never more pixels at once than the batch has.
+
+    Images whose labels are not known (``labels=None``) count as having every class.
+
+    Args:
+        multi_class: What to do with three classes or more. ``'separate'`` (the paper): the image is split at every
+            class's own centre, and each split gives the map of its own class. ``'none'`` (the released code): such
+            images are not split.
+        overlap: Pixels by which patches go on beyond a split line: for one split point and for the rectangle of two
+            (the released code: 10 and 20; the paper names none).
+        normalize: ``'patch'``: the map of every patch is divided by its maximum, which aligns the activation of the
+            parts of an object; a patch without the object then has a maximum of 1 as well. ``'image'``: patches keep
+            the strengths that they have beside each other.
+        base_scale: The base is made from the image rescaled by this; below 1 it costs less.
+        min_size: Least side of a patch in pixels: split lines keep this distance from the border. A side that
+            has no room for two is not split.
+        align: The sides of patches are rounded to multiples of this many pixels, so that more of them are of one
+            size and go through the model together; 1 does not round. Nothing in the paper; it moves a split line
+            by half of it at most, and see ``configs/infercam/README.md`` for what it gains.
+        stride: Pixels of the input per position of the result.
+
+    Raises:
+        ValueError: For an unknown name or a number out of range.
+    """
+
+    def __init__(self, multi_class: str = 'separate', overlap: Sequence[int] = (10, 20), normalize: str = 'patch',
+                 base_scale: float = 1.0, min_size: int = 32, align: int = 32, stride: int = 4) -> None:
+        if multi_class not in MULTI_CLASS:
+            raise ValueError(f'SplitUnite: multi_class is one of {MULTI_CLASS}, got {multi_class!r}')
+        if normalize not in NORMALIZE:
+            raise ValueError(f'SplitUnite: normalize is one of {NORMALIZE}, got {normalize!r}')
+        if len(overlap) != 2 or min(overlap) < 0:
+            raise ValueError(f'SplitUnite: overlap is two numbers of pixels (one class, two classes), got {overlap}')
+        if base_scale <= 0 or min(min_size, align, stride) < 1:
+            raise ValueError('SplitUnite needs base_scale > 0 and min_size, align and stride >= 1, got '
+                             f'{base_scale}, {min_size}, {align}, {stride}')
+        self.multi_class = multi_class
+        self.overlap = tuple(overlap)
+        self.normalize = normalize
+        self.base_scale = base_scale
+        self.min_size = min_size
+        self.align = align
+        self.stride = stride
+
+    def __call__(self, cam_function: CAMFunction, inputs: Tensor, labels: Tensor | None) -> CAMOutput:
+        """See :meth:`InferenceHook.__call__`.
+
+        Returns:
+            Maps of ceil(H / stride) x ceil(W / stride), N x C x h x w: with ``normalize='patch'`` in [0, 1]; zero
+            for classes that are not in the image. The scores are those of the base; ``feats`` is empty.
+        """
+        return self.split_and_unite(cam_function, inputs, labels)
+
+    def split_and_unite(self, cam_function: CAMFunction, inputs: Tensor, labels: Tensor | None,
+                        refine: Refine | None = None) -> CAMOutput:
+        """Like :meth:`__call__`, with something done to the CAMs of the patches before they are united.
+
+        Args:
+            cam_function: The CAM function inside.
+            inputs: N x 3 x H x W normalised images.
+            labels: N x C multi-hot image labels or ``None``.
+            refine: Gets patches of one size, their labels, their CAM, for each the classes whose maps are wanted
+                (G x C, bool) and the index of its image; returns their better CAM. ``None`` leaves the CAM as it is.
+        """
+        size = tuple(inputs.shape[-2:])
+        output = cam_function(rescale_images(inputs, self.base_scale), labels)
+        base, logits = output.cam, output.logits
+        del output  # its features are not needed
+        present = [mask.nonzero().flatten() for mask in present_classes(labels, base)]
+        plans = [plan_split(centre_of_mass(base[n, classes], size), size, self.multi_class == 'separate',
+                            self.overlap, self.min_size, self.align) for n, classes in enumerate(present)]
+        united: list[dict[Box, Tensor]] = [{} for _ in plans]
+        for owners, boxes in batch_by_size(plans, inputs.shape[0] * size[0] * size[1]):
+            images = torch.tensor(owners, device=inputs.device)
+            patches = crop_images(inputs, owners, boxes)
+            patch_labels = None if labels is None else labels[images]
+            is_whole = patches.shape[-2:] == size
+            cam = base[images] if is_whole and self.base_scale == 1 else cam_function(patches, patch_labels).cam
+            classes_of = [present[n][plans[n][box]] for n, box in zip(owners, boxes)]
+            refined = cam
+            if refine is not None:
+                wanted = torch.zeros(cam.shape[:2], dtype=torch.bool, device=cam.device)
+                for row, classes in zip(wanted, classes_of):
+                    row[classes] = True
+                refined = refine(patches, patch_labels, cam, wanted, images)
+            for i, (n, box, classes) in enumerate(zip(owners, boxes, classes_of)):
+                united[n][box] = max_normalize(refined[i, classes].float())
+                if self.normalize == 'image':
+                    united[n][box] *= cam[i, classes].float().amax(dim=(1, 2), keepdim=True)
+        result = torch.zeros(*base.shape[:2], *grid_size(size, self.stride), device=base.device)
+        for n, classes in enumerate(present):
+            if not plans[n]:
+                continue  # no class
+            maps = unite(plans[n], united[n], len(classes), size)
+            result[n, classes] = resize_maps(maps[None], result.shape[-2:])[0]
+        return CAMOutput(cam=result, logits=logits)
+
+
+def batch_by_size(plans: Sequence[dict[Box, list[int]]], max_pixels: int) -> list[tuple[list[int], list[Box]]]:
+    """Puts the patches of several images that have one size together.
+
+    Args:
+        plans: The boxes of every image.
+        max_pixels: Pixels that a batch may have; but one patch is always a batch.
+
+    Returns:
+        Batches (indices of the images, boxes), the largest patches first; every box of every image once.
+    """
+    groups: dict[tuple[int, int], list[tuple[int, Box]]] = {}
+    for n, plan in enumerate(plans):
+        for box in plan:
+            groups.setdefault((box[2] - box[0], box[3] - box[1]), []).append((n, box))
+    batches = []
+    for height, width in sorted(groups, key=lambda size: (size[0] * size[1], size), reverse=True):
+        group, count = groups[height, width], max(1, max_pixels // (height * width))
+        for start in range(0, len(group), count):
+            owners, boxes = zip(*group[start:start + count])
+            batches.append((list(owners), list(boxes)))
+    return batches
