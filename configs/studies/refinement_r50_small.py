@@ -1,6 +1,6 @@
-# SSA, SCG, gradient CAMs and InferCam on the trained baseline, without retraining: ResNet50, 300 training images, scale 1
-# and its mirror image. Stages '1', '2', '3' are stages 3, 4, 5 of the SSA paper.
-# python tools/run_study.py configs/studies/refinement_r50_small.py --data-root DIR --work-dir DIR --weights resnet50.pth
+# SSA, SCG, gradient CAMs and InferCam on the trained baseline, without retraining: ResNet50, 300 training images,
+# scale 1 and its mirror image. Stages '1', '2', '3' are stages 3, 4, 5 of the SSA paper.
+# python tools/run_study.py configs/studies/refinement_r50_small.py --data-root DIR --work-dir DIR --weights FILE
 configs = dict(cam='../cam/cam_r50_small.py')
 split = 'train'
 num_images = 300
