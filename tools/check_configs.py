@@ -14,6 +14,7 @@ from torch import nn
 
 from mmwsss.apis.config import datasets_of, load_config
 from mmwsss.apis.pipeline import Pipeline
+from mmwsss.apis.study_config import StudyConfig
 from mmwsss.registry import HOOKS, INFERENCE_HOOKS, LOOPS, METRICS, MODELS, POSTPROCESSORS, TRANSFORMS
 from mmwsss.utils.errors import run_cli
 
@@ -43,6 +44,21 @@ class _Holder:
         self.model = model
 
 
+def check_study(path: Path, data_root: str) -> None:
+    """Reads every row and test of a study, and builds the inference hooks, which a study changes most."""
+    study = StudyConfig(path, data_root)
+    for row in study.rows.values():
+        if row.checkpoint_of is None:
+            study.train_config(row, row.seeds[0])
+        for test in row.tests:
+            cfg = study.test_config(row, row.seeds[0], test)
+            init_default_scope(cfg.default_scope)
+            for hook in cfg.model.get('inference_hooks', ()):
+                INFERENCE_HOOKS.build(hook)
+            if cfg.model.get('cam_provider'):
+                INFERENCE_HOOKS.build(cfg.model.cam_provider)
+
+
 def check_postprocessing(path: Path) -> None:
     """Builds the post-processors of a config."""
     from mmengine.config import Config
@@ -55,11 +71,14 @@ def main() -> int:
     warnings.filterwarnings('ignore')
     with tempfile.TemporaryDirectory() as data_root:
         (Path(data_root) / 'classes.txt').write_text('one\ntwo\nthree\n')
-        configs = sorted(p for p in ROOT.glob('configs/*/*.py') if p.parent.name not in ('_base_', 'pipelines'))
+        configs = sorted(p for p in ROOT.glob('configs/*/*.py')
+                         if p.parent.name not in ('_base_', 'pipelines', 'studies'))
         for path in configs:
             check_config(path, Path(data_root))
         for path in sorted(ROOT.glob('configs/pipelines/*.py')):
             Pipeline(path, data_root, Path(data_root) / 'work')
+        for path in sorted(ROOT.glob('configs/studies/*.py')):
+            check_study(path, data_root)
         for path in sorted(ROOT.glob('configs/_base_/postprocessing/*.py')):
             check_postprocessing(path)
     print(f'{len(configs)} configs build, {len(INFERENCE_HOOKS)} inference hooks and '
