@@ -12,8 +12,8 @@ rows = [
     dict(name='SEAM', config='seam', tests=['scale 1']),
     dict(name='SEAM, CAM before PCM', config='seam', checkpoint_of='SEAM', tests=['scale 1'],
          test_options={'model.predict_revised': False}),
-    dict(name='SEAM, rate 0.3', config='seam', seeds=(0,), tests=['scale 1'],
-         cfg_options={'model.views': [dict(type='RescaleView', scale=0.3)]}),
+    dict(name='SEAM, rate 0.5', config='seam', seeds=(0,), tests=['scale 1'],
+         cfg_options={'model.views': [dict(type='RescaleView', scale=0.5)]}),
     dict(name='baseline, 4 scales', config='cam', checkpoint_of='baseline', tests=['4 scales']),
     dict(name='SEAM, 4 scales', config='seam', checkpoint_of='SEAM', tests=['4 scales']),
 ]
