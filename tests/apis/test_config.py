@@ -1,9 +1,17 @@
 import argparse
+from pathlib import Path
 
 import pytest
 from mmengine.config import ConfigDict
 
-from mmwsss.apis.config import add_config_arguments, datasets_of, fill_num_classes, load_config
+from mmwsss.apis.config import (
+    add_config_arguments,
+    backbones_of,
+    datasets_of,
+    fill_num_classes,
+    load_config,
+    set_backbone_weights,
+)
 from mmwsss.utils.errors import UserError
 
 
@@ -42,6 +50,51 @@ def test_other_heads_may_have_classes_of_their_own():
     model = dict(decode_head=dict(num_classes=None), auxiliary_head=[dict(num_classes=2), dict(num_classes=None)])
     fill_num_classes(model, 4)
     assert model == dict(decode_head=dict(num_classes=4), auxiliary_head=[dict(num_classes=2), dict(num_classes=4)])
+
+
+def test_classes_reach_the_head_of_a_model_inside(repo_root, generated_root):
+    config = repo_root / 'configs/seam/seam_efflite0_small.py'
+    assert load_config(config, generated_root).model.classifier.cam_head.num_classes == 3
+    with pytest.raises(UserError, match='num_classes=7'):
+        load_config(config, generated_root, {'model.classifier.cam_head.num_classes': 7})
+
+
+def nested_model():
+    def backbone(n):
+        return dict(type='B', depth=n, backbone=dict(type='no backbone of a model'))
+    return dict(type='M', backbone=backbone(0), neck=dict(type='N'), head=None, scales=(1, 2),
+                auxiliary=dict(backbone=None), classifier=dict(type='C', backbone=backbone(1), inner=dict(backbone=backbone(2))),
+                branches=[dict(backbone=backbone(3)), 'text', [dict(backbone=backbone(4))]])
+
+
+@pytest.mark.parametrize('make', [dict, ConfigDict])
+def test_backbones_are_found_at_any_depth(make):
+    found = dict(backbones_of(make(nested_model())))
+    assert {path: backbone['depth'] for path, backbone in found.items()} == {
+        'model.backbone': 0, 'model.classifier.backbone': 1, 'model.classifier.inner.backbone': 2,
+        'model.branches.0.backbone': 3, 'model.branches.2.0.backbone': 4}
+    assert dict(backbones_of(make(type='M', head=dict(type='H')))) == {}
+    assert list(dict(backbones_of(make(backbone=dict(type='B')), 'cfg.model'))) == ['cfg.model.backbone']
+
+
+def test_paths_of_backbones_are_those_of_cfg_options(repo_root, generated_root):
+    """An option with such a path changes what backbones_of yields."""
+    config = repo_root / 'configs/seam/seam_efflite0_small.py'
+    (path, _), = backbones_of(load_config(config, generated_root).model)
+    assert path == 'model.classifier.backbone'
+    (_, backbone), = backbones_of(load_config(config, generated_root, {f'{path}.variant': 'lite3'}).model)
+    assert backbone.variant == 'lite3'
+
+
+def test_weights_for_every_backbone():
+    model = ConfigDict(nested_model())
+    model.classifier.backbone.init_cfg = dict(type='Pretrained', checkpoint='other.pth', prefix='backbone')
+    set_backbone_weights(model, Path('folder/weights.pth'))
+    for _, backbone in backbones_of(model):
+        assert backbone.init_cfg == dict(type='StrictPretrained', checkpoint='folder/weights.pth')
+    for _, backbone in backbones_of(model):
+        del backbone['init_cfg']
+    assert model == ConfigDict(nested_model())  # and nothing else
 
 
 def test_schedule_ends_with_the_training(repo_root, generated_root):

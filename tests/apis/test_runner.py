@@ -4,8 +4,9 @@ import json
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 
-from mmwsss.apis.runner import find_latest_checkpoint, make_cam, train
+from mmwsss.apis.runner import cam_config_hash, check_pretrained, find_latest_checkpoint, make_cam, train
 from mmwsss.apis.runner import test as run_test
 from mmwsss.structures.cam_file import read_cam
 from mmwsss.utils.errors import UserError
@@ -63,6 +64,52 @@ def test_config_without_a_training_is_an_error(tiny_cam_cfg, tmp_path, name):
     tiny_cam_cfg.pop(name)
     with pytest.raises(UserError, match=f'cam_efflite0_small.py: has no {name}'):
         train(tiny_cam_cfg, tmp_path)
+
+
+WEIGHTS = dict(type='StrictPretrained', checkpoint='weights.pth')
+
+
+def frozen(**classifier):
+    backbone = dict(type='ResNet38', frozen_stages=1)
+    return dict(type='SEAM', classifier=dict(dict(type='CAMClassifier', backbone=backbone), **classifier))
+
+
+@pytest.mark.parametrize(('model', 'path'), [
+    (frozen()['classifier'], 'model.backbone'), (frozen(), 'model.classifier.backbone'),
+    (dict(branches=[dict(backbone=dict(type='A')), frozen()]), 'model.branches.1.classifier.backbone'),
+    (dict(frozen(), backbone=dict(type='ResNet50', frozen_stages=1, init_cfg=WEIGHTS)), 'model.classifier.backbone'),
+    (dict(frozen(), teacher=dict(init_cfg=WEIGHTS)), 'model.classifier.backbone')])
+def test_frozen_backbone_without_weights_is_named(model, path):
+    with pytest.raises(UserError, match='ResNet38: frozen_stages=1') as info:
+        check_pretrained(Config(dict(model=model)))
+    message = str(info.value)
+    assert '\n' not in message
+    assert f' {path}.init_cfg.checkpoint=FILE' in message and f' {path}.frozen_stages=0' in message
+    check_pretrained(Config(dict(model=model, load_from='weights.pth')))
+    cfg = Config(dict(model=model))
+    # What the message asks for.
+    options = {f'{path}.init_cfg.type': 'StrictPretrained', f'{path}.init_cfg.checkpoint': 'FILE'}
+    cfg.merge_from_dict(options)
+    check_pretrained(cfg)
+    cfg = Config(dict(model=model))
+    cfg.merge_from_dict({f'{path}.frozen_stages': 0})
+    check_pretrained(cfg)
+
+
+@pytest.mark.parametrize('model', [
+    frozen(init_cfg=WEIGHTS), frozen(pretrained='weights.pth'), dict(frozen(), init_cfg=WEIGHTS),
+    frozen(backbone=dict(type='ResNet38', frozen_stages=-1)), frozen(backbone=dict(type='ResNet38')),
+    dict(branches=[frozen(init_cfg=WEIGHTS)])])
+def test_weights_may_come_from_a_model_around_the_backbone(model):
+    check_pretrained(Config(dict(model=model)))
+
+
+def test_initial_weights_of_a_model_inside_do_not_make_other_cams(tiny_cam_cfg):
+    def digest(**classifier):
+        return cam_config_hash(Config(dict(tiny_cam_cfg.to_dict(), model=frozen(**classifier))))
+    backbone = frozen()['classifier']['backbone']
+    assert digest() == digest(backbone=dict(backbone, init_cfg=WEIGHTS))
+    assert digest() != digest(backbone=dict(backbone, depth=3))
 
 
 def test_config_without_a_test_is_an_error(tiny_cam_cfg, tmp_path):

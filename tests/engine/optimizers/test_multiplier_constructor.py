@@ -62,6 +62,28 @@ def test_default_groups(paramwise_cfg):
     }
 
 
+def test_backbone_of_a_model_inside_is_pretrained():
+    class Siamese(nn.Module):
+
+        def __init__(self):
+            super().__init__()
+            self.classifier = Model()
+            self.pcm = nn.Conv2d(4, 2, 1, bias=False)
+            self.backbone_pooling = nn.Conv2d(2, 2, 1)  # no backbone by its whole name
+
+    model = Siamese()
+    assert names_by_group(model, build(model)) == {
+        'pretrained_weights': {f'classifier.backbone.{i}.weight' for i in range(3)},
+        'pretrained_biases': {'classifier.backbone.0.bias', 'classifier.backbone.1.bias'},
+        'new_weights': {'pcm.weight', 'backbone_pooling.weight', 'classifier.neck.weight',
+                        'classifier.cam_head.0.weight', 'classifier.cam_head.2.weight',
+                        'classifier.cam_head_aux.weight'},
+        'new_biases': {'backbone_pooling.bias', 'classifier.neck.bias', 'classifier.cam_head.0.bias',
+                       'classifier.cam_head_aux.bias'}}
+    groups = names_by_group(model, build(model, {'new_layers': ['classifier.cam_head', 'pcm']}))
+    assert groups['new_weights'] == {'pcm.weight', 'classifier.cam_head.0.weight', 'classifier.cam_head.2.weight'}
+
+
 def test_multipliers_are_used():
     wrapper = build(Model(), {'weight_mult': 3, 'bias_mult': 5, 'new_weight_mult': 7, 'new_bias_mult': 0,
                               'bias_decay_mult': 0.5})
