@@ -63,7 +63,8 @@ def nested_model():
     def backbone(n):
         return dict(type='B', depth=n, backbone=dict(type='no backbone of a model'))
     return dict(type='M', backbone=backbone(0), neck=dict(type='N'), head=None, scales=(1, 2),
-                auxiliary=dict(backbone=None), classifier=dict(type='C', backbone=backbone(1), inner=dict(backbone=backbone(2))),
+                auxiliary=dict(backbone=None),
+                classifier=dict(type='C', backbone=backbone(1), inner=dict(backbone=backbone(2))),
                 branches=[dict(backbone=backbone(3)), 'text', [dict(backbone=backbone(4))]])
 
 
