@@ -20,7 +20,7 @@ ERASE = dict(stop_area=0.02, max_rounds=4)
 
 def cam_function(inputs, labels):
     """A small network with maps at stride 2."""
-    maps = F.conv2d(inputs - inputs.mean(dim=(2, 3), keepdim=True), KERNEL, stride=2, padding=2)
+    maps = F.conv2d(inputs - inputs.mean(dim=(2, 3), keepdim=True), KERNEL.to(inputs), stride=2, padding=2)
     return CAMOutput(cam=maps.relu(), logits=maps.mean(dim=(2, 3)), feats={'0': maps})
 
 
@@ -138,6 +138,17 @@ def test_without_labels_and_small_images():
     for size in ((1, 1), (1, 40), (50, 2)):
         output = InferCam()(cam_function, make_images(5, size), LABELS)
         assert output.cam.shape[-2:] == (-(-size[0] // 4), -(-size[1] // 4)) and output.cam.isfinite().all()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+@pytest.mark.parametrize('labels', [LABELS, None])
+def test_gpu_gives_what_the_cpu_gives(labels):
+    images = make_images()
+    hook = InferCam({**SPLIT, 'align': 8}, ERASE)
+    expected = hook(cam_function, images.double(), labels)  # double, so that no pixel is at the threshold by rounding
+    output = hook(cam_function, images.double().cuda(), None if labels is None else labels.cuda())
+    assert output.cam.is_cuda
+    torch.testing.assert_close(output.cam.cpu(), expected.cam, atol=1e-4, rtol=1e-3)
 
 
 def test_repetition_gives_the_same_bits():
