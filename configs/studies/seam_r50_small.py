@@ -8,17 +8,18 @@ tests = {
     'scale 1': {'model.inference_hooks.0.scales': (1.0,), 'test_cfg.amp': 'bfloat16'},
     '4 scales': {'test_cfg.amp': 'bfloat16'},
 }
+_before_pcm = {'model.predict_revised': False}
+_rate_05 = {'model.views': [dict(type='RescaleView', scale=0.5)]}
 rows = [
     dict(name='baseline', config='cam', tests=['scale 1']),
-    dict(name='SEAM', config='seam', tests=['scale 1']),
-    dict(name='ER only', config='seam', seeds=(0,), tests=['scale 1'],
-         cfg_options={'model.pcm': None, 'model.loss_ecr': None, 'model.loss_min_pool': None}),
-    dict(name='ER, PCM without OHEM', config='seam', seeds=(0,), tests=['scale 1'],
-         cfg_options={'model.loss_ecr.hard_ratio': 1.0}),
-    dict(name='SEAM, CAM before PCM', config='seam', checkpoint_of='SEAM', tests=['scale 1'],
-         test_options={'model.predict_revised': False}),
-    dict(name='SEAM, rate 0.5', config='seam', seeds=(0,), tests=['scale 1'],
-         cfg_options={'model.views': [dict(type='RescaleView', scale=0.5)]}),
+    # PCM is cut off from the rest of the network: what SEAM's maps are before PCM is what ER alone trains.
+    dict(name='+ ER (before PCM)', config='seam', checkpoint_of='+ OHEM = SEAM', tests=['scale 1'],
+         test_options=_before_pcm),
+    dict(name='+ PCM', config='seam', seeds=(0,), tests=['scale 1'], cfg_options={'model.loss_ecr.hard_ratio': 1.0}),
+    dict(name='+ OHEM = SEAM', config='seam', tests=['scale 1']),
+    dict(name='rate 0.5, + ER (before PCM)', config='seam', seeds=(0,), tests=['scale 1'], cfg_options=_rate_05,
+         checkpoint_of='rate 0.5, SEAM', test_options=_before_pcm),
+    dict(name='rate 0.5, SEAM', config='seam', seeds=(0,), tests=['scale 1'], cfg_options=_rate_05),
     dict(name='baseline, 4 scales', config='cam', checkpoint_of='baseline', tests=['4 scales']),
-    dict(name='SEAM, 4 scales', config='seam', checkpoint_of='SEAM', tests=['4 scales']),
+    dict(name='SEAM, 4 scales', config='seam', checkpoint_of='+ OHEM = SEAM', tests=['4 scales']),
 ]
