@@ -209,6 +209,7 @@ class Study:
 
         def finish() -> None:
             report, seconds = read_json(report_file), float(_iteration_times('test/time').sum())
+            del report['curve']  # most of the report, which stays in its own file
             setting.update(num_images=report['num_images'], gate=report['cam_gate'], threads=torch.get_num_threads(),
                            device=torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu')
             _write(self._entry_file(row, seed, test), dict(
@@ -230,7 +231,8 @@ class Study:
         tests = [(row, test) for row in config.rows.values() for test in row.tests]
         entries = {(row.name, test, seed): entry for row, test in tests for seed in row.seeds
                    if (entry := self.entry(row, seed, test))}
-        lines = study_lines([(row.name, test, row.seeds) for row, test in tests], entries, config.baseline)
+        lines = study_lines([(row.name, test, row.seeds, row.baseline or config.baseline) for row, test in tests],
+                            entries, config.baseline)
         text = study_markdown(lines, list(entries.values()), config.baseline,
                               f'{config.path.stem} on {config.data_root}')
         _write(self.work_dir / 'results.json', dict(study=config.path.name, split=config.split, lines=lines,

@@ -27,6 +27,7 @@ class Row:
         seeds: Seeds of its trainings; default the study's, or those of the row ``checkpoint_of``.
         tests: Names of its tests; default all of the study's.
         checkpoint_of: The row whose checkpoints it tests, seed by seed. ``None``: it is trained itself.
+        baseline: The row that its results are compared with; default the study's.
     """
     name: str
     config: str
@@ -35,6 +36,7 @@ class Row:
     seeds: tuple[int, ...] = ()
     tests: tuple[str, ...] = ()
     checkpoint_of: str | None = None
+    baseline: str | None = None
 
 
 class StudyConfig:
@@ -89,8 +91,9 @@ class StudyConfig:
         given = {row['name']: row.to_dict() for row in config.rows}
         self.rows = {name: self._read_row(row, given) for name, row in given.items()}
         self.baseline = config.get('baseline') or next(iter(self.rows))
-        if self.baseline not in self.rows:
-            raise UserError(f'{self.path}: baseline {self.baseline!r} is not one of the rows {list(self.rows)}')
+        for name in (self.baseline, *(row.baseline for row in self.rows.values())):
+            if name not in (None, *self.rows):
+                raise UserError(f'{self.path}: baseline {name!r} is not one of the rows {list(self.rows)}')
 
     def _check_form(self, config: Config) -> None:
         for name in config.keys() - set(SETTINGS):  # helpers of the file, unless they look like a slip
@@ -134,7 +137,7 @@ class StudyConfig:
         if source is not None and not set(seeds) <= set(trained):
             raise UserError(f'{where}: row {source["name"]} has the seeds {tuple(trained)}, not all of {tuple(seeds)}')
         return Row(row['name'], row['config'], seeds=tuple(seeds), tests=tuple(tests),
-                   checkpoint_of=row.get('checkpoint_of'), **options)
+                   checkpoint_of=row.get('checkpoint_of'), baseline=row.get('baseline'), **options)
 
     def source(self, row: Row) -> Row:
         """Returns the row whose checkpoints a row tests: itself, or ``checkpoint_of``."""

@@ -9,14 +9,15 @@ NUM_NAMES = 2  # columns of text, the others are numbers
 MEANS = ('m_FN', 'm_FP', 'precision', 'recall', 'threshold')
 
 
-def study_lines(tests: Sequence[tuple[str, str, Sequence[int]]], entries: Mapping[tuple[str, str, int], dict[str, Any]],
-                baseline: str) -> list[dict[str, Any]]:
+def study_lines(tests: Sequence[tuple[str, str, Sequence[int], str]],
+                entries: Mapping[tuple[str, str, int], dict[str, Any]], baseline: str) -> list[dict[str, Any]]:
     """Sums the results of a study up, one line per row and test.
 
     Args:
-        tests: (row, test, seeds that are planned) of every line, in the order of the table.
+        tests: (row, test, seeds that are planned, row that it is compared with) of every line, in the order of the
+            table.
         entries: {(row, test, seed): the json of a test, see :meth:`mmwsss.apis.study.Study.entry`}.
-        baseline: The row that the others are compared with.
+        baseline: The row whose training steps the others' are compared with.
 
     Returns:
         Dicts of json values; fractions, not percent; ``None`` where nothing can be computed:
@@ -25,7 +26,8 @@ def study_lines(tests: Sequence[tuple[str, str, Sequence[int]]], entries: Mappin
         * ``mIoU``: ``mean``, and ``std``, the standard deviation over the seeds (n - 1; ``None`` for one seed). Each is
           at its own best threshold, chosen on the ground truth: ``oracle_threshold`` is true.
         * ``m_FN``, ``m_FP``, ``precision``, ``recall``, ``threshold``: means over the seeds.
-        * ``difference``: mean of mIoU minus that of the baseline in the same test, over the seeds that both have.
+        * ``difference``: mean of mIoU minus that of the row ``compared_with`` in the same test, over the seeds that
+          both have.
         * ``seconds_per_image``: wall time of the test loop, mean over the seeds.
         * ``train_seconds_per_iteration``: median of an iteration, mean over the seeds; ``train_step_ratio``: relative
           to the baseline's, over the seeds that both have. ``None`` for rows that are not trained.
@@ -33,17 +35,18 @@ def study_lines(tests: Sequence[tuple[str, str, Sequence[int]]], entries: Mappin
     times = {(row, seed): entry['training']['seconds_per_iteration'] for (row, _, seed), entry in entries.items()
              if not entry['setting']['checkpoint_of']}
     lines = []
-    for row, test, planned in tests:
+    for row, test, planned, compared_with in tests:
         found = {seed: entries[row, test, seed] for seed in planned if (row, test, seed) in entries}
         mious = {seed: entry['metrics']['mIoU'] for seed, entry in found.items()}
         base = {seed: entry['metrics']['mIoU'] for (name, kind, seed), entry in entries.items()
-                if (name, kind) == (baseline, test)}
+                if (name, kind) == (compared_with, test)}
         own_times = {seed: times.get((row, seed)) for seed in found}
         base_times = {seed: time for (name, seed), time in times.items() if name == baseline}
         own, other = _common(mious, base)
         step, base_step = (_mean(values) for values in _common(own_times, base_times))
         lines.append(dict(
             row=row, test=test, seeds=list(found), planned_seeds=list(planned), oracle_threshold=True,
+            compared_with=compared_with,
             mIoU=dict(mean=_mean(mious.values()), std=_std(mious.values())),
             difference=_mean(own) - _mean(other) if own else None,
             **{name: _mean(entry['metrics'][name] for entry in found.values()) for name in MEANS},
@@ -76,12 +79,12 @@ def study_markdown(lines: Sequence[Mapping[str, Any]], entries: Sequence[Mapping
     Args:
         lines: From :func:`study_lines`.
         entries: The jsons that they sum up; what these were measured with is said below the table.
-        baseline: The row that the others are compared with.
+        baseline: The row that the others are compared with, but for those that name another.
         title: The heading.
     """
     cells, before = [HEADER], None
     for line in lines:
-        cells.append(_cells(line, baseline, is_first=line['row'] != before))
+        cells.append(_cells(line, is_first=line['row'] != before))
         before = line['row']
     widths = [max(len(row[column]) for row in cells) for column in range(len(HEADER))]
     rule = ['-' * width if column < NUM_NAMES else '-' * (width - 1) + ':' for column, width in enumerate(widths)]
@@ -92,14 +95,15 @@ def study_markdown(lines: Sequence[Mapping[str, Any]], entries: Sequence[Mapping
     return f'## {title}\n\n{text}\n\n{notes}\n'
 
 
-def _cells(line: Mapping[str, Any], baseline: str, is_first: bool) -> tuple[str, ...]:
+def _cells(line: Mapping[str, Any], is_first: bool) -> tuple[str, ...]:
     seeds, planned, miou = len(line['seeds']), len(line['planned_seeds']), line['mIoU']
     spread = '' if miou['std'] is None else f' ± {100 * miou["std"]:.2f}'
+    difference = '' if line['row'] == line['compared_with'] else _text(line['difference'], '+.2f', 100)
     ratio = _text(line['train_step_ratio'], '.2f')
     return (_escape(line['row']) if is_first else '', _escape(line['test']),
             f'{seeds}' if seeds == planned else f'{seeds} of {planned}', _text(miou['mean'], '.2f', 100) + spread,
-            '' if line['row'] == baseline else _text(line['difference'], '+.2f', 100), _text(line['m_FN'], '.3f'),
-            _text(line['m_FP'], '.3f'), _text(line['precision'], '.2f', 100), _text(line['recall'], '.2f', 100),
+            difference, _text(line['m_FN'], '.3f'), _text(line['m_FP'], '.3f'),
+            _text(line['precision'], '.2f', 100), _text(line['recall'], '.2f', 100),
             _text(line['threshold'], '.2f'), _text(line['seconds_per_image'], '.3f'),
             ratio if ratio == '-' else f'{ratio} x')
 
@@ -125,7 +129,10 @@ def _notes(lines: Sequence[Mapping[str, Any]], entries: Sequence[Mapping[str, An
         f'{baseline}, in points, over the seeds that both have.',
         's / image: wall time of the test loop. Train step: median time of a training iteration, relative to '
         f'{baseline}; - for rows that test the checkpoints of another.',
-        f'Measured with mmwsss {values("version")} on {values("device")}, {values("threads")} threads.']
+        f'Measured with mmwsss {values("version")} on {values("device")}; threads: {values("threads")}.']
+    others = {line['row']: line['compared_with'] for line in lines
+              if line['compared_with'] not in (baseline, line['row'])}
+    notes += [f'{row}: the difference is to {other}.' for row, other in others.items()]
     if any(len({str(entry['setting'][name]) for entry in entries}) > 1 for name in ('device', 'threads')):
         notes.append('Times of rows measured with different devices or numbers of threads cannot be compared.')
     if any(len(line['seeds']) < len(line['planned_seeds']) for line in lines):

@@ -101,6 +101,7 @@ def test_an_entry_states_its_setting_and_its_cost(real, generated_root):
     metrics, setting = entry['metrics'], entry['setting']
     assert set(metrics['per_class']) == {'background', *(generated_root / 'classes.txt').read_text().split()}
     assert metrics['oracle_threshold'] and metrics['num_images'] == setting['num_images'] == 5
+    assert 'curve' not in metrics and 'curve' in read(real.work / 'no_flip/seed3/scale1_logs/report.json')
     assert 0 <= metrics['mIoU'] <= 1 and {'threshold', 'm_FN', 'm_FP', 'precision', 'recall'} <= set(metrics)
     assert setting['gate'] == 'label' and setting['epochs'] == 2 and setting['checkpoint_of'] == 'baseline'
     assert setting['threads'] == torch.get_num_threads() and setting['device'] and setting['version']
@@ -159,7 +160,7 @@ def fake(monkeypatch):
                             checkpoint.parts[-4:-2]))
         note_times('test')
         report = dict(mIoU=0.4 + 0.1 * cfg.randomness.seed ** 2, threshold=0.2, m_FN=None, m_FP=0.5, precision=0.5,
-                      recall=0.5, per_class={}, num_images=5, cam_gate='label')
+                      recall=0.5, per_class={}, curve=[], num_images=5, cam_gate='label')
         work_dir.mkdir(parents=True, exist_ok=True)
         (work_dir / 'report.json').write_text(json.dumps(report))
         assert cfg.test_evaluator.out_file == str(work_dir / 'report.json')

@@ -98,6 +98,7 @@ def test_bad_studies(read, settings, word):
     ("name='a', config='cam', cfg_options=[3]", 'must be dicts'), ("name='a', config='cam', seeds=['0']", 'whole'),
     ("name='a', config='cam', checkpoint_of='z'", 'no row that is trained'),
     ("name='a', config='cam', checkpoint_of='follower'", 'no row that is trained'),
+    ("name='a', config='cam', baseline='z'", "baseline 'z' is not one of the rows"),
     ("name='a', config='cam', checkpoint_of='base', seeds=(9,)", 'row base has the seeds'),
 ])
 def test_bad_rows(read, row, word):

@@ -20,8 +20,8 @@ ENTRIES = {
     ('+ER', 'one', 1): entry(0.48, step=4.5, m_fn=None), ('+ER', 'one', 2): entry(0.53, step=3.0),
     ('SSA | 4', 'one', 0): entry(0.41, step=1.0, source='base'), ('new', 'one', 7): entry(0.3, step=None),
 }
-TESTS = [('base', 'one', (0, 1, 2)), ('base', 'four', (0, 1)), ('+ER', 'one', (1, 2)), ('SSA | 4', 'one', (0,)),
-         ('new', 'one', (7,)), ('later', 'one', (0, 1))]
+TESTS = [('base', 'one', (0, 1, 2), 'base'), ('base', 'four', (0, 1), 'base'), ('+ER', 'one', (1, 2), 'base'),
+         ('SSA | 4', 'one', (0,), 'base'), ('new', 'one', (7,), 'base'), ('later', 'one', (0, 1), 'base')]
 
 
 @pytest.fixture
@@ -69,9 +69,22 @@ def test_markdown_lines_up_and_labels_the_oracle(lines):
     assert 'cannot be compared' not in text and 'run the same command again' in text
 
 
+def test_a_row_may_be_compared_with_another_than_the_baseline():
+    tests = [('base', 'one', (0,), 'base'), ('SSA | 4', 'one', (0,), 'SSA | 4'), ('+ER', 'one', (1,), 'SSA'),
+             ('SSA', 'one', (1,), 'base')]
+    entries = dict(ENTRIES) | {('SSA', 'one', 1): entry(0.51, source='base')}
+    lines = study_lines(tests, entries, 'base')
+    assert lines[2]['difference'] == pytest.approx(0.48 - 0.51) and lines[2]['compared_with'] == 'SSA'
+    assert lines[2]['train_step_ratio'] == pytest.approx(1.5), 'steps are compared with those of the baseline'
+    assert lines[3]['difference'] == pytest.approx(0.51 - 0.46)
+    text = study_markdown(lines, list(entries.values()), 'base', 'study')
+    assert '- +ER: the difference is to SSA.' in text and text.count('the difference is to') == 1
+    assert [line.split('|')[5].strip() for line in text.splitlines()[4:8:3]] == ['', '+5.00']
+
+
 def test_markdown_says_when_times_cannot_be_compared():
     entries = {('base', 'one', 0): entry(0.4), ('base', 'one', 1): entry(0.4, threads=1)}
-    lines = study_lines([('base', 'one', (0, 1))], entries, 'base')
+    lines = study_lines([('base', 'one', (0, 1), 'base')], entries, 'base')
     text = study_markdown(lines, list(entries.values()), 'base', 'study')
-    assert '1, 2 threads' in text and 'cannot be compared' in text and 'run the same command' not in text
+    assert 'threads: 1, 2.' in text and 'cannot be compared' in text and 'run the same command' not in text
     assert 'no results yet' in study_markdown(study_lines(TESTS, {}, 'base'), [], 'base', 'study')

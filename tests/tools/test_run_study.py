@@ -33,7 +33,8 @@ rows = [dict(name='baseline', config='cam'), dict(name='wide', config='cam', cfg
     def test(cfg, checkpoint, work_dir, launcher):
         work_dir.mkdir(parents=True)
         (work_dir / 'report.json').write_text(json.dumps(dict(
-            mIoU=0.4, threshold=0.2, m_FN=1.0, m_FP=0.5, precision=0.5, recall=0.5, num_images=12, cam_gate='label')))
+            mIoU=0.4, threshold=0.2, m_FN=1.0, m_FP=0.5, precision=0.5, recall=0.5, curve=[], num_images=12,
+            cam_gate='label')))
         return RunResult(checkpoint)
 
     monkeypatch.setattr(gc, 'collect', lambda: 0)  # takes half a second in the suite's process
