@@ -15,6 +15,8 @@ PY := $(VENV)/bin/python
 PIP := $(VENV)/bin/pip install --disable-pip-version-check $(PIP_FLAGS)
 DATA ?=
 WEIGHTS ?=
+# One process a core, each with one thread.
+PYTEST_ARGS ?= -n auto --dist loadfile
 WORK_DIR ?= work_dirs/demo$(if $(DATA),-$(notdir $(patsubst %/,%,$(DATA))))$(if $(WEIGHTS),-$(basename $(notdir $(WEIGHTS))))
 
 .PHONY: demo test lint clean
@@ -23,7 +25,7 @@ demo: $(VENV)/.installed
 	$(PY) tools/demo.py --work-dir $(WORK_DIR) $(if $(DATA),--data-root $(DATA)) $(if $(WEIGHTS),--weights $(WEIGHTS))
 
 test: $(VENV)/.installed
-	$(PY) -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .

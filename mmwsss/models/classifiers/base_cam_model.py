@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmwsss.inference import compose, grid_size, max_normalize, resize_maps
 from mmwsss.inference.functional import min_max_normalize
+from mmwsss.models.heads.cam_head import classification_loss
 from mmwsss.registry import INFERENCE_HOOKS, MODELS
 from mmwsss.structures import CAMFunction, CAMOutput
 from mmwsss.utils.errors import UserError
@@ -85,6 +86,10 @@ class BaseCAMModel(BaseSegmentor):
     @abstractmethod
     def pool(self, maps: Tensor) -> Tensor:
         """Turns class maps N x C x h x w, not rectified, into scores N x C before the sigmoid."""
+
+    def loss_by_maps(self, maps: Tensor, labels: Tensor) -> Tensor:
+        """Computes the classification loss of class maps N x C x h x w, not rectified; labels are N x C multi-hot."""
+        return classification_loss(self.pool(maps), labels)
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Returns the feature maps."""

@@ -47,6 +47,10 @@ class CAMClassifier(BaseCAMModel):
         """See :meth:`BaseCAMModel.pool`."""
         return self.cam_head.pool(maps)
 
+    def loss_by_maps(self, maps: Tensor, labels: Tensor) -> Tensor:
+        """See :meth:`BaseCAMModel.loss_by_maps`."""
+        return self.cam_head.loss_by_maps(maps, labels)
+
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
         """Computes the classification loss from ``gt_img_label`` of the data samples."""
         labels = stack_labels(data_samples).to(inputs.device)

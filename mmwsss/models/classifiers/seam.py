@@ -8,7 +8,6 @@ from torch import Tensor
 
 from mmwsss.inference.functional import min_max_normalize
 from mmwsss.models.classifiers.base_cam_model import BaseCAMModel, name_feats, stack_labels
-from mmwsss.models.heads.cam_head import classification_loss
 from mmwsss.models.utils import ComposeViews
 from mmwsss.registry import MODELS
 from mmwsss.structures import CAMOutput
@@ -82,6 +81,10 @@ class SEAM(BaseCAMModel):
         """See :meth:`BaseCAMModel.pool`."""
         return self.classifier.pool(maps)
 
+    def loss_by_maps(self, maps: Tensor, labels: Tensor) -> Tensor:
+        """See :meth:`BaseCAMModel.loss_by_maps`."""
+        return self.classifier.loss_by_maps(maps, labels)
+
     def compute_cam(self, inputs: Tensor, labels: Tensor | None = None) -> CAMOutput:
         """The model's own CAM function: the revised maps of the foreground.
 
@@ -127,8 +130,7 @@ class SEAM(BaseCAMModel):
             The losses by name.
         """
         present = labels[:, :, None, None].to(cam1.dtype)
-        losses = dict(loss_cls=(classification_loss(self.pool(cam1), labels)
-                                + classification_loss(self.pool(cam2), labels)) / 2)
+        losses = dict(loss_cls=(self.loss_by_maps(cam1, labels) + self.loss_by_maps(cam2, labels)) / 2)
         # Normalised, transformed, gated: in this order.
         a_cam1 = transform(min_max_normalize(cam1)) * present
         cam2 = min_max_normalize(cam2) * present

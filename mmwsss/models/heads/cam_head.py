@@ -77,6 +77,10 @@ class CAMHead(BaseModule):
         """Turns class maps N x C x h x w into the scores N x C of the classes: their means."""
         return global_average_pool(maps)
 
+    def loss_by_maps(self, maps: Tensor, labels: Tensor) -> Tensor:
+        """Computes the classification loss of class maps N x C x h x w, not rectified; labels are N x C multi-hot."""
+        return classification_loss(self.pool(maps), labels)
+
     def loss(self, feats: tuple[Tensor, ...], labels: Tensor) -> dict[str, Tensor]:
         """Computes the classification loss of a batch.
 
@@ -87,4 +91,4 @@ class CAMHead(BaseModule):
         Returns:
             ``loss_cls``, a scalar.
         """
-        return dict(loss_cls=classification_loss(self.pool(self(feats)), labels))
+        return dict(loss_cls=self.loss_by_maps(self(feats), labels))

@@ -91,8 +91,10 @@ def pixel_correlation(maps: Tensor, features: Tensor, max_entries: int = MAX_ENT
         if block >= length:
             result = spread(f)
         else:
-            result = torch.cat([checkpoint(spread, columns, use_reentrant=False)
-                                for columns in f.split(block, dim=2)], dim=2)
+            blocks = f.split(block, dim=2)
+            # Importing what checkpoint needs takes half a second, which inference can do without.
+            result = torch.cat([checkpoint(spread, columns, use_reentrant=False, preserve_rng_state=False)
+                                if torch.is_grad_enabled() else spread(columns) for columns in blocks], dim=2)
     return result.unflatten(2, (height, width))
 
 

@@ -11,6 +11,7 @@ from seam_ddp_worker import LABELS, MODELS, batch
 from seam_reference import random
 from seam_toy import WITHOUT_PCM, loss_and_gradients, samples, toy_seam
 
+from mmwsss.models.heads import CAMHead
 from mmwsss.models.utils import rotate
 from mmwsss.registry import OPTIM_WRAPPERS
 
@@ -161,3 +162,17 @@ def test_two_ranks_give_losses_and_gradients_of_one_with_twice_the_batch(tmp_pat
         for key, gradient in gradients.items():
             assert torch.equal(gradients1[key], gradients2[key])
             torch.testing.assert_close(gradients1[key], gradient, rtol=1e-4, atol=1e-5 * float(gradient.abs().max()))
+
+
+def test_the_head_inside_decides_the_classification_loss(monkeypatch):
+    """A head with a loss of its own is asked for it, once a view."""
+    calls = []
+
+    def loss_by_maps(self, maps, labels):
+        calls.append(tuple(maps.shape))
+        return maps.sum() * 0 + 7
+
+    monkeypatch.setattr(CAMHead, 'loss_by_maps', loss_by_maps)
+    model = toy_seam()
+    losses = model(torch.randn(2, 3, 20, 20), samples([[1, 0, 1], [0, 1, 0]]), mode='loss')
+    assert losses['loss_cls'] == 7 and len(calls) == 2
