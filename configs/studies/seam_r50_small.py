@@ -21,5 +21,6 @@ rows = [
          checkpoint_of='rate 0.5, SEAM', test_options=_before_pcm),
     dict(name='rate 0.5, SEAM', config='seam', seeds=(0,), tests=['scale 1'], cfg_options=_rate_05),
     dict(name='baseline, 4 scales', config='cam', checkpoint_of='baseline', tests=['4 scales']),
-    dict(name='SEAM, 4 scales', config='seam', checkpoint_of='+ OHEM = SEAM', tests=['4 scales']),
+    dict(name='SEAM, 4 scales', config='seam', checkpoint_of='+ OHEM = SEAM', tests=['4 scales'],
+         baseline='baseline, 4 scales'),
 ]
