@@ -1,5 +1,5 @@
 # SSA, SCG, gradient CAMs and InferCam on the trained baseline, without retraining: ResNet50, 300 training images,
-# scale 1 and its mirror image. Stages '1', '2', '3' are stages 3, 4, 5 of the SSA paper.
+# scale 1 and its mirror image, some at four scales. Stages '1', '2', '3' are stages 3, 4, 5 of the SSA paper.
 # python tools/run_study.py configs/studies/refinement_r50_small.py --data-root DIR --work-dir DIR --weights FILE
 configs = dict(cam='../cam/cam_r50_small.py')
 split = 'train'
@@ -24,15 +24,19 @@ rows = [
 ]
 for _stages, _name in (('1', '3'), ('2', '4'), ('3', '5'), (('2', '3'), '4+5')):
     for _blocks in (1, 2, 3):
-        _best = (_name, _blocks) == ('4', 1)
+        _three = _blocks == 2 and _name in ('5', '4+5')
         rows.append(_row(f'SSA {_name}, {_blocks} block{"s" * (_blocks > 1)}',
-                         dict(type='SSA', stages=_stages, num_blocks=_blocks), seeds=(0, 1, 2) if _best else (0,)))
+                         dict(type='SSA', stages=_stages, num_blocks=_blocks), seeds=(0, 1, 2) if _three else (0,)))
 for _stages, _name in (('2', '4'), (('2', '3'), '4+5')):
     rows += [
         _row(f'SSA {_name}, 1 block, printed', dict(type='SSA', stages=_stages, num_blocks=1, normalize='printed')),
         _row(f'SSA {_name}, 1 block, sum over all', dict(type='SSA', stages=_stages, num_blocks=1, sum='all')),
     ]
+_min_max = {'model.test_cfg.normalize': 'min_max'}
 rows += [
+    _row('SSA 5, 2 blocks, min-max', dict(type='SSA', stages='3', num_blocks=2), **_min_max),
+    _row('SSA 4+5, 2 blocks, min-max', dict(type='SSA', stages=('2', '3'), num_blocks=2), **_min_max),
+    _row('SSA 4+5, 2 blocks, WSSS', dict(type='SSA', stages=('2', '3'), num_blocks=2, wsss=True)),
     _row('SSA 4+5, 1 block, WSSS', dict(type='SSA', stages=('2', '3'), num_blocks=1, wsss=True)),
     _row('SSA 4+5, 1 block, WSSS, seed normalised',
          dict(type='SSA', stages=('2', '3'), num_blocks=1, wsss=True, normalize_seed=True)),
@@ -43,3 +47,10 @@ rows += [
 for _type in ('GradCAM', 'GradCAMPlusPlus', 'LayerCAM'):
     for _stage, _name in (('3', '5'), ('2', '4')):
         rows.append(_row(f'{_type}, stage {_name}', **{'model.cam_provider': dict(type=_type, stage=_stage)}))
+_views = dict(_view, scales=(0.5, 1.0, 1.5, 2.0))
+_4_scales = {name: dict(config='cam', checkpoint_of='baseline', seeds=(0,), baseline='baseline, 4 scales',
+                        test_options={'model.inference_hooks': hooks}) for name, hooks in {
+    'baseline, 4 scales': [_views],
+    'SSA 5, 2 blocks, 4 scales': [_views, dict(type='SSA', stages='3', num_blocks=2)],
+    'SSA 4+5, 2 blocks, 4 scales': [_views, dict(type='SSA', stages=('2', '3'), num_blocks=2)]}.items()}
+rows += [dict(name=name, **row) for name, row in _4_scales.items()]
