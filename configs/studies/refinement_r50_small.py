@@ -20,6 +20,8 @@ rows = [
     _row('split & unite', outside=[dict(type='SplitUnite')], seeds=(0, 1, 2)),
     _row('iterative', outside=[dict(type='IterativeErase')], seeds=(0, 1, 2)),
     _row('InferCam', outside=[dict(type='InferCam')], seeds=(0, 1, 2)),
+    _row('split & unite, strengths kept', outside=[dict(type='SplitUnite', normalize='image')]),
+    _row('InferCam, strengths kept', outside=[dict(type='InferCam', split=dict(normalize='image'))]),
     _row('InferCam, fast', outside=[dict(type='InferCam', split=dict(overlap=(0, 0)), erase=dict(max_rounds=2))]),
 ]
 for _stages, _name in (('1', '3'), ('2', '4'), ('3', '5'), (('2', '3'), '4+5')):
