@@ -1,6 +1,9 @@
 """Whole models that are trained with image-level labels."""
+from mmwsss.models.classifiers.affinity_net import AffinityNet
+from mmwsss.models.classifiers.base_affinity_model import BaseAffinityModel
 from mmwsss.models.classifiers.base_cam_model import BaseCAMModel
 from mmwsss.models.classifiers.cam_classifier import CAMClassifier
+from mmwsss.models.classifiers.irnet import IRNet
 from mmwsss.models.classifiers.seam import SEAM
 
-__all__ = ['SEAM', 'BaseCAMModel', 'CAMClassifier']
+__all__ = ['SEAM', 'AffinityNet', 'BaseAffinityModel', 'BaseCAMModel', 'CAMClassifier', 'IRNet']

@@ -1,7 +1,11 @@
 """Losses, one file each: a plain function on tensors, and the module that a config names."""
+from mmwsss.models.losses.affinity_loss import AffinityLoss, PixelPairs, affinity_losses, sort_pairs
+from mmwsss.models.losses.displacement_loss import DisplacementLoss, displacement_losses
 from mmwsss.models.losses.ecr_loss import ECRLoss, equivariant_cross_regularization, keep_highest_foreground
 from mmwsss.models.losses.er_loss import ERLoss, equivariant_regularization
+from mmwsss.models.losses.global_mean import global_mean
 from mmwsss.models.losses.min_pooling_loss import MinPoolingLoss, min_pooling
 
-__all__ = ['ECRLoss', 'ERLoss', 'MinPoolingLoss', 'equivariant_cross_regularization', 'equivariant_regularization',
-           'keep_highest_foreground', 'min_pooling']
+__all__ = ['AffinityLoss', 'DisplacementLoss', 'ECRLoss', 'ERLoss', 'MinPoolingLoss', 'PixelPairs', 'affinity_losses',
+           'displacement_losses', 'equivariant_cross_regularization', 'equivariant_regularization', 'global_mean',
+           'keep_highest_foreground', 'min_pooling', 'sort_pairs']
