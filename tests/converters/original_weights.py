@@ -45,6 +45,41 @@ def seam_weights(width=1, num_classes=3):
                         'f9.weight': (6, 9, 1, 1)})
 
 
+def affinity_net_weights(width=1):
+    return _by_formula({**_shapes(ResNet38(base_channels=width)), 'f8_3.weight': (2, 8 * width, 1, 1),
+                        'f8_4.weight': (4, 16 * width, 1, 1), 'f8_5.weight': (5, 64 * width, 1, 1),
+                        'f9.weight': (7, 11, 1, 1)})
+
+
+def irnet_weights(width=1):
+    """Every weight under all its names."""
+    resnet = _shapes(ResNet(depth=50, base_channels=width, stem_channels=width))
+    shapes = {f'resnet50.{key}': shape for key, shape in resnet.items()}
+    names = {key: [key] for key in shapes}
+    for key in resnet:
+        module, _, rest = key.partition('.')
+        stage = {'conv1': 'stage1.0', 'bn1': 'stage1.1'}.get(module) or f'stage{int(module[5:]) + 1}.0'
+        names[f'resnet50.{key}'] += [f'{stage}.{rest}', f'backbone.{int(stage[5]) - 1}{stage[6:]}.{rest}']
+    sizes = [width * factor for factor in (1, 4, 8, 16, 32)]
+    layers = {'mean_shift.running_mean': ['mean_shift.running_mean', 'fc_dp7.4.running_mean',
+                                          'dp_layers.6.4.running_mean']}
+    shapes['mean_shift.running_mean'] = (2,)
+    convolutions = [(f'fc_edge{i + 1}.0', 32, size, f'edge_layers.{i}.0') for i, size in enumerate(sizes)]
+    convolutions += [(f'fc_dp{i + 1}.0', new, old, f'dp_layers.{i}.0') for i, (old, new) in enumerate(
+        zip([*sizes, 768, 448], [64, 128, 256, 256, 256, 256, 256]))]
+    convolutions += [('fc_edge6', 1, 160, 'edge_layers.5'), ('fc_dp7.3', 2, 256, 'dp_layers.6.3')]
+    for layer, new, old, alias in convolutions:
+        shapes[f'{layer}.weight'] = (new, old, 1, 1)
+        layers[f'{layer}.weight'] = [f'{layer}.weight', f'{alias}.weight']
+        if layer.endswith('.0'):  # normalised
+            for kind in ('weight', 'bias'):
+                shapes[f'{layer[:-1]}1.{kind}'] = (new,)
+                layers[f'{layer[:-1]}1.{kind}'] = [f'{layer[:-1]}1.{kind}', f'{alias[:-1]}1.{kind}']
+    shapes['fc_edge6.bias'], layers['fc_edge6.bias'] = (1,), ['fc_edge6.bias', 'edge_layers.5.bias']
+    weights = _by_formula(shapes)
+    return {name: weights[key] for key, group in {**names, **layers}.items() for name in group}
+
+
 def irnet_cam_weights(width=1, num_classes=3):
     resnet = _shapes(ResNet(depth=50, base_channels=width, stem_channels=width))
     weights = _by_formula({**{f'resnet50.{key}': shape for key, shape in resnet.items()},

@@ -5,13 +5,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from original_weights import irnet_cam_weights, mxnet_weights, psa_weights, seam_weights
+from original_weights import (
+    affinity_net_weights,
+    irnet_cam_weights,
+    irnet_weights,
+    mxnet_weights,
+    psa_weights,
+    seam_weights,
+)
 
 from mmwsss.converters import SOURCES, convert, load_torch_weights
 from mmwsss.models import CAMClassifier
 from mmwsss.utils.errors import UserError
 
-MAKERS = dict(seam=seam_weights, psa=psa_weights, irnet_cam=irnet_cam_weights, resnet38_mxnet=mxnet_weights)
+MAKERS = dict(seam=seam_weights, psa=psa_weights, affinitynet=affinity_net_weights, irnet_cam=irnet_cam_weights,
+              irnet=irnet_weights, resnet38_mxnet=mxnet_weights)
 FILE = Path('folder/original.pth')
 
 
@@ -144,7 +152,7 @@ def test_running_counts_that_are_not_there_are_zero(originals):
 
 def test_number_of_classes(originals):
     numbers = {name: convert(SOURCES[name], originals[name], FILE).num_classes for name in SOURCES}
-    assert numbers == dict(seam=3, psa=3, irnet_cam=3, resnet38_mxnet=None)
+    assert numbers == dict(seam=3, psa=3, affinitynet=None, irnet_cam=3, irnet=None, resnet38_mxnet=None)
 
 
 @pytest.mark.parametrize('zipped', [True, False])

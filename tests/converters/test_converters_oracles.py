@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from original_weights import array_by_formula
 
+from mmwsss.apis.config import fill_num_classes
 from mmwsss.converters import SOURCES, convert
 from mmwsss.engine.checkpoint import load_state_dict_strict
 from mmwsss.registry import MODELS
@@ -51,7 +52,7 @@ def original(made):
 def converted_model(source, weights, config, options=None):
     cfg = Config.fromfile(ROOT / 'configs/_base_/models' / config)
     cfg.merge_from_dict(options or {})
-    cfg.model.get('classifier', cfg.model).cam_head.num_classes = 20
+    fill_num_classes(cfg.model, 20)
     with torch.device('meta'):
         model = MODELS.build(cfg.model)
     model = model.to_empty(device='cpu')
@@ -100,3 +101,31 @@ def test_seam(original):
     agree(revised, expected['cam_rv'])
     output = model.compute_cam(expected['input'])
     agree(F.interpolate(output.cam, size=size, mode='bilinear', align_corners=True), expected['cam_rv'][:, 1:])
+
+
+@torch.no_grad()
+def test_affinity_net(original):
+    expected = oracle('aff_net')
+    model = converted_model('affinitynet', original('seam_aff'), 'affinitynet_resnet38.py')
+    embedding = model.extract_feat(expected['input'])
+    affinity, offsets = model.affinity(embedding, 5)
+    height, width = embedding.shape[-2:]
+    dense = torch.eye(height * width)
+    for (dy, dx), plane in zip(offsets, affinity[0]):
+        # The original drops the pairs of these borders.
+        for y in range(height - 4):
+            for x in range(4, width - 4):
+                one, other = y * width + x, (y + dy) * width + x + dx
+                dense[one, other] = dense[other, one] = plane[y, x]
+    agree(dense, expected['affinity'])
+    agree(affinity[:, :, :height - 4, 4:width - 4].flatten(2), expected['pairs'])
+
+
+@torch.no_grad()
+def test_irnet(original):
+    expected = oracle('irn_edge_net')
+    model = converted_model('irnet', original('irn_edge'), 'irnet_resnet50.py', {'model.test_cfg.pad_size': 128})
+    edge = model.edge_map(expected['input'][:1])
+    agree(edge[0], expected['edge'])
+    agree(model.displacement_map(expected['input'][:1])[0], expected['displacement'])
+    assert torch.equal(expected['input'][:1].flip(-1), expected['input'][1:])

@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from original_weights import mxnet_file, mxnet_names, mxnet_weights, psa_weights, seam_weights
+from original_weights import affinity_net_weights, mxnet_file, mxnet_names, mxnet_weights, psa_weights, seam_weights
 
+from mmwsss.apis.config import fill_num_classes
 from mmwsss.converters import SOURCES, convert
 from mmwsss.models.backbones.resnet38 import ResNet38
 from mmwsss.registry import MODELS
@@ -21,7 +22,8 @@ def shapes(state_dict):
 
 @pytest.mark.skipif(not ORACLES.is_dir(), reason='../shared/oracles is not there')
 @pytest.mark.parametrize('source, name, config', [
-    ('psa', 'psa_cls', 'cam_resnet38.py'), ('seam', 'seam', 'seam_resnet38.py')])
+    ('psa', 'psa_cls', 'cam_resnet38.py'), ('seam', 'seam', 'seam_resnet38.py'),
+    ('affinitynet', 'seam_aff', 'affinitynet_resnet38.py')])
 def test_every_key_of_the_original_and_of_the_config(source, name, config):
     keys = json.loads((ORACLES / 'keys.json').read_text())[name]
     weights = {key: torch.empty(entry['shape'], dtype=torch.int64 if key.endswith('tracked') else torch.float32)
@@ -30,7 +32,7 @@ def test_every_key_of_the_original_and_of_the_config(source, name, config):
     assert conversion.mapped.keys() == keys.keys() and not conversion.aliases and not conversion.left_out
     assert not conversion.zeros
     model = Config.fromfile(ROOT / 'configs/_base_/models' / config).model
-    model.get('classifier', model).cam_head.num_classes = 20
+    fill_num_classes(model, 20)
     with torch.device('meta'):
         expected = MODELS.build(model).state_dict()
     assert shapes(conversion.state_dict) == shapes(expected)
@@ -58,6 +60,17 @@ def test_seam():
     assert torch.equal(ours['pcm.reduce.1.weight'], weights['f8_4.weight'])
     assert torch.equal(ours['pcm.theta.weight'], weights['f9.weight'])
     assert list(conversion.left_out_rows) == ['fc8.weight'] and conversion.num_classes == 5
+
+
+def test_affinity_net():
+    weights = affinity_net_weights()
+    conversion = convert(SOURCES['affinitynet'], weights, FILE)
+    ours = conversion.state_dict
+    assert torch.equal(ours['backbone.b7.bn_branch2b2.bias'], weights['b7.bn_branch2b2.bias'])
+    for i, layer in enumerate(('f8_3', 'f8_4', 'f8_5')):
+        assert torch.equal(ours[f'affinity_head.reduce.{i}.weight'], weights[f'{layer}.weight'])
+    assert torch.equal(ours['affinity_head.embed.weight'], weights['f9.weight'])
+    assert not conversion.left_out and conversion.num_classes is None
 
 
 @pytest.mark.parametrize('theirs, ours', [

@@ -18,7 +18,15 @@ from mmwsss.models.backbones.resnet38 import ResNet38
 from mmwsss.utils.errors import run_cli
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'converters'))
-from original_weights import irnet_cam_weights, mxnet_file, mxnet_weights, psa_weights, seam_weights
+from original_weights import (
+    affinity_net_weights,
+    irnet_cam_weights,
+    irnet_weights,
+    mxnet_file,
+    mxnet_weights,
+    psa_weights,
+    seam_weights,
+)
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools/model_converters/convert.py'
@@ -102,6 +110,20 @@ def test_irnet_cam(tool):
     assert 'aliases 637 hold the same values as a key that is mapped' in rows
     load_weights_strict(cam_classifier(dict(type='ResNet', depth=50, stem_channels=1, base_channels=1), 32),
                         'new/dst.pth')
+
+
+def test_networks_without_classes(tool):
+    torch.save(affinity_net_weights(), 'src.pth')
+    code, stdout, _ = tool('affinitynet')
+    assert code == 0 and '232' in stdout and 'AffinityNet, of PSA or SEAM' in stdout
+    checkpoint = load_checkpoint_file('new/dst.pth')
+    assert trained_classes(checkpoint) == () and 'affinity_head.embed.weight' in checkpoint['state_dict']
+    torch.save(irnet_weights(), 'src.pth')
+    code, stdout, _ = tool('irnet')
+    rows = [' '.join(line.replace('│', ' ').split()) for line in stdout.splitlines()]
+    assert code == 0 and 'mapped 358 to as many of the 358 keys of mmwsss' in rows and 'all keys 1035' in rows
+    assert tool('irnet', 'src.pth', 'new/dst.pth', '--classes-file', 'classes.txt')[2] == (
+        'error: --classes-file: irnet has no classes; leave the option out\n')
 
 
 def test_resnet38_mxnet(tool):

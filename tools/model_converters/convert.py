@@ -101,7 +101,7 @@ def main() -> None:
         names = class_names(conversion.num_classes, args.classes_file, args.src)
         checkpoint['meta'] = dict(dataset_meta=dict(classes=names))
     elif args.classes_file:
-        raise UserError(f'--classes-file: {args.source} is a backbone without classes; leave the option out')
+        raise UserError(f'--classes-file: {args.source} has no classes; leave the option out')
     buffer = io.BytesIO()  # of a full disk torch.save gives no OSError, and it writes a file's name into the file
     torch.save(checkpoint, buffer)
     args.dst.parent.mkdir(parents=True, exist_ok=True)
