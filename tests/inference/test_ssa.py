@@ -234,6 +234,8 @@ def test_configs_add_a_hook_to_their_base(name, repo_root, generated_root):
     assert hook.type == name[:3].upper() and hook.block_limit == 1000
     assert cfg.model.inference_hooks[:1] == base.model.inference_hooks
     base.model.inference_hooks = cfg.model.inference_hooks
+    if name.startswith('ssa'):  # averaged maps seldom reach zero
+        base.model.test_cfg.normalize = 'min_max'
     assert cfg.model == base.model
     cfg.model.inference_hooks[0].scales = (1.0,)
     model = MODELS.build(cfg.model).eval()
