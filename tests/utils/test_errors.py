@@ -107,7 +107,9 @@ def run_script(tmp_path, body, **kwargs):
     script = tmp_path / 'tool.py'
     script.write_text(f'from mmwsss.utils.errors import UserError, run_cli\n{body}\nrun_cli(main)\n')
     return subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                            env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)}, **kwargs)
+                            env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
+                            # A test run in the background of a shell ignores it, and so would its children.
+                            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **kwargs)
 
 
 def test_ctrl_c_of_a_process(tmp_path):
