@@ -29,7 +29,7 @@ TOLERANCE = 1e-3  # of a map's maximum; squaring in float32 is itself wrong by u
 RADIUS, BETA = 5, 10
 # 375 x 500 and 1,024 x 1,024 pixels at stride 4 come last.
 SIZES = ('63x47', '80x64', '94x125', '256x256')
-DENSE, EXACT, CHEBYSHEV = 'dense matrix power', 'ours, exact', 'ours, Chebyshev'
+DENSE, EXACT, CHEBYSHEV = 'dense', 'exact', 'Chebyshev'
 Way = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -158,7 +158,7 @@ def main(argv: list[str] | None = None) -> int:
     ours = {EXACT: RandomWalk(**options),
             CHEBYSHEV: RandomWalk(**options, method='chebyshev', tolerance=args.tolerance)}
     place = torch.cuda.get_device_name() if args.device.startswith('cuda') else f'{torch.get_num_threads()} threads'
-    table = Table(title=f'{2 ** args.squarings} steps, {args.maps} maps, {place}')
+    table = Table(title=f'random walk: {2 ** args.squarings} steps, {args.maps} maps, {place}')
     for column in ('grid', 'n', 'way', 'ms', 'ratio', 'peak MB', 'ratio', 'difference'):
         table.add_column(column, justify='left' if column == 'way' else 'right')
     report, marked = [], []
@@ -184,10 +184,10 @@ def main(argv: list[str] | None = None) -> int:
         report.append(dict(size=[height, width], pixels=pixels, figures=figures))
     console = Console()
     console.print(table)
-    console.print('ratios and differences are to the first way of a grid; a difference is in units of a map\'s maximum',
+    console.print('ratios and differences are to the first way of a grid; differences in units of a map\'s maximum',
                   highlight=False)
     if marked:
-        console.print(f'ours, exact, from n = {MARK_PIXELS:,} on: at least {min(marked):.0f} x (mark: {MARK} x)',
+        console.print(f'exact, from n = {MARK_PIXELS:,} on: at least {min(marked):.0f} x (mark: {MARK} x)',
                       highlight=False)
     if args.out:
         write_json(args.out, dict(threads=torch.get_num_threads(), device=args.device, steps=2 ** args.squarings,
