@@ -141,6 +141,20 @@ def test_mass_range_and_constants_are_kept(method):
     assert (walked[:, 1:].amax(dim=(2, 3)) < 0.9 * maps[:, 1:].amax(dim=(2, 3))).all()
 
 
+def test_coarse_chebyshev_stays_in_the_range_of_the_map():
+    affinity = pair_mask((3, 40), OFFSETS)[None].float()
+    maps = torch.zeros(1, 2, 3, 40)
+    maps[0, 0, 1, 20], maps[0, 1] = 1, -2
+    maps[0, 1, :, 30:] = -1
+    options = dict(beta=1, steps=64, method='chebyshev', tolerance=0.2)
+    walked = random_walk(affinity, maps, OFFSETS, **options)
+    low, high = maps.amin(dim=(2, 3), keepdim=True), maps.amax(dim=(2, 3), keepdim=True)
+    assert ((walked >= low) & (walked <= high)).all()
+    # The polynomial alone would leave it.
+    assert (walked == low).any()
+    assert not (random_walk(affinity, maps, OFFSETS, beta=1, steps=64) == low)[0, 0].any()
+
+
 def test_steps_add_up():
     affinity, maps = make_inputs((6, 8))
     twice = random_walk(affinity, random_walk(affinity, maps, OFFSETS, beta=4, steps=5), OFFSETS, beta=4, steps=3)
