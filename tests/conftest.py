@@ -6,8 +6,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 
 ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _loggers_end_with_their_test():
+    """MMEngine keeps loggers for the life of the process, and with them the stream of a ``capsys`` that is closed."""
+    MMLogger.get_current_instance()  # this one finds the stream of the session: capsys comes later
+    before = set(MMLogger._instance_dict)
+    yield
+    for name in set(MMLogger._instance_dict) - before:
+        del MMLogger._instance_dict[name]
 
 
 @pytest.fixture(scope='session', autouse=True)
