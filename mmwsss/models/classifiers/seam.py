@@ -8,14 +8,10 @@ from torch import Tensor
 
 from mmwsss.inference.functional import min_max_normalize
 from mmwsss.models.classifiers.base_cam_model import BaseCAMModel, name_feats, stack_labels
+from mmwsss.models.losses.ecr_loss import with_background
 from mmwsss.models.utils import ComposeViews
 from mmwsss.registry import MODELS
 from mmwsss.structures import CAMOutput
-
-
-def with_background(foreground: Tensor) -> Tensor:
-    """Puts the background ``1 - max_c`` (eq. 11) before foreground maps N x C x h x w."""
-    return torch.cat([1 - foreground.amax(dim=1, keepdim=True), foreground], dim=1)
 
 
 @MODELS.register_module()

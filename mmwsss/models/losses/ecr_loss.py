@@ -5,6 +5,11 @@ from torch import Tensor, nn
 from mmwsss.registry import MODELS
 
 
+def with_background(foreground: Tensor) -> Tensor:
+    """Puts the background ``1 - max_c`` (eq. 11) before foreground maps N x C x h x w."""
+    return torch.cat([1 - foreground.amax(dim=1, keepdim=True), foreground], dim=1)
+
+
 def keep_highest_foreground(maps: Tensor) -> Tensor:
     """Sets every foreground entry that is not the largest of its pixel to zero.
 

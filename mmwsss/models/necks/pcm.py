@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mmwsss.models.losses.ecr_loss import keep_highest_foreground, with_background
 from mmwsss.registry import MODELS
 from mmwsss.utils.autocast import no_autocast
 
@@ -31,9 +32,7 @@ def pcm_seed(maps: Tensor) -> Tensor:
     cam = F.relu(maps.detach().float())
     peak = cam.amax(dim=(2, 3), keepdim=True)
     foreground = F.relu(cam - EPS) / (peak + EPS)
-    highest = foreground.amax(dim=1, keepdim=True)
-    foreground = foreground.where(foreground >= highest, foreground.new_zeros(()))
-    return torch.cat([1 - highest, foreground], dim=1)
+    return keep_highest_foreground(with_background(foreground))
 
 
 def normalize_features(features: Tensor) -> Tensor:
