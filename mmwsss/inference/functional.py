@@ -28,6 +28,21 @@ def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(maps, size=tuple(size), mode='bilinear', align_corners=False)
 
 
+def resize_aligned(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resizes maps bilinearly so that corners stay on corners (``align_corners=True``), as SEAM does throughout.
+
+    Args:
+        maps: N x C x h x w.
+        size: (H, W) to resize to.
+
+    Returns:
+        N x C x H x W of the same type; the input itself when it has this size.
+    """
+    if maps.shape[-2:] == tuple(size):
+        return maps
+    return F.interpolate(maps, size=tuple(size), mode='bilinear', align_corners=True)
+
+
 def rescale_images(images: Tensor, scale: float) -> Tensor:
     """Rescales a batch of images bilinearly, with an antialiasing filter when it gets smaller.
 

@@ -3,7 +3,14 @@ import math
 import pytest
 import torch
 
-from mmwsss.inference.functional import grid_size, max_normalize, min_max_normalize, rescale_images, resize_maps
+from mmwsss.inference.functional import (
+    grid_size,
+    max_normalize,
+    min_max_normalize,
+    rescale_images,
+    resize_aligned,
+    resize_maps,
+)
 
 
 @pytest.mark.parametrize(('size', 'stride', 'expected'), [
@@ -104,3 +111,10 @@ def test_memory_format_does_not_change_rescaled_images(size, scale):
     plain = rescale_images(images, scale)
     torch.testing.assert_close(rescale_images(images.to(memory_format=torch.channels_last), scale), plain)
     torch.testing.assert_close(rescale_images(images.double(), scale).float(), plain)
+
+
+def test_aligned_resizing_keeps_corners_and_interpolates_between_them():
+    maps = torch.tensor([[[[0.0, 4.0], [8.0, 20.0]]]])
+    expected = torch.tensor([[[[0.0, 2.0, 4.0], [4.0, 8.0, 12.0], [8.0, 14.0, 20.0]]]])
+    torch.testing.assert_close(resize_aligned(maps, (3, 3)), expected)
+    assert resize_aligned(maps, (2, 2)) is maps

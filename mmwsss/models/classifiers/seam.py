@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from mmwsss.inference.functional import min_max_normalize
+from mmwsss.inference.functional import min_max_normalize, resize_aligned
 from mmwsss.models.classifiers.base_cam_model import BaseCAMModel, name_feats, stack_labels
 from mmwsss.models.losses.ecr_loss import with_background
 from mmwsss.models.utils import ComposeViews
@@ -107,8 +107,8 @@ class SEAM(BaseCAMModel):
     def _view_maps(self, view: Tensor) -> tuple[Tensor, Tensor | None]:
         """Class maps N x C x H x W and revised maps N x (C + 1) x H x W of a view, at its size."""
         maps, feats = self.forward_maps(view)
-        revised = None if self.pcm is None else _resize(self.pcm(maps, feats, view), view.shape[-2:])
-        return _resize(maps, view.shape[-2:]), revised
+        revised = None if self.pcm is None else resize_aligned(self.pcm(maps, feats, view), view.shape[-2:])
+        return resize_aligned(maps.float(), view.shape[-2:]), revised
 
     def losses(self, cam1: Tensor, revised1: Tensor | None, cam2: Tensor, revised2: Tensor | None, transform,
                labels: Tensor) -> dict[str, Tensor]:
@@ -143,7 +143,3 @@ class SEAM(BaseCAMModel):
         losses['loss_ecr'] = (self.loss_ecr(with_background(cam2), a_revised1)
                               + self.loss_ecr(with_background(a_cam1), revised2))
         return losses
-
-
-def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(maps.float(), size=tuple(size), mode='bilinear', align_corners=True)

@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mmwsss.inference.functional import resize_aligned
 from mmwsss.models.losses.ecr_loss import keep_highest_foreground, with_background
 from mmwsss.registry import MODELS
 from mmwsss.utils.autocast import no_autocast
@@ -149,9 +150,9 @@ class PCM(BaseModule):
         # In full precision: float16 has no room for sums over a thousand channels of large features.
         dtype = self.theta.weight.dtype
         with no_autocast(images.device):
-            parts = [_resize(images.to(dtype) * self.image_scale, size)]
+            parts = [resize_aligned(images.to(dtype) * self.image_scale, size)]
             for index, conv in zip(self.in_indices, self.reduce):
-                parts.append(_resize(F.relu(conv(feats[index].detach().to(dtype))), size))
+                parts.append(resize_aligned(F.relu(conv(feats[index].detach().to(dtype))), size))
             return self.theta(torch.cat(parts, dim=1))
 
     def forward(self, maps: Tensor, feats: Sequence[Tensor], images: Tensor) -> Tensor:
@@ -186,9 +187,3 @@ class PCM(BaseModule):
         with no_autocast(images.device):
             f = normalize_features(self.embed(feats, images, size).flatten(2))
             return affinity_columns(f, f[:, :, index])[0].T.unflatten(1, (height, width))
-
-
-def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    if tuple(maps.shape[-2:]) == size:
-        return maps
-    return F.interpolate(maps, size=size, mode='bilinear', align_corners=True)
