@@ -5,7 +5,21 @@ from mmwsss.models.losses.ecr_loss import ECRLoss, equivariant_cross_regularizat
 from mmwsss.models.losses.er_loss import ERLoss, equivariant_regularization
 from mmwsss.models.losses.global_mean import global_mean
 from mmwsss.models.losses.min_pooling_loss import MinPoolingLoss, min_pooling
+from mmwsss.models.losses.multi_scale_attention_loss import (
+    attention_targets,
+    multi_scale_attention_loss,
+    multi_scale_cam,
+    scale_attention,
+)
+from mmwsss.models.losses.regional_contrast_loss import (
+    class_prototypes,
+    class_region_masks,
+    region_cross_entropy,
+    regional_contrast_loss,
+)
 
 __all__ = ['AffinityLoss', 'DisplacementLoss', 'ECRLoss', 'ERLoss', 'MinPoolingLoss', 'PixelPairs', 'affinity_losses',
-           'displacement_losses', 'equivariant_cross_regularization', 'equivariant_regularization', 'global_mean',
-           'keep_highest_foreground', 'min_pooling', 'sort_pairs']
+           'attention_targets', 'class_prototypes', 'class_region_masks', 'displacement_losses',
+           'equivariant_cross_regularization', 'equivariant_regularization', 'global_mean', 'keep_highest_foreground',
+           'min_pooling', 'multi_scale_attention_loss', 'multi_scale_cam', 'region_cross_entropy',
+           'regional_contrast_loss', 'scale_attention', 'sort_pairs']

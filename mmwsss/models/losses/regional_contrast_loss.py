@@ -1,0 +1,128 @@
+"""Class regions, class-wise prototypes and the losses of the regional contrastive module (RCM)."""
+import torch
+import torch.nn.functional as F
+from mmengine.dist import all_reduce
+from torch import Tensor
+
+from mmwsss.models.losses.ecr_loss import with_background
+from mmwsss.models.losses.global_mean import global_mean
+from mmwsss.utils.autocast import no_autocast
+
+# The least length of a feature vector: also bounds the gradient at pixels without features.
+EPS = 1e-5
+NORMALIZATIONS = ('count', 'none')
+
+
+def class_region_masks(cam: Tensor, labels: Tensor, threshold: float = 0.2) -> Tensor:
+    """Gives every pixel to one class or to the background (eq. 1 and 2).
+
+    ``M^k_p = 1`` if k is the argmax of ``cam_p`` over the classes of the image and ``cam^k_p > threshold``; the
+    background ``M^0_p = 1`` if no class has the pixel.
+
+    Args:
+        cam: N x C x h x w in [0, 1], SupportNet's multi-scale CAM.
+        labels: N x C, multi-hot.
+        threshold: What a class must exceed to have a pixel.
+
+    Returns:
+        bool N x (C + 1) x h x w, background first; exactly one is set at each pixel. Of equal classes the first has it.
+    """
+    absent = ~labels.bool()[:, :, None, None]
+    score, index = cam.detach().masked_fill(absent, -torch.inf).max(dim=1)
+    region = (index + 1).where(score > threshold, 0)
+    return region[:, None] == torch.arange(cam.shape[1] + 1, device=cam.device)[:, None, None]
+
+
+@torch.no_grad()
+def class_prototypes(features: Tensor, masks: Tensor, pixel_weighted: bool = False) -> tuple[Tensor, Tensor]:
+    """Averages the features in the region of each class over the images of all ranks (eq. 3 and below).
+
+    ``pt^k = sum_p M^k_p X_p / sum_p M^k_p`` for each image (the paper prints the sum and says average), then the mean
+    over those images of the whole batch, on all ranks, that have a pixel of the class.
+
+    Args:
+        features: N x D x h x w, of SupportNet.
+        masks: bool N x (C + 1) x h x w from :func:`class_region_masks`.
+        pixel_weighted: Take the mean over all pixels of the class instead, so that large regions count more.
+
+    Returns:
+        ``prototypes`` (C + 1) x D, at least float32, not normalised, zeros for a class without pixels, and ``present``
+        bool (C + 1): whether the class has pixels. Both are the same on all ranks.
+    """
+    features = features.to(torch.promote_types(features.dtype, torch.float32))
+    with no_autocast(features.device):
+        sums = masks.flatten(2).to(features.dtype) @ features.flatten(2).transpose(1, 2)  # N x (C + 1) x D
+    counts = masks.sum(dim=(2, 3))
+    if not pixel_weighted:
+        sums, counts = sums / counts.clamp(min=1)[:, :, None], counts > 0
+    total, count = sums.sum(dim=0), counts.sum(dim=0)
+    all_reduce(total)
+    all_reduce(count)
+    return total / count.clamp(min=1)[:, None], count > 0
+
+
+def regional_contrast_loss(features: Tensor, prototypes: Tensor, masks: Tensor, temperature: float = 0.5,
+                           log: bool = True, normalize: str = 'count', valid: Tensor | None = None) -> Tensor:
+    """Pulls every pixel's feature to the prototype of its class and away from the others (eq. 4 and 5).
+
+    With ``x`` and ``pt`` of length one, ``sim(x, pt) = exp(x . pt / T)`` and
+    ``L^k = - sum_p M^k_p log( sim(X_p, pt^k) / sum_{w=0..C} sim(X_p, pt^w) )``, summed over k.
+
+    Args:
+        features: N x D x h x w, of MainNet.
+        prototypes: (C + 1) x D; no gradient flows into them.
+        masks: bool N x (C + 1) x h x w from :func:`class_region_masks`.
+        temperature: T.
+        log: With the logarithm (InfoNCE, which the paper names); without it the ratio itself, as eq. 5 is printed.
+        normalize: ``'count'`` divides the sum by the number of pixels that carry a mask, ``'none'`` (eq. 5 as printed)
+            only by the number of images. Both counts are over all ranks.
+        valid: bool (C + 1), the prototypes that exist (default: all). The others are left out of the denominator,
+            and the pixels of their classes out of the loss.
+
+    Returns:
+        A scalar, at least float32; 0 if no pixel counts.
+    """
+    features = features.to(torch.promote_types(features.dtype, torch.float32))
+    prototypes = prototypes.detach().to(features.dtype)
+    if valid is not None:
+        prototypes, masks = prototypes[valid], masks[:, valid]
+    vectors = features.flatten(2)
+    with no_autocast(features.device):
+        # Dividing the products, not the vectors, by the length saves a copy of the features.
+        cosine = F.normalize(prototypes, dim=1, eps=EPS) @ vectors
+        cosine = cosine / torch.linalg.vector_norm(vectors, dim=1, keepdim=True).clamp(min=EPS)
+        ratio = F.log_softmax(cosine / temperature, dim=1)
+    return _masked_mean(ratio if log else ratio.exp(), masks, normalize)
+
+
+def region_cross_entropy(cam: Tensor, masks: Tensor, labels: Tensor, temperature: float = 0.5,
+                         normalize: str = 'count') -> Tensor:
+    """Pulls a CAM directly to the class regions ("Direct" in Table 2).
+
+    The paper gives no formula, only that the network has no channel for the background. So the background is ``1 -
+    max_c cam^c``, as where a CAM becomes a label, and the cross entropy is eq. 5 with the value of the CAM in place of
+    the cosine: ``- log softmax(cam_p / T)`` at the class of the pixel, over the background and the classes of the
+    image. (Values of a normalised CAM differ by at most 1, so without T no class could win by more than a factor e.)
+
+    Args:
+        cam: N x C x h x w in [0, 1], of MainNet.
+        masks: bool N x (C + 1) x h x w from :func:`class_region_masks`, for the same labels.
+        labels: N x C, multi-hot.
+        temperature: T.
+        normalize: See :func:`regional_contrast_loss`.
+
+    Returns:
+        A scalar, at least float32.
+    """
+    cam = cam.to(torch.promote_types(cam.dtype, torch.float32))
+    absent = ~labels.bool()[:, :, None, None]
+    logits = with_background(cam.masked_fill(absent, 0)) / temperature
+    logits = logits.masked_fill(F.pad(absent, (0, 0, 0, 0, 1, 0)), -torch.inf)
+    return _masked_mean(F.log_softmax(logits, dim=1).flatten(2), masks, normalize)
+
+
+def _masked_mean(score: Tensor, masks: Tensor, normalize: str) -> Tensor:
+    # score: N x K x hw, masks: N x K x h x w. Not score * masks: a score may be infinite where no mask is set.
+    masks = masks.flatten(2)
+    loss = -score.where(masks, 0).sum()
+    return global_mean(loss, masks.sum() if normalize == 'count' else torch.tensor(len(masks), device=masks.device))
