@@ -11,7 +11,7 @@ from mmengine.runner import Runner, TestLoop
 from torch.utils.data import DataLoader
 
 from mmwsss.registry import LOOPS
-from mmwsss.utils.autocast import autocast
+from mmwsss.utils.autocast import autocast, cast_backbone_weights
 from mmwsss.utils.fuse_conv_bn import fuse_conv_bn
 
 
@@ -31,17 +31,21 @@ class CAMTestLoop(TestLoop):
             precision.
         fuse_conv_bn: Folds BatchNorms into the convolutions before them, see :mod:`mmwsss.utils.fuse_conv_bn`: a
             little faster, the same up to rounding. The runner's model is of use for tests only afterwards.
+        cast_weights: Rounds the weights of backbones to the type of ``amp`` once and not in every forward pass, see
+            :func:`mmwsss.utils.autocast.cast_backbone_weights`: faster, the same to the last bit. The runner's model is
+            of use for tests in this precision only afterwards.
 
     Raises:
         UserError: If ``amp`` is something else, or the device cannot do it.
     """
 
     def __init__(self, runner: Runner, dataloader: DataLoader | dict, evaluator: Evaluator | dict | list,
-                 amp: str | None = None, fuse_conv_bn: bool = False) -> None:
+                 amp: str | None = None, fuse_conv_bn: bool = False, cast_weights: bool = False) -> None:
         autocast(runner.model, amp)  # an error before the data is loaded
         super().__init__(runner, dataloader, evaluator)
         self.amp = amp
         self.fuse_conv_bn = fuse_conv_bn
+        self.cast_weights = cast_weights
 
     def run(self) -> dict:
         """Tests the model.
@@ -52,6 +56,9 @@ class CAMTestLoop(TestLoop):
         if self.fuse_conv_bn:
             self.runner.model.eval()
             fuse_conv_bn(self.runner.model)
+        if self.cast_weights:
+            self.runner.model.eval()
+            cast_backbone_weights(self.runner.model, self.amp)
         batches = torch.tensor(len(self.dataloader))
         all_reduce(batches)
         return super().run() if batches else self._run_empty()

@@ -90,6 +90,17 @@ def test_bfloat16_on_the_cpu(tmp_path):
     assert result != expected and result == pytest.approx(expected, abs=0.1)
 
 
+@pytest.mark.parametrize('amp', ['bfloat16', None])
+def test_weights_cast_once(tmp_path, amp):
+    plain, _ = runner_for(tmp_path, type='CAMTestLoop', amp=amp)
+    cast, _ = runner_for(tmp_path, type='CAMTestLoop', amp=amp, cast_weights=True)
+    for runner in (plain, cast):
+        runner.model.add_module('backbone', runner.model.conv2)
+    assert cast.test() == plain.test()
+    assert plain.model.conv2.weight.dtype == torch.float32
+    assert cast.model.conv2.weight.dtype == (torch.bfloat16 if amp else torch.float32)
+
+
 @pytest.mark.parametrize('amp', ['float16', 'int8'])
 def test_precision_that_the_device_cannot_do(tmp_path, amp):
     if amp == 'float16' and torch.cuda.is_available():

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from mmwsss.utils.autocast import autocast, no_autocast
+from mmwsss.models import EfficientNetLite, ResNet38
+from mmwsss.utils.autocast import autocast, cast_backbone_weights, no_autocast
 from mmwsss.utils.errors import UserError
 
 
@@ -29,6 +30,31 @@ def test_full_precision_within_mixed_precision():
         assert (a @ a).dtype == torch.bfloat16
     with no_autocast(a.device), no_autocast(torch.device('meta')):
         assert (a @ a).dtype == torch.float32
+
+
+@pytest.mark.parametrize('make', [lambda: EfficientNetLite('lite0'), lambda: ResNet38(base_channels=4)])
+def test_weights_that_are_cast_once_give_the_same_features(make):
+    torch.manual_seed(0)
+    model = nn.ModuleDict(dict(backbone=make(), head=nn.Conv2d(3, 3, 1))).eval()
+    images = torch.randn(2, 3, 40, 33)
+
+    def features():
+        with torch.no_grad(), autocast(model, 'bfloat16'):
+            return [feature.clone() for feature in model['backbone'](images)]
+
+    expected = features()
+    convolutions = [m for m in model['backbone'].modules() if isinstance(m, nn.Conv2d)]
+    assert cast_backbone_weights(model, None) == 0 and convolutions[0].weight.dtype == torch.float32
+    assert cast_backbone_weights(model, 'bfloat16') == len(convolutions) > 5
+    assert {m.weight.dtype for m in convolutions} == {torch.bfloat16}
+    assert model['head'].weight.dtype == torch.float32
+    for feature, value in zip(features(), expected, strict=True):
+        torch.testing.assert_close(feature, value, rtol=0, atol=0)
+
+
+def test_weights_are_not_cast_in_training():
+    with pytest.raises(ValueError, match='training mode'):
+        cast_backbone_weights(nn.ModuleDict(dict(backbone=nn.Conv2d(1, 1, 1))), 'bfloat16')
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')

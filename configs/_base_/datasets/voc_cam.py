@@ -28,4 +28,4 @@ test_dataloader = dict(
     dataset=dict(type='VOCImageLabelDataset', data_root=data_root, split='train', classes=None,
                  require_masks=True, pipeline=test_pipeline, test_mode=True))
 test_evaluator = dict(type='CAMMetric')
-test_cfg = dict(type='CAMTestLoop', amp=None, fuse_conv_bn=True)
+test_cfg = dict(type='CAMTestLoop', amp=None, fuse_conv_bn=True, cast_weights=True)
