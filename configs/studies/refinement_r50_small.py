@@ -53,6 +53,9 @@ _views = dict(_view, scales=(0.5, 1.0, 1.5, 2.0))
 _4_scales = {name: dict(config='cam', checkpoint_of='baseline', seeds=(0,), baseline='baseline, 4 scales',
                         test_options={'model.inference_hooks': hooks}) for name, hooks in {
     'baseline, 4 scales': [_views],
+    'InferCam, 4 scales': [dict(type='InferCam'), _views],
+    'InferCam, fast, 3 scales': [dict(type='InferCam', erase=dict(max_rounds=3, stop_area=0.02)),
+                                 dict(_view, scales=(0.5, 1.0, 1.5))],
     'SSA 5, 2 blocks, 4 scales': [_views, dict(type='SSA', stages='3', num_blocks=2)],
     'SSA 4+5, 2 blocks, 4 scales': [_views, dict(type='SSA', stages=('2', '3'), num_blocks=2)]}.items()}
 rows += [dict(name=name, **row) for name, row in _4_scales.items()]
