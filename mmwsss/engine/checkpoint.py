@@ -8,6 +8,7 @@ import errno
 import hashlib
 import http.client
 import importlib.util
+import io
 import os
 import pickle
 import re
@@ -35,6 +36,7 @@ from mmengine.runner.checkpoint import (
 from torch import Tensor, nn
 
 from mmwsss.utils.errors import UserError
+from mmwsss.utils.fileio import write_bytes
 
 MapLocation = str | torch.device | Callable | None
 
@@ -284,6 +286,9 @@ def trained_classes(checkpoint: Any) -> tuple[str, ...]:
 def load_weights_strict(model: nn.Module, path: str | os.PathLike) -> dict:
     """Loads the weights of a checkpoint for inference; they must fit the model key by key.
 
+    A model that has parts for its training only (one with a method ``drop_training_parts``, which returns patterns of
+    their keys) loses them: they are neither loaded nor asked for.
+
     Args:
         model: The model, or its distributed wrapper.
         path: A file, or a url that ``CheckpointLoader`` knows.
@@ -297,5 +302,35 @@ def load_weights_strict(model: nn.Module, path: str | os.PathLike) -> dict:
     """
     checkpoint = CheckpointLoader.load_checkpoint(os.fspath(path), map_location='cpu')
     model = model.module if is_model_wrapper(model) else model
-    load_state_dict_strict(model, extract_state_dict(checkpoint, path), path)
+    ignore = model.drop_training_parts() if hasattr(model, 'drop_training_parts') else ()
+    load_state_dict_strict(model, extract_state_dict(checkpoint, path), path, ignore=ignore)
     return checkpoint
+
+
+def export_part(src: str | os.PathLike, dst: str | os.PathLike, part: str) -> int:
+    """Writes the weights of a part of a model as a checkpoint of its own, with the class names of the data.
+
+    Args:
+        src: Checkpoint of the model.
+        dst: File to write.
+        part: Name of the part, e.g. ``'main_net'`` of ``PixelSelfSupervision``.
+
+    Returns:
+        The number of keys that were written.
+
+    Raises:
+        UserError: If the checkpoint cannot be loaded, has no key of this part, or would be overwritten.
+    """
+    if os.path.exists(src) and os.path.exists(dst) and os.path.samefile(src, dst):
+        raise UserError(f'{dst}: is the checkpoint of the whole model; give another file to write')
+    checkpoint = load_checkpoint_file(src)
+    prefix = f'{part}.'
+    state_dict = OrderedDict((key.removeprefix(prefix), value.clone())  # without the storage it may be a view of
+                             for key, value in extract_state_dict(checkpoint, src).items() if key.startswith(prefix))
+    if not state_dict:
+        raise UserError(f'{src}: no key starts with {prefix!r}; name a part of the model')
+    buffer = io.BytesIO()  # of a full disk torch.save gives no OSError, and it writes a file's name into the file
+    torch.save(dict(state_dict=state_dict, meta=dict(dataset_meta=dict(classes=trained_classes(checkpoint)))), buffer)
+    Path(dst).parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(dst, buffer.getvalue())
+    return len(state_dict)

@@ -4,6 +4,7 @@ from mmwsss.models.classifiers.base_affinity_model import BaseAffinityModel
 from mmwsss.models.classifiers.base_cam_model import BaseCAMModel
 from mmwsss.models.classifiers.cam_classifier import CAMClassifier
 from mmwsss.models.classifiers.irnet import IRNet
+from mmwsss.models.classifiers.pixel_self_supervision import PixelSelfSupervision
 from mmwsss.models.classifiers.seam import SEAM
 
-__all__ = ['SEAM', 'AffinityNet', 'BaseAffinityModel', 'BaseCAMModel', 'CAMClassifier', 'IRNet']
+__all__ = ['SEAM', 'AffinityNet', 'BaseAffinityModel', 'BaseCAMModel', 'CAMClassifier', 'IRNet', 'PixelSelfSupervision']

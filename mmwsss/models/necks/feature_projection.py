@@ -12,10 +12,10 @@ class FeatureProjection(BaseModule):
     """Reduces a feature map to D channels and appends it to the feature maps.
 
     "Exploring Pixel-level Self-supervision for Weakly Supervised Semantic Segmentation", section 4.2 and appendix C:
-    "an additional intermediate 1x1 convolution layer to extract feature maps (X)", of which the CAM head makes the class
-    maps A with another one. The paper names no non-linearity between the two, and here is none: CAMs stay linear in the
-    backbone's features, and features that are compared by their cosine may point in any direction. Neither is there a
-    bias, as in the CAM head: it would give the map of a class a constant that no pixel has caused.
+    "an additional intermediate 1x1 convolution layer to extract feature maps (X)", of which the CAM head makes the
+    class maps A with another one. The paper names no non-linearity between the two, and here is none: CAMs stay linear
+    in the backbone's features, and features that are compared by their cosine may point in any direction. Neither is
+    there a bias, as in the CAM head: it would give the map of a class a constant that no pixel has caused.
 
     Args:
         in_channels: Channels of the feature map.
