@@ -5,12 +5,22 @@ from mmwsss.utils.quiet_imports import import_quietly
 import_quietly('mmseg.models')  # fills the parent registry, which Registry.get does not
 
 from mmwsss.models.backbones import EfficientNetLite, ResNet38, ResNetWithStem
-from mmwsss.models.classifiers import SEAM, AffinityNet, BaseAffinityModel, BaseCAMModel, CAMClassifier, IRNet
+from mmwsss.models.classifiers import (
+    SEAM,
+    AffinityNet,
+    BaseAffinityModel,
+    BaseCAMModel,
+    CAMClassifier,
+    IRNet,
+    PixelSelfSupervision,
+)
 from mmwsss.models.data_preprocessor import WSSSDataPreProcessor
 from mmwsss.models.heads import AffinityHead, CAMHead, DisplacementHead, EdgeHead
-from mmwsss.models.losses import AffinityLoss, DisplacementLoss, ECRLoss, ERLoss, MinPoolingLoss
-from mmwsss.models.necks import PCM
+from mmwsss.models.losses import AffinityLoss, DisplacementLoss, ECRLoss, ERLoss, MinPoolingLoss, SaliencyConflictLoss
+from mmwsss.models.necks import MAM, PCM, RCM, FeatureProjection
+from mmwsss.models.segmentors import SaliencyEncoderDecoder
 
-__all__ = ['PCM', 'SEAM', 'AffinityHead', 'AffinityLoss', 'AffinityNet', 'BaseAffinityModel', 'BaseCAMModel',
-           'CAMClassifier', 'CAMHead', 'DisplacementHead', 'DisplacementLoss', 'ECRLoss', 'ERLoss', 'EdgeHead',
-           'EfficientNetLite', 'IRNet', 'MinPoolingLoss', 'ResNet38', 'ResNetWithStem', 'WSSSDataPreProcessor']
+__all__ = ['MAM', 'PCM', 'RCM', 'SEAM', 'AffinityHead', 'AffinityLoss', 'AffinityNet', 'BaseAffinityModel',
+           'BaseCAMModel', 'CAMClassifier', 'CAMHead', 'DisplacementHead', 'DisplacementLoss', 'ECRLoss', 'ERLoss',
+           'EdgeHead', 'EfficientNetLite', 'FeatureProjection', 'IRNet', 'MinPoolingLoss', 'PixelSelfSupervision',
+           'ResNet38', 'ResNetWithStem', 'SaliencyConflictLoss', 'SaliencyEncoderDecoder', 'WSSSDataPreProcessor']

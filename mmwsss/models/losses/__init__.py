@@ -17,9 +17,11 @@ from mmwsss.models.losses.regional_contrast_loss import (
     region_cross_entropy,
     regional_contrast_loss,
 )
+from mmwsss.models.losses.saliency_conflict_loss import SaliencyConflictLoss, background_conflict, saliency_loss
 
-__all__ = ['AffinityLoss', 'DisplacementLoss', 'ECRLoss', 'ERLoss', 'MinPoolingLoss', 'PixelPairs', 'affinity_losses',
-           'attention_targets', 'class_prototypes', 'class_region_masks', 'displacement_losses',
-           'equivariant_cross_regularization', 'equivariant_regularization', 'global_mean', 'keep_highest_foreground',
-           'min_pooling', 'multi_scale_attention_loss', 'multi_scale_cam', 'region_cross_entropy',
-           'regional_contrast_loss', 'scale_attention', 'sort_pairs']
+__all__ = ['AffinityLoss', 'DisplacementLoss', 'ECRLoss', 'ERLoss', 'MinPoolingLoss', 'PixelPairs',
+           'SaliencyConflictLoss', 'affinity_losses', 'attention_targets', 'background_conflict', 'class_prototypes',
+           'class_region_masks', 'displacement_losses', 'equivariant_cross_regularization',
+           'equivariant_regularization', 'global_mean', 'keep_highest_foreground', 'min_pooling',
+           'multi_scale_attention_loss', 'multi_scale_cam', 'region_cross_entropy', 'regional_contrast_loss',
+           'saliency_loss', 'scale_attention', 'sort_pairs']

@@ -1,0 +1,177 @@
+"""The loss of InferCam's last stage: cross entropy with pseudo labels, and with saliency where the two agree."""
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from mmengine.dist import all_reduce
+from torch import Tensor, nn
+
+from mmwsss.models.losses.global_mean import global_mean
+from mmwsss.registry import MODELS
+from mmwsss.utils.errors import UserError
+
+IGNORE = 255
+# A pixel is salient from here on.
+SALIENT = 0.5
+
+
+def background_conflict(labels: Tensor, saliency: Tensor, ignore_index: int = IGNORE, per_image: bool = True) -> Tensor:
+    """Computes the conflict temperature tau: how well label and saliency agree on the background (section 3.3).
+
+    tau is the mean IoU of the two maps "background, not background" that label (0, above) and saliency (below 0.5,
+    from 0.5 on) make of an image. It is the agreement itself: 1 where both maps are the same, 0 where they have nothing
+    in common. A class that neither map has is left out of the mean, so an image without object and without saliency
+    has 1.
+
+    Args:
+        labels: N x H x W, integers, 0 for the background.
+        saliency: N x H x W in [0, 1].
+        ignore_index: Label of pixels that count in neither map.
+        per_image: One temperature for each image; otherwise one for the batch (of all ranks), from the sums of
+            intersections and unions.
+
+    Returns:
+        [N], or a scalar for the batch, float32 in [0, 1], without gradient; 0 where every pixel is ignored.
+    """
+    valid = labels != ignore_index
+    label_background, saliency_background = labels == 0, saliency.detach() < SALIENT
+    both = torch.stack([label_background & saliency_background, ~label_background & ~saliency_background])
+    either = torch.stack([label_background | saliency_background, ~label_background | ~saliency_background])
+    intersections, unions = ((masks & valid).flatten(2).sum(dim=2) for masks in (both, either))  # 2 x N
+    if not per_image:
+        intersections, unions = intersections.sum(dim=1), unions.sum(dim=1)
+        all_reduce(intersections)
+        all_reduce(unions)
+    ious = intersections.float() / unions.clamp(min=1)
+    return ious.sum(dim=0) / (unions > 0).sum(dim=0).clamp(min=1)
+
+
+def saliency_loss(logits: Tensor, saliency: Tensor, labels: Tensor, ignore_index: int = IGNORE,
+                  soft: bool = True) -> Tensor:
+    """Computes L_sal: binary cross entropy between predicted background and saliency (section 3.3).
+
+    The prediction is the softmax probability of channel 0, the target ``1 - saliency``.
+
+    Args:
+        logits: N x C x H x W, C >= 2, channel 0 for the background.
+        saliency: N x H x W in [0, 1].
+        labels: N x H x W, which say what pixels to ignore: padding has no saliency.
+        ignore_index: Label of pixels that do not count.
+        soft: Take the saliency as it is; otherwise 1 from 0.5 on and 0 below.
+
+    Returns:
+        [N]: the means over the pixels of each image, 0 where every pixel is ignored.
+    """
+    if logits.dtype != torch.float64:
+        logits = logits.float()
+    # softmax(z)_0 = sigmoid(z_0 - log sum_{c > 0} e^{z_c}), whose logarithm and that of its complement are stable.
+    background = logits[:, 0] - logits[:, 1:].logsumexp(dim=1)
+    target = 1 - (saliency.detach() if soft else saliency >= SALIENT).to(logits.dtype)
+    valid = labels != ignore_index
+    losses = F.binary_cross_entropy_with_logits(background, target, reduction='none')
+    return losses.where(valid, losses.new_zeros(())).flatten(1).sum(dim=1) / valid.flatten(1).sum(dim=1).clamp(min=1)
+
+
+@MODELS.register_module()
+class SaliencyConflictLoss(nn.Module):
+    """L_seg + alpha (e^tau - 1) L_sal (InferCam, section 3.3, eq. 4), as ``loss_decode`` of a decode head.
+
+    See :func:`background_conflict` for the conflict temperature tau and :func:`saliency_loss` for L_sal. With one
+    temperature per image every image has its own weight, and the second term is the mean over the images of the batch
+    that have a pixel with label. Means are those over all ranks.
+
+    A decode head gives its losses no saliency: :class:`~mmwsss.models.SaliencyEncoderDecoder` does, for every head of
+    its own, and logs tau. A head's pixel sampler weights L_seg only.
+
+    Args:
+        loss_decode: Config of L_seg, which the head's logits, labels and weights go to.
+        alpha: Weight of the second term; the paper has 0.08. With 0 the loss is L_seg.
+        per_image: One temperature per image, or one per batch.
+        soft: Take saliency as a probability, or as 0 and 1. The temperature is from 0 and 1 in any case.
+        loss_weight: Factor of the whole, as of an auxiliary head.
+        loss_name: Under which the head logs the loss.
+
+    Raises:
+        ValueError: If ``alpha`` is negative, or MMEngine would not train with a loss of this name.
+    """
+
+    def __init__(self, loss_decode: dict, alpha: float = 0.08, per_image: bool = True, soft: bool = True,
+                 loss_weight: float = 1.0, loss_name: str = 'loss_saliency_conflict') -> None:
+        super().__init__()
+        if not alpha >= 0:
+            raise ValueError(f'SaliencyConflictLoss: alpha must not be negative, got {alpha}')
+        if 'loss' not in loss_name:
+            raise ValueError(f'SaliencyConflictLoss: loss_name must hold "loss", since MMEngine adds up what is named '
+                             f'so; got {loss_name!r}')
+        self.loss_decode = MODELS.build(loss_decode)
+        self.alpha = alpha
+        self.per_image = per_image
+        self.soft = soft
+        self.loss_weight = loss_weight
+        self._loss_name = loss_name
+        self._given: tuple[Tensor, dict[str, Tensor]] | None = None
+
+    @property
+    def loss_name(self) -> str:
+        """Under which the head logs the loss."""
+        return self._loss_name
+
+    @contextmanager
+    def using(self, saliency: Tensor) -> Iterator[dict[str, Tensor]]:
+        """Gives the loss the saliency of a batch, until the body ends.
+
+        Args:
+            saliency: N x H x W in [0, 1], of the size of the labels.
+
+        Yields:
+            A dict that calls of the loss in the body fill, for logs: ``tau`` and ``saliency_ce`` (L_sal), means over
+            the images that have a pixel with label, without gradient.
+        """
+        logs: dict[str, Tensor] = {}
+        self._given = saliency, logs
+        try:
+            yield logs
+        finally:
+            self._given = None
+
+    def forward(self, logits: Tensor, labels: Tensor, weight: Tensor | None = None,
+                ignore_index: int = IGNORE) -> Tensor:
+        """Computes the loss, in the body of :meth:`using`.
+
+        Args:
+            logits: N x C x H x W, C >= 2, channel 0 for the background.
+            labels: N x H x W, integers, 0 for the background.
+            weight: Weights of the pixels for L_seg.
+            ignore_index: Label of pixels to leave out.
+
+        Returns:
+            A scalar.
+
+        Raises:
+            UserError: If there is no saliency.
+            ValueError: If there is one channel only, or the saliency has another size than the labels.
+        """
+        if self._given is None:
+            raise UserError('SaliencyConflictLoss: was given no saliency; set model.type=SaliencyEncoderDecoder, the '
+                            'segmentor that passes it on')
+        saliency, logs = self._given
+        if logits.shape[1] < 2:
+            raise ValueError('SaliencyConflictLoss: logits have one channel; give the head out_channels=2, of which '
+                             'the first is the background')
+        if saliency.shape != labels.shape:
+            raise ValueError(f'SaliencyConflictLoss: saliency {list(saliency.shape)} does not fit the labels '
+                             f'{list(labels.shape)}; heads that change or sample their labels cannot take this loss')
+        tau = background_conflict(labels, saliency, ignore_index, self.per_image)
+        loss_sal = saliency_loss(logits, saliency, labels, ignore_index, self.soft)
+        valid = labels != ignore_index
+        images = valid.flatten(1).any(dim=1)
+        for name, values in (('tau', tau), ('saliency_ce', loss_sal.detach())):
+            logs[name] = values.sum() / images.sum().clamp(min=1) if values.dim() else values
+
+        loss_seg = self.loss_decode(logits, labels, weight=weight, ignore_index=ignore_index)
+        if getattr(self.loss_decode, 'avg_non_ignore', False):
+            # The mean over this rank's pixels becomes the one over all ranks'.
+            loss_seg = global_mean(loss_seg * valid.sum(), valid.sum())
+        loss_sal = global_mean((torch.expm1(tau) * loss_sal).sum(), images.sum())
+        return self.loss_weight * (loss_seg + self.alpha * loss_sal)
