@@ -28,15 +28,15 @@ class AffinityNet(BaseAffinityModel):
         random_walk, border, grid_stride: See :class:`BaseAffinityModel`.
         radius: Likewise. For a grid that is small for it, or for the walk's, see
             :func:`mmwsss.postprocessing.clipped_radius`.
-        test_cfg: ``alpha``: exponent of the background (default 16; 6 in SEAM's fork). ``stride``: see
-            :class:`BaseAffinityModel`.
+        test_cfg: ``alpha``: exponent of the background (default 16; 6 in SEAM's fork). ``stride``,
+            ``normalize`` (default ``'background'``): see :class:`BaseAffinityModel`.
         **kwargs: See :class:`BaseAffinityModel`.
 
     Raises:
         ValueError: See :class:`BaseAffinityModel`; or if ``alpha`` is not above 0.
     """
 
-    test_defaults = dict(stride=4, alpha=16)
+    test_defaults = dict(stride=4, normalize='background', alpha=16)
 
     def __init__(self, backbone: dict, affinity_head: dict, loss_affinity: dict, random_walk: dict, radius: int = 5,
                  border: str = 'all', grid_stride: int = 8, **kwargs: object) -> None:

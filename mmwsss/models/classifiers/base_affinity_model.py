@@ -17,6 +17,29 @@ from mmwsss.utils.errors import UserError
 TINY = torch.finfo(torch.float32).tiny
 
 
+def share_of_two(scores: Tensor) -> Tensor:
+    """The share of a class beside the background: ``s_k / (s_0 + s_k)``, 0 where both are 0.
+
+    At the threshold 0.5 the labels are those of the scores; another threshold t weighs the background by t / (1 - t).
+
+    Args:
+        scores: (K + 1) x h x w, not negative, background first.
+
+    Returns:
+        K x h x w in [0, 1].
+    """
+    return scores[1:] / (scores[:1] + scores[1:]).clamp(min=TINY)
+
+
+# From scores (K + 1) x h x w, background first, to maps K x h x w in [0, 1]: 'map' divides every map by its maximum,
+# 'image' all of them by the largest, 'background' is share_of_two.
+NORMALIZATIONS = {
+    'map': lambda scores: max_normalize(scores[1:], eps=TINY),
+    'image': lambda scores: scores[1:] / scores[1:].amax().clamp(min=TINY) if len(scores) > 1 else scores[1:],
+    'background': share_of_two,
+}
+
+
 class BaseAffinityModel(BaseSegmentor):
     """A model of the affinities of near pixels, along which CAMs are spread by a random walk.
 
@@ -34,7 +57,7 @@ class BaseAffinityModel(BaseSegmentor):
             released code, see :func:`mmwsss.postprocessing.pair_mask`.
         grid_stride: Pixels of the image per position of the grid on which affinities are defined.
         test_cfg: See the subclass. ``stride`` is that of the maps in the predictions: pixels of the original image per
-            position (default 4).
+            position (default 4). ``normalize``: how the walked maps come to [0, 1], see :data:`NORMALIZATIONS`.
         train_cfg: Accepted for OpenMMLab's conventions; must be empty.
         data_preprocessor: Config of the data preprocessor.
         init_cfg: Initialisation.
@@ -43,7 +66,7 @@ class BaseAffinityModel(BaseSegmentor):
         ValueError: For an unknown key in ``test_cfg``, or a value that is none of those listed.
     """
 
-    test_defaults: Mapping[str, Any] = dict(stride=4)
+    test_defaults: Mapping[str, Any] = dict(stride=4, normalize='map')
 
     def __init__(self, random_walk: dict, radius: int, border: str, grid_stride: int, test_cfg: dict | None = None,
                  train_cfg: dict | None = None, data_preprocessor: dict | None = None,
@@ -62,6 +85,9 @@ class BaseAffinityModel(BaseSegmentor):
                                   ('radius', radius, 2)):
             if not isinstance(value, int) or value < least:
                 raise ValueError(f'{name}: {key} must be a whole number of at least {least}, got {value!r}')
+        if self.test_cfg['normalize'] not in NORMALIZATIONS:
+            raise ValueError(f'{name}: test_cfg.normalize must be one of {tuple(NORMALIZATIONS)}, got '
+                             f'{self.test_cfg["normalize"]!r}')
         if border not in BORDERS:
             raise ValueError(f'{name}: border must be one of {BORDERS}, got {border!r}')
         self.radius = radius
@@ -126,7 +152,7 @@ class BaseAffinityModel(BaseSegmentor):
             The data samples with ``pred_sem_seg`` (PixelData, ``data`` int64 1 x H x W of the original image, 0 for
             background, k + 1 for class k), and with the walked CAM in the format of
             :meth:`mmwsss.models.classifiers.BaseCAMModel.predict`: ``pred_cam`` (PixelData, ``data`` float16 K x h x w,
-            every map divided by its maximum), ``pred_img_label`` (LabelData, ``label`` int64 [K]) and the metainfo
+            normalised as ``test_cfg.normalize`` says), ``pred_img_label`` (LabelData, ``label`` int64 [K]) and the metainfo
             ``cam_gate``, that of ``gt_cam`` where the sample says it, else ``None``.
 
         Raises:
@@ -150,9 +176,9 @@ class BaseAffinityModel(BaseSegmentor):
         classes = sample.gt_cam_classes.label.to(scores.device)
         names = torch.cat([classes.new_zeros(1), classes + 1])
         sample.pred_sem_seg = PixelData(data=names[resize_maps(scores, size).argmax(dim=1)])
-        cam = resize_maps(scores[:, 1:], grid_size(size, self.test_cfg['stride']))[0]
-        # However little a map has left after the walk, it fills [0, 1] before it is rounded.
-        sample.pred_cam = PixelData(data=max_normalize(cam, eps=TINY).half())
+        coarse = resize_maps(scores, grid_size(size, self.test_cfg['stride']))[0]
+        # However little a map has left after the walk, it is brought to [0, 1] before it is rounded.
+        sample.pred_cam = PixelData(data=NORMALIZATIONS[self.test_cfg['normalize']](coarse).half())
         sample.pred_img_label = LabelData(label=classes)
         sample.set_metainfo(dict(cam_gate=sample.get('cam_gate')))
 

@@ -39,15 +39,15 @@ class IRNet(BaseAffinityModel):
         test_cfg: ``background``: its constant score (default 0.25). ``pad_size``: images are padded with zeros, on the
             right and at the bottom, to squares of this many pixels, in the released code 512 (default ``None``: not
             padded); it shifts the group normalisation. ``scales``: edges are the sigmoid of the mean logit of these
-            scales of the image and of its mirror image (default 1 alone; the paper takes several). ``stride``: see
-            :class:`BaseAffinityModel`.
+            scales of the image and of its mirror image (default 1 alone; the paper takes several). ``stride``,
+            ``normalize`` (default ``'image'``): see :class:`BaseAffinityModel`.
         **kwargs: See :class:`BaseAffinityModel`.
 
     Raises:
         ValueError: See :class:`BaseAffinityModel`; or if ``background`` is outside of [0, 1) or there is no scale.
     """
 
-    test_defaults = dict(stride=4, background=0.25, pad_size=None, scales=(1.0,))
+    test_defaults = dict(stride=4, normalize='image', background=0.25, pad_size=None, scales=(1.0,))
 
     def __init__(self, backbone: dict, edge_head: dict, displacement_head: dict, loss_affinity: dict,
                  loss_displacement: dict, random_walk: dict, radius: int = 10, border: str = 'all',

@@ -12,6 +12,7 @@ from affinity_toy import cam_samples, label_samples, loss_and_gradients, toy_aff
 from mmseg.structures import SegDataSample
 
 from mmwsss.evaluation import CAMMetric, CAMWriter, PseudoLabelWriter
+from mmwsss.models.classifiers.base_affinity_model import NORMALIZATIONS
 from mmwsss.structures import read_cam, read_label, write_label
 from mmwsss.utils.errors import UserError
 
@@ -48,11 +49,37 @@ def test_batch_gives_what_single_images_give(toy):
 @pytest.mark.parametrize('toy', TOYS)
 @torch.no_grad()
 def test_map_that_is_empty_or_faint(toy):
-    model, maps = toy(), torch.zeros(1, 2, 5, 6)
+    model, maps = toy(test_cfg=dict(normalize='map')), torch.zeros(1, 2, 5, 6)
     maps[0, 1, 2, 3] = 1e-7
     sample, = model.predict(images(1), cam_samples(maps, [[0, 1]], (18, 21)))
     empty, faint = sample.pred_cam.data
     assert (empty == 0).all() and faint.max() == 1 and (sample.pred_sem_seg.data != 1).all()
+
+
+@pytest.mark.parametrize('name', ['map', 'image', 'background'])
+def test_normalizations(name):
+    scores = cams(4, 3, 5)
+    scores[3] = 0
+    scores[:, 1, 2] = 0
+    maps = NORMALIZATIONS[name](scores)
+    for k in range(3):
+        for y in range(3):
+            for x in range(5):
+                own, background = scores[k + 1, y, x].item(), scores[0, y, x].item()
+                divisor = {'map': scores[k + 1].max().item(), 'image': scores[1:].max().item(),
+                           'background': own + background}[name]
+                assert maps[k, y, x].item() == pytest.approx(own / divisor if own else 0)
+    assert NORMALIZATIONS[name](scores[:1]).shape == (0, 3, 5)
+    assert (NORMALIZATIONS[name](scores * 0) == 0).all()
+
+
+@torch.no_grad()
+def test_labels_are_those_of_the_maps_at_one_half():
+    model, classes = toy_affinity_net(test_cfg=dict(stride=1, alpha=3)), [[0, 3]]
+    sample, = model.predict(images(1), cam_samples(0.5 * cams(1, 2, 5, 6), classes, (18, 21)))
+    cam = sample.pred_cam.data.float()
+    label = torch.tensor([1, 4])[cam.argmax(dim=0)] * (cam.amax(dim=0) > 0.5)
+    assert (label == sample.pred_sem_seg.data[0]).float().mean() > 0.99 and 0 < (label == 0).float().mean() < 1
 
 
 @pytest.mark.parametrize('toy', TOYS)
