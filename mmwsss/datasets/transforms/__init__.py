@@ -1,8 +1,9 @@
 """Transforms: loading, resizing and packing. mmcv's and mmseg's can be named beside them."""
 from mmwsss.datasets.transforms.formatting import PackWSSSInputs
+from mmwsss.datasets.transforms.load_cam import LoadCAM
 from mmwsss.datasets.transforms.loading import LoadImage, LoadMask, LoadSaliency, read_saliency
 from mmwsss.datasets.transforms.resize import RandomResizeLong, size_for_long_side
 from mmwsss.datasets.transforms.split_patch import SplitPatch
 
-__all__ = ['LoadImage', 'LoadMask', 'LoadSaliency', 'PackWSSSInputs', 'RandomResizeLong', 'SplitPatch',
+__all__ = ['LoadCAM', 'LoadImage', 'LoadMask', 'LoadSaliency', 'PackWSSSInputs', 'RandomResizeLong', 'SplitPatch',
            'read_saliency', 'size_for_long_side']

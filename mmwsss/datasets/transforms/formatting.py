@@ -17,6 +17,8 @@ class PackWSSSInputs(PackSegInputs):
 
     - ``gt_img_label``: ``LabelData`` with ``label`` float32 [C], multi-hot over the foreground classes.
     - ``gt_saliency``: ``PixelData`` with ``data`` float32 [1, H, W] in [0, 1].
+    - ``gt_cam``: ``PixelData`` with ``data`` float32 [K, h, w] in [0, 1], and ``gt_cam_classes``: ``LabelData`` with
+      ``label`` int64 [K], 0-based (:class:`LoadCAM`; its ``cam_gate`` becomes meta information). K may be 0.
 
     Args:
         meta_keys: Keys of the sample that become meta information, where the sample has them.
@@ -24,7 +26,7 @@ class PackWSSSInputs(PackSegInputs):
 
     def __init__(self, meta_keys: Sequence[str] = (
             'img_path', 'stem', 'ori_shape', 'img_shape', 'pad_shape', 'scale_factor', 'flip', 'flip_direction',
-            'seg_map_path', 'height', 'width', 'reduce_zero_label')) -> None:
+            'seg_map_path', 'height', 'width', 'reduce_zero_label', 'cam_gate')) -> None:
         super().__init__(meta_keys=meta_keys)
 
     def transform(self, results: dict) -> dict:
@@ -37,4 +39,7 @@ class PackWSSSInputs(PackSegInputs):
         if results.get('gt_saliency') is not None:
             saliency = np.ascontiguousarray(results['gt_saliency'])
             sample.gt_saliency = PixelData(data=torch.from_numpy(saliency)[None].float() / 255)
+        if results.get('gt_cam') is not None:
+            sample.gt_cam = PixelData(data=torch.from_numpy(np.array(results['gt_cam'], np.float32)))
+            sample.gt_cam_classes = LabelData(label=torch.from_numpy(np.array(results['gt_cam_classes'], np.int64)))
         return packed
