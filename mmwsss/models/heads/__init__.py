@@ -1,7 +1,9 @@
-"""Heads: feature maps to class activation maps, or to what says which pixels belong together."""
+"""Heads: feature maps to class activation maps, to what says which pixels belong together, or to scores of classes."""
 from mmwsss.models.heads.affinity_head import AffinityHead
 from mmwsss.models.heads.cam_head import CAMHead
+from mmwsss.models.heads.deeplab_largefov_head import DeepLabLargeFOVHead
+from mmwsss.models.heads.deeplab_v2_head import DeepLabV2Head
 from mmwsss.models.heads.displacement_head import DisplacementHead
 from mmwsss.models.heads.edge_head import EdgeHead
 
-__all__ = ['AffinityHead', 'CAMHead', 'DisplacementHead', 'EdgeHead']
+__all__ = ['AffinityHead', 'CAMHead', 'DeepLabLargeFOVHead', 'DeepLabV2Head', 'DisplacementHead', 'EdgeHead']
