@@ -152,8 +152,8 @@ class BaseAffinityModel(BaseSegmentor):
             The data samples with ``pred_sem_seg`` (PixelData, ``data`` int64 1 x H x W of the original image, 0 for
             background, k + 1 for class k), and with the walked CAM in the format of
             :meth:`mmwsss.models.classifiers.BaseCAMModel.predict`: ``pred_cam`` (PixelData, ``data`` float16 K x h x w,
-            normalised as ``test_cfg.normalize`` says), ``pred_img_label`` (LabelData, ``label`` int64 [K]) and the metainfo
-            ``cam_gate``, that of ``gt_cam`` where the sample says it, else ``None``.
+            normalised as ``test_cfg.normalize`` says), ``pred_img_label`` (LabelData, ``label`` int64 [K]) and the
+            metainfo ``cam_gate``, that of ``gt_cam`` where the sample says it, else ``None``.
 
         Raises:
             UserError: If an image has no CAM.
