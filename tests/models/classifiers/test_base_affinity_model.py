@@ -75,7 +75,8 @@ def test_normalizations(name):
 
 @torch.no_grad()
 def test_labels_are_those_of_the_maps_at_one_half():
-    model, classes = toy_affinity_net(test_cfg=dict(stride=1, alpha=2)), [[0, 3]]
+    walk = dict(type='RandomWalk', beta=30, steps=2, radius=3)
+    model, classes = toy_affinity_net(random_walk=walk, test_cfg=dict(stride=1, alpha=2)), [[0, 3]]
     maps = cams(1, 2, 5, 6)
     maps[..., 3:] *= 0.1
     sample, = model.predict(images(1), cam_samples(maps, classes, (18, 21)))
