@@ -18,8 +18,11 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from mmwsss.apis.table_text import duration_text, markdown_table, number_form
+
 KEYS = ('stage', 'metric', 'value', 'unit', 'note', 'seconds', 'skipped', 'oracle')
 HEADER = ('Stage', 'Metric', 'Value', 'Time', 'Note')
+ALIGN = 'llrrl'
 SKIPPED = 'complete before, skipped'
 
 
@@ -34,23 +37,21 @@ def results_table(rows: Sequence[Mapping[str, Any]], title: str | None = None) -
         ValueError: If a row has no stage or an unknown key.
     """
     table = Table(title=None if title is None else Text(title), title_justify='left')
-    for name in HEADER:
-        table.add_column(name, justify='right' if name in ('Value', 'Time') else 'left')
+    for name, side in zip(HEADER, ALIGN):
+        table.add_column(name, justify='right' if side == 'r' else 'left')
     for cells in _lines(rows):
         if cells[0]:
             table.add_section()
         # As Text, since a name in square brackets would be taken for a style.
         table.add_row(*map(Text, cells))
     table.add_section()
-    table.add_row('all stages', '', '', _duration(_total_seconds(rows)), '')
+    table.add_row(*_total(rows))
     return table
 
 
 def results_markdown(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> str:
     """Returns the rows as a markdown table, with the title as a heading; arguments as :func:`results_table`."""
-    lines = [HEADER, tuple('---:' if name in ('Value', 'Time') else '---' for name in HEADER), *_lines(rows),
-             ('all stages', '', '', _duration(_total_seconds(rows)), '')]
-    text = '\n'.join('| ' + ' | '.join(_escape(cell) for cell in line) + ' |' for line in lines)
+    text = markdown_table(HEADER, [*_lines(rows), _total(rows)], ALIGN)
     return (f'## {title}\n\n' if title else '') + text + '\n'
 
 
@@ -91,7 +92,7 @@ def _lines(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
         skipped = row.get('skipped')
         notes = [row.get('note') or '', (SKIPPED if skipped is True else skipped or '') if first else '']
         lines.append((row['stage'] if first else '', row.get('metric') or '', _value(row),
-                      _duration(row.get('seconds')) if first else '', '; '.join(filter(None, notes))))
+                      _duration(row) if first else '', '; '.join(filter(None, notes))))
     return lines
 
 
@@ -100,23 +101,16 @@ def _value(row: Mapping[str, Any]) -> str:
     if value is None or not math.isfinite(value):
         # A stage that measures nothing has an empty cell, a metric that could not be measured a dash.
         return '-' if row.get('metric') else ''
-    text = f'{value:.1f}' if unit == '%' else f'{value:d}' if isinstance(value, int) else f'{value:.4g}'
-    return f'{text} {unit}'.strip() + (' (oracle)' if row.get('oracle') else '')
+    return f'{value:{number_form(value, unit)}} {unit}'.strip() + (' (oracle)' if row.get('oracle') else '')
 
 
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return ''
-    if seconds < 60:
-        return f'{seconds:.1f} s'
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f'{hours} h {minutes:02d} min' if hours else f'{minutes} min {rest:02d} s'
+def _duration(row: Mapping[str, Any]) -> str:
+    return '' if row.get('seconds') is None else duration_text(row['seconds'])
+
+
+def _total(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    return 'all stages', '', '', duration_text(_total_seconds(rows)), ''
 
 
 def _total_seconds(rows: Sequence[Mapping[str, Any]]) -> float:
     return float(sum({row['stage']: row.get('seconds') or 0 for row in rows}.values()))
-
-
-def _escape(cell: str) -> str:
-    return cell.replace('|', r'\|').replace('\n', ' ')

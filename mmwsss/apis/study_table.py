@@ -1,11 +1,12 @@
 """The table of a study: mean and spread over seeds, difference to the baseline, cost."""
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from mmwsss.apis.table_text import markdown_table, mean, optional_text, spread_text, std
 
 HEADER = ('Row', 'Test', 'Seeds', 'mIoU % (oracle)', 'Difference', 'm_FN', 'm_FP', 'Precision %', 'Recall %',
           'Threshold (oracle)', 's / image', 'Train step')
-NUM_NAMES = 2  # columns of text, the others are numbers
+ALIGN = 'll' + 'r' * (len(HEADER) - 2)  # two columns of text, the others are numbers
 MEANS = ('m_FN', 'm_FP', 'precision', 'recall', 'threshold')
 
 
@@ -43,15 +44,15 @@ def study_lines(tests: Sequence[tuple[str, str, Sequence[int], str]],
         own_times = {seed: times.get((row, seed)) for seed in found}
         base_times = {seed: time for (name, seed), time in times.items() if name == baseline}
         own, other = _common(mious, base)
-        step, base_step = (_mean(values) for values in _common(own_times, base_times))
+        step, base_step = (mean(values) for values in _common(own_times, base_times))
         lines.append(dict(
             row=row, test=test, seeds=list(found), planned_seeds=list(planned), oracle_threshold=True,
             compared_with=compared_with,
-            mIoU=dict(mean=_mean(mious.values()), std=_std(mious.values())),
-            difference=_mean(own) - _mean(other) if own else None,
-            **{name: _mean(entry['metrics'][name] for entry in found.values()) for name in MEANS},
-            seconds_per_image=_mean(entry['testing']['seconds_per_image'] for entry in found.values()),
-            train_seconds_per_iteration=_mean(own_times.values()),
+            mIoU=dict(mean=mean(mious.values()), std=std(mious.values())),
+            difference=mean(own) - mean(other) if own else None,
+            **{name: mean(entry['metrics'][name] for entry in found.values()) for name in MEANS},
+            seconds_per_image=mean(entry['testing']['seconds_per_image'] for entry in found.values()),
+            train_seconds_per_iteration=mean(own_times.values()),
             train_step_ratio=step / base_step if step and base_step else None))
     return lines
 
@@ -60,16 +61,6 @@ def _common(own: Mapping[int, float | None], other: Mapping[int, float | None]) 
     """Returns the values of the seeds for which both have one."""
     seeds = [seed for seed in own if own[seed] is not None and other.get(seed) is not None]
     return [own[seed] for seed in seeds], [other[seed] for seed in seeds]
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    values = [value for value in values if value is not None]
-    return statistics.fmean(values) if values else None
-
-
-def _std(values: Iterable[float | None]) -> float | None:
-    values = [value for value in values if value is not None]
-    return statistics.stdev(values) if len(values) > 1 else None
 
 
 def study_markdown(lines: Sequence[Mapping[str, Any]], entries: Sequence[Mapping[str, Any]], baseline: str,
@@ -82,38 +73,26 @@ def study_markdown(lines: Sequence[Mapping[str, Any]], entries: Sequence[Mapping
         baseline: The row that the others are compared with, but for those that name another.
         title: The heading.
     """
-    cells, before = [HEADER], None
+    cells, before = [], None
     for line in lines:
         cells.append(_cells(line, is_first=line['row'] != before))
         before = line['row']
-    widths = [max(len(row[column]) for row in cells) for column in range(len(HEADER))]
-    rule = ['-' * width if column < NUM_NAMES else '-' * (width - 1) + ':' for column, width in enumerate(widths)]
-    text = '\n'.join('| ' + ' | '.join(
-        cell.ljust(width) if column < NUM_NAMES else cell.rjust(width)
-        for column, (cell, width) in enumerate(zip(row, widths))) + ' |' for row in [cells[0], rule, *cells[1:]])
+    text = markdown_table(HEADER, cells, ALIGN)
     notes = '\n'.join(f'- {note}' for note in _notes(lines, entries, baseline))
     return f'## {title}\n\n{text}\n\n{notes}\n'
 
 
 def _cells(line: Mapping[str, Any], is_first: bool) -> tuple[str, ...]:
     seeds, planned, miou = len(line['seeds']), len(line['planned_seeds']), line['mIoU']
-    spread = '' if miou['std'] is None else f' ± {100 * miou["std"]:.2f}'
-    difference = '' if line['row'] == line['compared_with'] else _text(line['difference'], '+.2f', 100)
-    ratio = _text(line['train_step_ratio'], '.2f')
-    return (_escape(line['row']) if is_first else '', _escape(line['test']),
-            f'{seeds}' if seeds == planned else f'{seeds} of {planned}', _text(miou['mean'], '.2f', 100) + spread,
-            difference, _text(line['m_FN'], '.3f'), _text(line['m_FP'], '.3f'),
-            _text(line['precision'], '.2f', 100), _text(line['recall'], '.2f', 100),
-            _text(line['threshold'], '.2f'), _text(line['seconds_per_image'], '.3f'),
+    difference = '' if line['row'] == line['compared_with'] else optional_text(line['difference'], '+.2f', 100)
+    ratio = optional_text(line['train_step_ratio'], '.2f')
+    return (line['row'] if is_first else '', line['test'],
+            f'{seeds}' if seeds == planned else f'{seeds} of {planned}',
+            spread_text(miou['mean'], miou['std'], '.2f', 100), difference,
+            optional_text(line['m_FN'], '.3f'), optional_text(line['m_FP'], '.3f'),
+            optional_text(line['precision'], '.2f', 100), optional_text(line['recall'], '.2f', 100),
+            optional_text(line['threshold'], '.2f'), optional_text(line['seconds_per_image'], '.3f'),
             ratio if ratio == '-' else f'{ratio} x')
-
-
-def _text(value: float | None, form: str, factor: float = 1) -> str:
-    return '-' if value is None else f'{factor * value:{form}}'
-
-
-def _escape(cell: str) -> str:
-    return cell.replace('|', r'\|').replace('\n', ' ')
 
 
 def _notes(lines: Sequence[Mapping[str, Any]], entries: Sequence[Mapping[str, Any]], baseline: str) -> list[str]:
