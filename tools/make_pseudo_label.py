@@ -32,7 +32,8 @@ def parse_args() -> argparse.Namespace:
         "with --crf: label = the argmax of the scores, IRNet's parameters (default); softmax = the scores as they are, "
         "AffinityNet's parameters"))
     parser.add_argument('--config', help='a file with background= and postprocessors=[...] instead of the four above, '
-                                         'e.g. configs/_base_/postprocessing/crf_label.py')
+                                         'e.g. configs/_base_/postprocessing/crf_label.py; affinity_label_*.py make '
+                                         'the labels that AffinityNet and IRNet are trained with')
     parser.add_argument('--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
                         help='settings that override these, e.g. background.threshold=0.2 '
                              'postprocessors.0.iterations=5')
@@ -78,7 +79,8 @@ def settings_from_options(args: argparse.Namespace) -> dict:
 
 
 def describe(config: dict) -> str:
-    arguments = ', '.join(f'{key}={value}' for key, value in config.items() if key != 'type')
+    arguments = ', '.join(f'{key}={describe(value) if isinstance(value, dict) and "type" in value else value}'
+                          for key, value in config.items() if key != 'type')
     return f'{config["type"]}({arguments})'
 
 
@@ -89,9 +91,10 @@ def main() -> int:
                                  num_workers=args.num_workers, classes=args.classes, missing_cam=args.missing_cam,
                                  img_dir=args.img_dir)
     steps = ' -> '.join(['background ' + describe(settings['background']), *map(describe, settings['postprocessors'])])
+    ignored = f', {summary["ignored_share"]:.1%} ignored' if settings['background']['type'] == 'confident' else ''
     message = (f'{args.out_dir}: {summary["made"]} labels made, {summary["kept"]} were there, for '
                f'{summary["num_images"]} images of {args.split or args.data_root}; '
-               f'{summary["background_share"]:.1%} of their pixels are background\nmade by: {steps}')
+               f'{summary["background_share"]:.1%} of their pixels are background{ignored}\nmade by: {steps}')
     return report_result(message, summary['omissions'])
 
 

@@ -12,10 +12,16 @@ from torch.utils.data import DataLoader, Dataset
 from mmwsss.datasets import load_classes, read_split
 from mmwsss.datasets.layout import IMAGE_EXTENSIONS, find_files_anywhere
 from mmwsss.datasets.preflight import read_image
-from mmwsss.postprocessing import DEFAULT_BACKGROUND, Postprocessor, build_postprocessors, to_score_map
+from mmwsss.postprocessing import (
+    DEFAULT_BACKGROUND,
+    Postprocessor,
+    build_postprocessors,
+    merge_confident,
+    to_score_map,
+)
 from mmwsss.postprocessing.background import check_background
 from mmwsss.structures.cam_file import MANIFEST_NAME, CAMFile, CAMManifest, cam_path, read_cam, read_manifest
-from mmwsss.structures.label_file import label_path, read_label, write_label
+from mmwsss.structures.label_file import IGNORE, label_path, read_label, write_label
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import remove_leftovers, sha256_of_json, write_json
 from mmwsss.utils.parallel import default_num_workers, limit_threads, progress_bar
@@ -30,21 +36,38 @@ def pseudo_label(cam_file: CAMFile,
                  postprocessors: Sequence[Postprocessor] = ()) -> np.ndarray:
     """Makes the label map of one image.
 
+    AffinityNet and IRNet are trained with labels of confident pixels: two results of one CAM, with much and with little
+    background, merged (:func:`mmwsss.postprocessing.merge_confident`). Their configs are
+    ``configs/_base_/postprocessing/affinity_label_softmax.py`` and ``affinity_label_hard.py``; they run a CRF, but
+    any post-processors will do; without (``postprocessors=[]``), no pydensecrf is needed. AffinityNet as released pools
+    the scores of both results to its grid, and takes argmax and merges there. Here labels are merged at full size, and
+    ``AffinityNet.reduce_labels`` brings them to the grid, as the label that most pixels of a position have: the argmax
+    of pooled labels, not of pooled scores, which can differ where a position holds several labels.
+
     Args:
         cam_file: The image's CAMs.
         image: uint8 [H, W, 3], RGB, of the size ``cam_file.size``.
-        background: See :func:`mmwsss.postprocessing.to_score_map`.
-        postprocessors: Applied in this order.
+        background: See :func:`mmwsss.postprocessing.to_score_map`; or ``dict(type='confident', foreground=...,
+            background=..., conflict='background')``, where the first two are backgrounds: ``foreground`` is the higher
+            one, under which pixels of classes are confident, ``background`` the lower one, under which pixels of the
+            background are. The others are ignored.
+        postprocessors: Applied in this order, to the scores with either background.
 
     Returns:
-        uint8 [H, W]: 0 background, k + 1 for class k.
+        uint8 [H, W]: 0 background, k + 1 for class k, 255 ignore (``'confident'`` alone). Without a class, everything
+        is background.
 
     Raises:
-        UserError: If the image has another size than the CAMs say.
+        UserError: If the image has another size than the CAMs say, or ``background`` is wrong.
     """
     if image.shape[:2] != tuple(cam_file.size):
         raise UserError(f'the image has size {image.shape[:2]} (height, width), its CAM was made for '
                         f'{tuple(cam_file.size)}: make the CAM again')
+    check_background(background)
+    if background['type'] == 'confident':
+        much, little = (pseudo_label(cam_file, image, background[key], postprocessors)
+                        for key in ('foreground', 'background'))
+        return merge_confident(much, little, background.get('conflict', 'background'))
     score_map = to_score_map(cam_file, background)
     for postprocessor in postprocessors:
         score_map = postprocessor(score_map, image)
@@ -72,7 +95,7 @@ def make_pseudo_labels(cam_dir: str | os.PathLike,
         data_root: Folder of the data set.
         split: Name of the split, or ``None`` for all images.
         out_dir: Folder for the labels.
-        background: See :func:`mmwsss.postprocessing.to_score_map`.
+        background: See :func:`pseudo_label`.
         postprocessors: Configs of POSTPROCESSORS, applied in this order.
         num_workers: Worker processes; 0 works in this process, ``None`` takes one per CPU.
         classes: Names of the foreground classes; ``None`` takes the data set's.
@@ -81,8 +104,8 @@ def make_pseudo_labels(cam_dir: str | os.PathLike,
 
     Returns:
         A summary: ``num_images``; ``made`` and ``kept``, the numbers of labels written now and
-        found; ``omissions``, a list of (path, reason) of what was left out; ``background_share``,
-        the fraction of background pixels over all labels.
+        found; ``omissions``, a list of (path, reason) of what was left out; ``background_share`` and
+        ``ignored_share``, the fractions of background pixels and of ignored ones over all labels.
 
     Raises:
         UserError: If a setting is wrong; if a CAM is missing although its image can be read; if
@@ -117,7 +140,7 @@ def make_pseudo_labels(cam_dir: str | os.PathLike,
         write_json(out_dir / MANIFEST_NAME, settings)
     remove_leftovers(out_dir, recursive=True)
 
-    made = kept = pixels = background_pixels = 0
+    made = kept = pixels = background_pixels = ignored_pixels = 0
     loader = DataLoader(jobs, batch_size=None, num_workers=min(num_workers, len(jobs)), worker_init_fn=limit_threads)
     with progress_bar() as progress:
         for outcome in progress.track(loader, len(jobs), description='pseudo labels'):
@@ -130,6 +153,7 @@ def make_pseudo_labels(cam_dir: str | os.PathLike,
             kept += outcome.kept
             pixels += outcome.pixels
             background_pixels += outcome.background_pixels
+            ignored_pixels += outcome.ignored_pixels
     if len(omissions) == len(stems):
         path, reason = omissions[stems[0]]
         raise UserError(f'{path}: {reason} (and not one of the {len(stems)} labels could be made)')
@@ -139,6 +163,7 @@ def make_pseudo_labels(cam_dir: str | os.PathLike,
         'kept': kept,
         'omissions': [omissions[stem] for stem in stems if stem in omissions],
         'background_share': background_pixels / pixels,
+        'ignored_share': ignored_pixels / pixels,
     }
 
 
@@ -148,6 +173,7 @@ class _Outcome:
     kept: bool = False
     pixels: int = 0
     background_pixels: int = 0
+    ignored_pixels: int = 0
     omission: tuple[str, str] | None = None
     # The exception itself: raised in a worker, it would arrive without its errno and file name.
     write_error: OSError | None = None
@@ -192,7 +218,7 @@ class _Jobs(Dataset):
                 write_label(label_path(self.out_dir, stem), label)
             except OSError as error:
                 return _Outcome(stem, write_error=error)
-        return _Outcome(stem, kept, label.size, int((label == 0).sum()))
+        return _Outcome(stem, kept, label.size, int((label == 0).sum()), int((label == IGNORE).sum()))
 
     def image_path(self, stem: str) -> str:
         return self.images.get(stem, str(self.img_dir / f'{stem}.jpg'))

@@ -1,8 +1,11 @@
 """From class activation maps to scores: the background, which a CAM does not have, gets one.
 
-Both functions take maps in [0, 1] of the K classes present and put a background row in front. A
+``score_map_*`` take maps in [0, 1] of the K classes present and put a background row in front. A
 pixel's label is its largest score, and the background wins ties, so with a constant background a
 pixel belongs to a class only where the map *exceeds* the threshold.
+
+Labels made with much and with little background can be merged (:func:`merge_confident`): pixels on
+which they disagree are in doubt, and ignored. AffinityNet and IRNet are trained with such labels.
 """
 import math
 from collections.abc import Mapping
@@ -10,10 +13,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from mmwsss.structures.cam_file import CAMFile, resize_cam
+from mmwsss.structures.label_file import IGNORE
 from mmwsss.structures.score_map import ScoreMap
 from mmwsss.utils.errors import UserError
 
 KEYS = {'constant': 'threshold', 'power': 'alpha'}
+CONFLICTS = ('background', 'class')
 
 
 def score_map_constant(cam: np.ndarray, classes: np.ndarray, threshold: float) -> ScoreMap:
@@ -55,18 +60,75 @@ def score_map_power(cam: np.ndarray, classes: np.ndarray, alpha: float) -> Score
     return _with_background((1 - highest) ** np.float32(alpha), cam, classes)
 
 
+def merge_confident(much_background: np.ndarray, little_background: np.ndarray,
+                    conflict: str = 'background') -> np.ndarray:
+    """Keeps the confident pixels of two label maps of one image; the others become 255, ignore.
+
+    A class that is there under much background is confident, and so is the background that is there under little::
+
+        label = much_background;  255 where that is background;  0 where little_background is background
+
+    AffinityNet (Ahn and Kwak, CVPR 2018) and IRNet (Ahn et al., CVPR 2019), as they were released. They differ where
+    a pixel is a class under *more* background and background under less, which only a post-processor such as a CRF
+    can bring about: to AffinityNet it is background, to IRNet the class.
+
+    Args:
+        much_background: [H, W], 0 background, k + 1 for class k.
+        little_background: [H, W], likewise.
+        conflict: ``'background'`` or ``'class'``: what a pixel of the last kind becomes.
+
+    Returns:
+        uint8 [H, W]: 0 background, k + 1 for class k, 255 ignore. Where both maps are background, it is background.
+
+    Raises:
+        ValueError: If the maps differ in size, or ``conflict`` is neither.
+    """
+    if much_background.shape != little_background.shape or conflict not in CONFLICTS:
+        raise ValueError(f'merge_confident: got maps of {much_background.shape} and {little_background.shape}, and '
+                         f'conflict={conflict!r}; it must be one of {CONFLICTS}, the maps of one size')
+    is_background = little_background == 0
+    if conflict == 'class':
+        is_background &= much_background == 0
+    label = np.where(much_background == 0, IGNORE, much_background).astype(np.uint8)
+    label[is_background] = 0
+    return label
+
+
 def check_background(background: Mapping) -> None:
-    """Checks a background config, see :func:`to_score_map`.
+    """Checks a background config, see :func:`mmwsss.apis.pseudo_label.pseudo_label`.
 
     Raises:
         UserError: If the type is unknown, the value is missing, not a number or out of its range,
-            or there is any other key.
+            or there is any other key; if of two backgrounds the one for the foreground is the lower one.
     """
+    if isinstance(background, Mapping) and background.get('type') == 'confident':
+        _check_confident(background)
+        return
     kind = background.get('type') if isinstance(background, Mapping) else None
     if kind not in KEYS or set(background) != {'type', KEYS[kind]}:
-        raise UserError("background must be dict(type='constant', threshold=<in [0, 1)>) or "
-                        f"dict(type='power', alpha=<above 0>), got {background!r}")
+        raise UserError("background must be dict(type='constant', threshold=<in [0, 1)>), "
+                        "dict(type='power', alpha=<above 0>) or dict(type='confident', foreground=<one of these>, "
+                        f'background=<one of these>), got {background!r}')
     _check(KEYS[kind], background[KEYS[kind]])
+
+
+def _check_confident(config: Mapping) -> None:
+    conflict = config.get('conflict', 'background')
+    if set(config) - {'conflict'} != {'type', 'foreground', 'background'} or conflict not in CONFLICTS:
+        raise UserError("background of type 'confident' takes foreground=<a background>, background=<a background> "
+                        f"and conflict='background' or 'class', got {config!r}")
+    parts = [config['foreground'], config['background']]
+    for part in parts:
+        check_background(part)
+        if part['type'] == 'confident':
+            raise UserError(f"background of type 'confident' cannot hold another one, got {config!r}")
+    kind = parts[0]['type']
+    if parts[1]['type'] == kind:
+        much, little = (part[KEYS[kind]] for part in parts)
+        # A higher threshold is more background, a higher exponent less.
+        if much < little if kind == 'constant' else much > little:
+            raise UserError("background of type 'confident': its foreground must be told by more background, that is "
+                            f'by a higher threshold or a lower alpha, than its background, got {config!r}')
 
 
 def to_score_map(cam_file: CAMFile, background: Mapping) -> ScoreMap:
@@ -85,6 +147,8 @@ def to_score_map(cam_file: CAMFile, background: Mapping) -> ScoreMap:
         UserError: If ``background`` is not one of the two.
     """
     check_background(background)
+    if background['type'] == 'confident':
+        raise UserError("background of type 'confident' makes two score maps; give one of its parts")
     cam = np.asarray(resize_cam(cam_file.cam, cam_file.size), dtype=np.float32)
     if background['type'] == 'constant':
         return score_map_constant(cam, cam_file.classes, background['threshold'])

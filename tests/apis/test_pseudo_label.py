@@ -12,6 +12,7 @@ from PIL import Image
 from mmwsss.apis import pseudo_label as module
 from mmwsss.apis.pseudo_label import make_pseudo_labels, pseudo_label
 from mmwsss.datasets.preflight import read_image
+from mmwsss.postprocessing import merge_confident
 from mmwsss.registry import POSTPROCESSORS
 from mmwsss.structures.cam_file import CAMFile, CAMManifest, cam_path, open_cam_dir, write_cam
 from mmwsss.structures.label_file import read_label, voc_palette
@@ -117,7 +118,7 @@ def test_labels_equal_the_definition(data):
         pixels += label.size
         background += (label == 0).sum()
     assert summary == {'num_images': 6, 'made': 6, 'kept': 0, 'omissions': [],
-                       'background_share': pytest.approx(background / pixels)}
+                       'background_share': pytest.approx(background / pixels), 'ignored_share': 0}
     with Image.open(data.out / 'a.png') as image:
         assert image.mode == 'P'
         assert image.getpalette()[:12] == [value for colour in voc_palette(4) for value in colour]
@@ -394,3 +395,80 @@ def test_label_older_than_its_cam_or_image_is_made_again(data):
     for path in (data.cam(first), data.image(second)):
         os.utime(path, ns=(later, later))
     assert data.make()['made'] == 2
+
+
+MUCH, LITTLE = {'type': 'constant', 'threshold': 0.6}, {'type': 'constant', 'threshold': 0.2}
+CONFIDENT = {'type': 'confident', 'foreground': MUCH, 'background': LITTLE}
+# More background where the image is red.
+RED = {'type': 'TestBrightness', 'gain': 0.3}
+
+
+@pytest.mark.parametrize('conflict', ['background', 'class'])
+@pytest.mark.parametrize('postprocessors', [[], [RED], pytest.param([CRF], marks=needs_crf)])
+def test_confident_labels_are_two_runs_merged(data, tmp_path, postprocessors, conflict):
+    summary = data.make(background={**CONFIDENT, 'conflict': conflict}, postprocessors=postprocessors, num_workers=1)
+    data.make(tmp_path / 'much', background=MUCH, postprocessors=postprocessors)
+    data.make(tmp_path / 'little', background=LITTLE, postprocessors=postprocessors)
+    found = []
+    for stem in data.images:
+        label, much, little = (read_label(folder / f'{stem}.png')
+                               for folder in (data.out, tmp_path / 'much', tmp_path / 'little'))
+        np.testing.assert_array_equal(label, merge_confident(much, little, conflict))
+        found.append(label.ravel())
+    found = np.concatenate(found)
+    assert (found == 255).any() and (found == 0).any() and ((found > 0) & (found < 255)).any()
+    assert summary['background_share'] == pytest.approx((found == 0).mean())
+    assert summary['ignored_share'] == pytest.approx((found == 255).mean())
+    assert not read_label(data.out / 'd.png').any()  # no class: all of it is background
+
+
+def test_default_conflict(data, tmp_path):
+    data.make(background=CONFIDENT)
+    data.make(tmp_path / 'named', background={**CONFIDENT, 'conflict': 'background'})
+    assert all(path.read_bytes() == (tmp_path / 'named' / path.name).read_bytes() for path in data.out.glob('*.png'))
+
+
+def test_conflicts_of_the_two_results():
+    cam_file = CAMFile(np.array([4]), np.float16([[[0.1, 0.4, 0.8]]]), (1, 3))
+
+    def inverted(score_map, image):
+        """What is a class under much background becomes background under little, and the other way round."""
+        scores = score_map.scores.copy()
+        scores[0] = 0.8 - scores[0]
+        return ScoreMap(scores, score_map.classes)
+
+    image = np.zeros((1, 3, 3), np.uint8)
+    assert pseudo_label(cam_file, image, CONFIDENT).tolist() == [[0, 255, 5]]
+    # Background scores 0.2 and 0.6: the class under much is the background under little.
+    assert pseudo_label(cam_file, image, CONFIDENT, [inverted]).tolist() == [[0, 0, 5]]
+    assert pseudo_label(cam_file, image, {**CONFIDENT, 'conflict': 'class'}, [inverted]).tolist() == [[0, 5, 5]]
+
+
+def test_confident_labels_resume(data, tmp_path):
+    whole = data.make(tmp_path / 'whole', background=CONFIDENT)
+    data.make(background=CONFIDENT)
+    (data.out / 'e.png').unlink()
+    resumed = data.make(background=CONFIDENT)
+    assert (resumed['made'], resumed['kept']) == (1, 5)
+    assert resumed['ignored_share'] == whole['ignored_share'] > 0
+    assert files(data.out) == files(tmp_path / 'whole')
+
+
+@pytest.mark.parametrize('change', [{'foreground': {**MUCH, 'threshold': 0.61}},
+                                    {'background': {**LITTLE, 'threshold': 0.19}}, {'conflict': 'class'}])
+def test_confident_labels_of_other_settings_do_not_mix(data, change):
+    data.make(background=CONFIDENT)
+    before = files(data.out)
+    with pytest.raises(UserError, match=r'manifest\.json.*\(background\).*another folder'):
+        data.make(background={**CONFIDENT, **change})
+    assert files(data.out) == before
+
+
+@pytest.mark.parametrize('change, message', [
+    ({'foreground': LITTLE, 'background': MUCH}, 'more background'), ({'foreground': 0.6}, 'background must be'),
+    ({'conflict': 'ignore'}, 'conflict'), ({'background': CONFIDENT}, 'cannot hold another'),
+])
+def test_wrong_confident_background_leaves_nothing_behind(data, change, message):
+    with pytest.raises(UserError, match=message):
+        data.make(background={**CONFIDENT, **change})
+    assert not data.out.exists()

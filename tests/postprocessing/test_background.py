@@ -5,6 +5,7 @@ import torch
 from mmwsss.postprocessing import defaults
 from mmwsss.postprocessing.background import (
     check_background,
+    merge_confident,
     score_map_constant,
     score_map_power,
     to_score_map,
@@ -124,3 +125,75 @@ def test_to_score_map_rejects_unknown_background():
     cam_file = CAMFile(classes=np.arange(1), cam=np.zeros((1, 2, 2), np.float16), size=(4, 4))
     with pytest.raises(UserError, match='background must be'):
         to_score_map(cam_file, {'type': 'mean'})
+
+
+def merge_by_loops(much, little, conflict):
+    """AffinityNet's rule, IRNet's rule, in the words of their pages, one pixel after the other."""
+    label = np.zeros(much.shape, np.uint8)
+    for y, x in np.ndindex(much.shape):
+        if conflict == 'background':
+            label[y, x] = much[y, x]
+            if much[y, x] == 0:
+                label[y, x] = 255
+            if little[y, x] == 0:
+                label[y, x] = 0
+        elif much[y, x] != 0:
+            label[y, x] = much[y, x]
+        else:
+            label[y, x] = 0 if little[y, x] == 0 else 255
+    return label
+
+
+@pytest.mark.parametrize('conflict', ['background', 'class'])
+@pytest.mark.parametrize('seed, size', [(0, (9, 13)), (1, (20, 7)), (2, (1, 1)), (3, (1, 8))])
+def test_merge_equals_definition(seed, size, conflict):
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(np.uint8([0, 0, 1, 5, 254]), (2, *size))
+    before = labels.copy()
+    merged = merge_confident(*labels, conflict=conflict)
+    assert merged.dtype == np.uint8
+    np.testing.assert_array_equal(merged, merge_by_loops(*labels, conflict))
+    np.testing.assert_array_equal(labels, before)
+
+
+def test_merge_of_every_pair():
+    much, little = np.uint8([[0, 0, 2, 2, 2]]), np.uint8([[0, 3, 0, 2, 3]])
+    assert merge_confident(much, little).tolist() == [[0, 255, 0, 2, 2]]
+    assert merge_confident(much, little, 'class').tolist() == [[0, 255, 2, 2, 2]]
+
+
+def test_merge_of_wrong_maps():
+    label = np.zeros((2, 3), np.uint8)
+    for arguments in ((label, label[:, :1]), (label, label, 'ignore')):
+        with pytest.raises(ValueError, match='merge_confident'):
+            merge_confident(*arguments)
+
+
+HIGH, LOW = {'type': 'constant', 'threshold': 0.3}, {'type': 'constant', 'threshold': 0.05}
+LARGE, SMALL = {'type': 'power', 'alpha': 24}, {'type': 'power', 'alpha': 4}
+
+
+def confident(foreground=HIGH, background=LOW, **more):
+    return {'type': 'confident', 'foreground': foreground, 'background': background, **more}
+
+
+@pytest.mark.parametrize('background', [
+    confident(), confident(SMALL, LARGE), confident(HIGH, LARGE), confident(HIGH, HIGH), confident(conflict='class'),
+])
+def test_confident(background):
+    check_background(background)
+    cam_file = CAMFile(classes=np.arange(1), cam=np.zeros((1, 2, 2), np.float16), size=(4, 4))
+    with pytest.raises(UserError, match='two score maps'):
+        to_score_map(cam_file, background)
+
+
+@pytest.mark.parametrize('background, message', [
+    (confident(LOW, HIGH), 'more background'), (confident(LARGE, SMALL), 'more background'),
+    (confident(0.3), 'background must be'), (confident(background={'type': 'constant'}), 'background must be'),
+    (confident({'type': 'constant', 'threshold': 1}), 'threshold'), (confident(confident()), 'cannot hold another'),
+    (confident(conflict='ignore'), 'conflict'), (confident(alpha=4), 'takes foreground'),
+    ({'type': 'confident', 'foreground': HIGH}, 'takes foreground'), ({'type': 'confident'}, 'takes foreground'),
+])
+def test_wrong_confident(background, message):
+    with pytest.raises(UserError, match=message):
+        check_background(background)

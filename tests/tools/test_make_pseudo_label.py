@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmwsss.postprocessing import defaults
+from mmwsss.postprocessing import CRF_PRESETS, defaults
 from mmwsss.structures.cam_file import CAMFile, CAMManifest, cam_path, open_cam_dir, write_cam
 from mmwsss.structures.label_file import read_label
 from mmwsss.utils.errors import run_cli
@@ -194,3 +194,33 @@ def test_missing_cam(tool, folder):
 def test_other_settings_in_the_same_folder(tool):
     assert tool('--threshold', '0.2')[0] == 0
     assert 'manifest.json' in error_of(tool('--threshold', '0.3'))
+
+
+@needs_crf
+@pytest.mark.parametrize('name, unary, foreground, background, conflict', [
+    ('softmax', 'softmax', {'type': 'power', 'alpha': 4}, {'type': 'power', 'alpha': 24}, 'background'),
+    ('hard', 'label', {'type': 'constant', 'threshold': 0.3}, {'type': 'constant', 'threshold': 0.05}, 'class'),
+])
+def test_labels_of_confident_pixels(tool, folder, name, unary, foreground, background, conflict):
+    code, out, err = tool('--config', str(ROOT / f'configs/_base_/postprocessing/affinity_label_{name}.py'))
+    assert (code, err) == (0, '')
+    assert manifest(folder)['background'] == {'type': 'confident', 'foreground': foreground,
+                                              'background': background, 'conflict': conflict}
+    assert manifest(folder)['postprocessors'] == [{'type': 'DenseCRF', **CRF_PRESETS[unary]}]
+    share = np.mean([read_label(folder / f'labels/{stem}.png') == 255 for stem in 'abcd'])
+    assert f'are background, {share:.1%} ignored' in out
+    key, = set(foreground) - {'type'}
+    assert (f'background confident(foreground={foreground["type"]}({key}={foreground[key]}), '
+            f'background={background["type"]}({key}={background[key]}), conflict={conflict}) -> DenseCRF(') in out
+
+
+def test_labels_of_confident_pixels_without_crf(tool, folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'pydensecrf', None)
+    monkeypatch.setitem(sys.modules, 'pydensecrf.densecrf', None)
+    config = ['--config', str(ROOT / 'configs/_base_/postprocessing/affinity_label_hard.py'), '--cfg-options']
+    assert tool(*config, 'postprocessors=[]', 'background.foreground.threshold=0.7')[0] == 0
+    assert manifest(folder)['background']['foreground']['threshold'] == 0.7
+    assert manifest(folder)['postprocessors'] == []
+    assert (read_label(folder / 'labels/a.png') == 255).any()
+    assert 'more background' in error_of(tool(*config, 'postprocessors=[]', 'background.foreground.threshold=0',
+                                              out='others'))
