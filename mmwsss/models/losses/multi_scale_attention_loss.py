@@ -14,6 +14,10 @@ MODES = ('mam', 'mmm', 'smm')
 REDUCTIONS = ('mean', 'sum')
 
 
+def _at_least_float32(maps: Tensor) -> Tensor:
+    return maps.to(torch.promote_types(maps.dtype, torch.float32))
+
+
 def multi_scale_cam(maps: Sequence[Tensor]) -> Tensor:
     """Aggregates the CAMs of several scales ("msinf-CAM").
 
@@ -23,8 +27,7 @@ def multi_scale_cam(maps: Sequence[Tensor]) -> Tensor:
     Returns:
         N x C x h x w, at least float32: their mean, divided by its maximum again.
     """
-    maps = torch.stack(tuple(maps))
-    return max_normalize(maps.to(torch.promote_types(maps.dtype, torch.float32)).mean(dim=0))
+    return max_normalize(torch.stack([_at_least_float32(x) for x in maps]).mean(dim=0))
 
 
 def scale_attention(main_maps: Tensor, support_maps: Tensor) -> Tensor:
@@ -39,8 +42,7 @@ def scale_attention(main_maps: Tensor, support_maps: Tensor) -> Tensor:
     Returns:
         S x S x ..., i before j, in [1, 2]; 2 where one of the two maps is empty.
     """
-    dtype = torch.promote_types(main_maps.dtype, torch.float32)
-    main, support = main_maps.to(dtype).flatten(-2), support_maps.to(dtype).flatten(-2)
+    main, support = (_at_least_float32(maps).flatten(-2) for maps in (main_maps, support_maps))
     with no_autocast(main.device):
         products = torch.einsum('i...p,j...p->ij...', main, support)
     lengths, support_lengths = (torch.linalg.vector_norm(x, dim=-1).clamp(min=EPS) for x in (main, support))
@@ -88,9 +90,8 @@ def multi_scale_attention_loss(main_cams: Sequence[Tensor], support_cams: Sequen
     """
     present = labels.bool()
     # One map for each class of each image: S x P x h x w.
-    main = torch.stack([cam[present] for cam in main_cams])
-    main = main.to(torch.promote_types(main.dtype, torch.float32))
-    support = torch.stack([cam.detach()[present] for cam in support_cams]).to(main.dtype)
+    main = torch.stack([_at_least_float32(cam[present]) for cam in main_cams])
+    support = torch.stack([_at_least_float32(cam.detach()[present]) for cam in support_cams])
     if mode == 'mam':
         target = attention_targets(main, support)
     else:

@@ -13,6 +13,10 @@ EPS = 1e-5
 NORMALIZATIONS = ('count', 'none')
 
 
+def _at_least_float32(maps: Tensor) -> Tensor:
+    return maps.to(torch.promote_types(maps.dtype, torch.float32))
+
+
 def class_region_masks(cam: Tensor, labels: Tensor, threshold: float = 0.2) -> Tensor:
     """Gives every pixel to one class or to the background (eq. 1 and 2).
 
@@ -49,7 +53,7 @@ def class_prototypes(features: Tensor, masks: Tensor, pixel_weighted: bool = Fal
         ``prototypes`` (C + 1) x D, at least float32, not normalised, zeros for a class without pixels, and ``present``
         bool (C + 1): whether the class has pixels. Both are the same on all ranks.
     """
-    features = features.to(torch.promote_types(features.dtype, torch.float32))
+    features = _at_least_float32(features)
     with no_autocast(features.device):
         sums = masks.flatten(2).to(features.dtype) @ features.flatten(2).transpose(1, 2)  # N x (C + 1) x D
     counts = masks.sum(dim=(2, 3))
@@ -82,7 +86,7 @@ def regional_contrast_loss(features: Tensor, prototypes: Tensor, masks: Tensor, 
     Returns:
         A scalar, at least float32; 0 if no pixel counts.
     """
-    features = features.to(torch.promote_types(features.dtype, torch.float32))
+    features = _at_least_float32(features)
     prototypes = prototypes.detach().to(features.dtype)
     if valid is not None:
         prototypes, masks = prototypes[valid], masks[:, valid]
@@ -114,7 +118,7 @@ def region_cross_entropy(cam: Tensor, masks: Tensor, labels: Tensor, temperature
     Returns:
         A scalar, at least float32.
     """
-    cam = cam.to(torch.promote_types(cam.dtype, torch.float32))
+    cam = _at_least_float32(cam)
     absent = ~labels.bool()[:, :, None, None]
     logits = with_background(cam.masked_fill(absent, 0)) / temperature
     logits = logits.masked_fill(F.pad(absent, (0, 0, 0, 0, 1, 0)), -torch.inf)

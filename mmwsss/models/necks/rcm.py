@@ -74,9 +74,14 @@ class RCM(nn.Module):
 
         Returns:
             A scalar, float32 whatever the precision of the inputs.
+
+        Raises:
+            ValueError: If ``main_cam`` is missing in direct mode.
         """
         masks = class_region_masks(support_cam, labels, self.threshold)
         if self.mode == 'direct':
+            if main_cam is None:
+                raise ValueError("RCM: mode 'direct' needs main_cam, got None")
             return region_cross_entropy(main_cam, masks, labels, self.temperature, self.normalize)
         self.update_prototypes(support_features, masks)
         return regional_contrast_loss(features, self.prototypes, masks, self.temperature, self.log, self.normalize,

@@ -1,0 +1,102 @@
+import pytest
+import rcm_mam_reference as slow
+import torch
+
+from mmwsss.models.losses import attention_targets, multi_scale_attention_loss, multi_scale_cam, scale_attention
+
+# Scales, images, classes, height, width.
+SHAPES = [(3, 1, 1, 1, 1), (3, 2, 3, 3, 5), (2, 3, 5, 4, 3), (4, 4, 2, 2, 2)]
+
+
+def case(shape):
+    main, support = (list(slow.random_cam(*shape, seed=seed)) for seed in (1, 2))
+    return [maps.requires_grad_() for maps in main], support, slow.random_labels(*shape[1:3])
+
+
+@pytest.mark.parametrize('shape', SHAPES)
+def test_attention_and_targets_equal_loops(shape):
+    main, support, _ = case(shape)
+    main, support = torch.stack(main).detach(), torch.stack(support)
+    found, targets = scale_attention(main, support), attention_targets(main, support)
+    assert found.shape == (shape[0], *shape[:3]) and targets.shape == shape
+    for n in range(shape[1]):
+        for k in range(shape[2]):
+            for i in range(shape[0]):
+                xi = [slow.attention(main[i, n, k], support[j, n, k]) for j in range(shape[0])]
+                torch.testing.assert_close(found[i, :, n, k], torch.stack(xi), rtol=1e-12, atol=0)
+                target = sum(x * maps for x, maps in zip(xi, support[:, n, k])) / shape[0]
+                torch.testing.assert_close(targets[i, n, k], target, rtol=1e-12, atol=1e-15)
+
+
+def test_attention_of_known_maps():
+    """Equal maps: 1, whatever their scale; maps that do not overlap: 2; an empty one: 2."""
+    left, right = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 0.3]])
+    maps = torch.stack([left, right, left * 0])
+    expected = torch.tensor([[1.0, 2, 2], [2, 1, 2], [2, 2, 2]])
+    torch.testing.assert_close(scale_attention(maps, 0.5 * maps), expected)
+    torch.testing.assert_close(attention_targets(maps, maps)[:2, 0], torch.tensor([[1.0, 0.6], [2.0, 0.3]]) / 3)
+
+
+@pytest.mark.parametrize('shape', SHAPES)
+def test_multi_scale_cam_equals_loops(shape):
+    _, support, _ = case(shape)
+    support[0][0, 0] = 0
+    found = multi_scale_cam(support)
+    for n in range(shape[1]):
+        for k in range(shape[2]):
+            torch.testing.assert_close(found[n, k], slow.msinf([maps[n, k] for maps in support]), rtol=1e-12, atol=0)
+    assert (multi_scale_cam([maps * 0 for maps in support]) == 0).all()
+
+
+@pytest.mark.parametrize('shape', SHAPES)
+@pytest.mark.parametrize('mode', ['mam', 'mmm', 'smm'])
+@pytest.mark.parametrize('reduction', ['mean', 'sum'])
+def test_loss_equals_loops_forward_and_backward(shape, mode, reduction):
+    main, support, labels = case(shape)
+    for reference_index in range(shape[0]):
+        found = multi_scale_attention_loss(main, support, labels, mode, reduction, reference_index)
+        expected = slow.mam(main, support, labels, mode, reduction, reference_index)
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+        for one, other in zip(*(torch.autograd.grad(loss, main, allow_unused=True, materialize_grads=True)
+                                for loss in (found, expected))):
+            torch.testing.assert_close(one, other, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize('mode', ['mam', 'mmm', 'smm'])
+def test_absent_classes_and_supportnet_get_no_gradient(mode):
+    main, support, labels = case((3, 3, 4, 3, 5))
+    support = [maps.requires_grad_() for maps in support]
+    loss = multi_scale_attention_loss(main, support, labels, mode)
+    loss.backward()
+    assert all(maps.grad is None for maps in support)
+    gradient = main[1].grad.abs().amax(dim=(2, 3))
+    assert torch.equal(gradient > 0, labels.bool())
+
+
+@pytest.mark.parametrize('mode', ['mam', 'mmm', 'smm'])
+def test_without_any_class_is_zero_with_gradient(mode):
+    main, support, labels = case((3, 2, 3, 3, 5))
+    loss = multi_scale_attention_loss(main, support, labels * 0, mode)
+    assert loss == 0
+    assert all((gradient == 0).all() for gradient in torch.autograd.grad(loss, main))
+
+
+@pytest.mark.parametrize('mode', ['mam', 'mmm', 'smm'])
+def test_empty_maps_stay_finite(mode):
+    main = [torch.zeros(1, 1, 2, 2, requires_grad=True) for _ in range(3)]
+    support = [torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2), torch.tensor([[[[1.0, 0], [0, 0]]]])]
+    for theirs in (support, support[:1] * 3):
+        loss = multi_scale_attention_loss(main, theirs, torch.ones(1, 1), mode)
+        assert loss.isfinite() and all(g.isfinite().all() for g in torch.autograd.grad(loss, main))
+
+
+@pytest.mark.parametrize('mode', ['mam', 'mmm', 'smm'])
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_half_precision_is_computed_in_full(mode, dtype):
+    main, support, labels = case((3, 2, 3, 24, 24))
+    main, support = ([maps.detach().to(dtype) for maps in cams] for cams in (main, support))
+    expected = multi_scale_attention_loss([x.double() for x in main], [x.double() for x in support], labels, mode)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        found = multi_scale_attention_loss(main, support, labels, mode)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=0)
