@@ -11,7 +11,8 @@ from mmwsss.engine import hooks, optimizers, samplers
 from mmwsss.engine.checkpoint import load_checkpoint_file, load_state_dict_strict, load_weights_strict
 from mmwsss.engine.file_backend import AtomicBackend
 from mmwsss.engine.loops import CAMTestLoop
+from mmwsss.engine.train_loops import IterLimitedTrainLoop
 from mmwsss.engine.weight_init import StrictPretrained
 
-__all__ = ['AtomicBackend', 'CAMTestLoop', 'StrictPretrained', 'hooks', 'load_checkpoint_file',
+__all__ = ['AtomicBackend', 'CAMTestLoop', 'IterLimitedTrainLoop', 'StrictPretrained', 'hooks', 'load_checkpoint_file',
            'load_state_dict_strict', 'load_weights_strict', 'optimizers', 'samplers']

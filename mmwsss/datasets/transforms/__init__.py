@@ -2,8 +2,8 @@
 from mmwsss.datasets.transforms.formatting import PackWSSSInputs
 from mmwsss.datasets.transforms.load_cam import LoadCAM
 from mmwsss.datasets.transforms.loading import LoadImage, LoadMask, LoadSaliency, read_saliency
-from mmwsss.datasets.transforms.resize import RandomResizeLong, size_for_long_side
+from mmwsss.datasets.transforms.resize import RandomResizeLong, ScaleImage, scaled_size, size_for_long_side
 from mmwsss.datasets.transforms.split_patch import SplitPatch
 
-__all__ = ['LoadCAM', 'LoadImage', 'LoadMask', 'LoadSaliency', 'PackWSSSInputs', 'RandomResizeLong', 'SplitPatch',
-           'read_saliency', 'size_for_long_side']
+__all__ = ['LoadCAM', 'LoadImage', 'LoadMask', 'LoadSaliency', 'PackWSSSInputs', 'RandomResizeLong', 'ScaleImage',
+           'SplitPatch', 'read_saliency', 'scaled_size', 'size_for_long_side']

@@ -1,13 +1,20 @@
 """Resizing of an image together with its maps."""
+import math
 from collections.abc import Sequence
 
 import mmcv
 import numpy as np
+from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 from mmseg.datasets.transforms import Resize
 
 from mmwsss.registry import TRANSFORMS
 from mmwsss.utils.errors import UserError
+
+
+def scaled_size(height: int, width: int, factor: float) -> tuple[int, int]:
+    """Returns both sides times ``factor``, rounded, at least 1."""
+    return max(1, round(factor * height)), max(1, round(factor * width))
 
 
 def size_for_long_side(height: int, width: int, long_side: int) -> tuple[int, int]:
@@ -63,3 +70,40 @@ class RandomResizeLong(Resize):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(long_side={self.long_side}, interpolation={self.interpolation!r})'
+
+
+@TRANSFORMS.register_module()
+class ScaleImage(BaseTransform):
+    """Resizes the image by a factor and leaves its maps alone: one scale of a test at several.
+
+    Predictions are resized back to ``ori_shape``, which the ground truth keeps. No side gets shorter than a pixel,
+    which mmcv's ``Resize`` refuses for narrow images.
+
+    Required key: ``img``. Modified: ``img``, ``img_shape``. Added: ``scale_factor`` (w, h), as it came out.
+
+    Args:
+        factor: Above 0; 1 leaves the image as it is.
+        interpolation: One of mmcv's.
+
+    Raises:
+        ValueError: If the factor is not a number above 0.
+    """
+
+    def __init__(self, factor: float, interpolation: str = 'bilinear') -> None:
+        if not isinstance(factor, (int, float)) or not 0 < factor < math.inf:
+            raise ValueError(f'ScaleImage: factor must be a number above 0, got {factor!r}')
+        self.factor = factor
+        self.interpolation = interpolation
+
+    def transform(self, results: dict) -> dict:
+        """Resizes the image."""
+        before = results['img'].shape[:2]
+        height, width = scaled_size(*before, self.factor)
+        if (height, width) != before:
+            results['img'] = mmcv.imresize(results['img'], (width, height), interpolation=self.interpolation)
+        results['img_shape'] = (height, width)
+        results['scale_factor'] = (width / before[1], height / before[0])
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(factor={self.factor}, interpolation={self.interpolation!r})'

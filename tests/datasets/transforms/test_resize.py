@@ -4,7 +4,7 @@ import pytest
 from mmengine.dataset import Compose
 
 import mmwsss.datasets  # noqa: F401  (registers the transforms)
-from mmwsss.datasets.transforms import RandomResizeLong, size_for_long_side
+from mmwsss.datasets.transforms import RandomResizeLong, ScaleImage, scaled_size, size_for_long_side
 from mmwsss.utils.errors import UserError
 
 
@@ -81,3 +81,32 @@ def test_image_mask_and_saliency_stay_aligned(seed):
     np.testing.assert_array_equal(results['gt_saliency'], image)
     assert np.abs(results['gt_seg_map'] - image).mean() < 4  # nearest against bilinear: half a pixel
     assert np.abs(results['gt_seg_map'][:, ::-1] - image).mean() > 8
+
+
+@pytest.mark.parametrize('size, factor, expected', [
+    ((375, 500), 0.75, (281, 375)), ((1, 1), 0.25, (1, 1)), ((1, 101), 0.25, (1, 25)), ((7, 5), 1.25, (9, 6)),
+    ((3, 4), 1, (3, 4))])
+def test_scaled_size(size, factor, expected):
+    assert scaled_size(*size, factor) == expected
+
+
+@pytest.mark.parametrize('size, factor', [((20, 30), 0.5), ((21, 33), 1.25), ((1, 1), 0.25), ((1, 40), 0.25)])
+def test_scale_image_leaves_the_maps_alone(size, factor):
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    mask = np.zeros(size, np.uint8)
+    results = ScaleImage(factor)({'img': image, 'ori_shape': size, 'gt_seg_map': mask, 'seg_fields': ['gt_seg_map']})
+    height, width = scaled_size(*size, factor)
+    np.testing.assert_array_equal(results['img'], cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR))
+    assert results['img_shape'] == (height, width) and results['ori_shape'] == size
+    assert results['scale_factor'] == (width / size[1], height / size[0]) and results['gt_seg_map'] is mask
+
+
+def test_scale_of_one_is_the_image_itself():
+    image = np.ones((4, 5, 3), np.uint8)
+    assert ScaleImage(1.0)({'img': image})['img'] is image
+
+
+@pytest.mark.parametrize('factor', [0, -1, 'half', float('inf')])
+def test_bad_factor(factor):
+    with pytest.raises(ValueError, match='ScaleImage: factor'):
+        ScaleImage(factor)
