@@ -143,3 +143,31 @@ stages = [
 ]
 ''')
     return folder / 'pipeline.py'
+
+
+@pytest.fixture(scope='session')
+def make_work_dir():
+    """Writes the work folder of a pipeline by hand, as far as the tables need it."""
+    import json
+
+    def make(path, stages, report=True):
+        """``stages`` is {name: None if not complete, else keys of complete.json, and ``metrics_json``}."""
+        rows = []
+        for number, (name, content) in enumerate(stages.items()):
+            folder = path / name
+            folder.mkdir(parents=True)
+            (folder / 'key.json').write_text('{"key": "0"}')
+            if content is not None:
+                marker = dict(dict(key='0', seconds=1.5, output='metrics.json', metrics=[], omissions=[]), **content)
+                if 'metrics_json' in marker:
+                    (folder / 'metrics.json').write_text(json.dumps(marker.pop('metrics_json')))
+                (folder / 'complete.json').write_text(json.dumps(marker))
+                rows += [dict(stage=name, seconds=marker['seconds'], **row)
+                         for row in marker['metrics'] or [dict(metric='', value=None)]]
+            for file in folder.iterdir():  # the order of the stages, where no report tells it
+                os.utime(file, (number, number))
+        if report:
+            (path / 'report.json').write_text(json.dumps(dict(rows=rows, seconds=0.)))
+        return path
+
+    return make

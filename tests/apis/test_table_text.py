@@ -35,5 +35,6 @@ def test_durations(seconds, text):
 
 def test_markdown_lines_up_and_keeps_cells_apart():
     text = markdown_table(('Name', 'n'), [('a | b\nc', '1'), ('d', '10')], 'lr')
-    assert text.splitlines() == ['| Name     |   n |', '| -------- | --: |', r'| a \| b c |   1 |', '| d        |  10 |']
+    assert text.splitlines() == [
+        '| Name     |   n |', '| -------- | --: |', r'| a \| b c |   1 |', '| d        |  10 |']
     assert markdown_table(('n',), [], 'r') == '|   n |\n| --: |'
