@@ -7,7 +7,7 @@ from mmwsss.models.losses.global_mean import global_mean
 from mmwsss.models.losses.min_pooling_loss import MinPoolingLoss, min_pooling
 from mmwsss.models.losses.multi_scale_attention_loss import (
     attention_targets,
-    multi_scale_attention_loss,
+    multi_scale_attention,
     multi_scale_cam,
     scale_attention,
 )
@@ -15,7 +15,7 @@ from mmwsss.models.losses.regional_contrast_loss import (
     class_prototypes,
     class_region_masks,
     region_cross_entropy,
-    regional_contrast_loss,
+    regional_contrast,
 )
 from mmwsss.models.losses.saliency_conflict_loss import SaliencyConflictLoss, background_conflict, saliency_loss
 
@@ -23,5 +23,5 @@ __all__ = ['AffinityLoss', 'DisplacementLoss', 'ECRLoss', 'ERLoss', 'MinPoolingL
            'SaliencyConflictLoss', 'affinity_losses', 'attention_targets', 'background_conflict', 'class_prototypes',
            'class_region_masks', 'displacement_losses', 'equivariant_cross_regularization',
            'equivariant_regularization', 'global_mean', 'keep_highest_foreground', 'min_pooling',
-           'multi_scale_attention_loss', 'multi_scale_cam', 'region_cross_entropy', 'regional_contrast_loss',
+           'multi_scale_attention', 'multi_scale_cam', 'region_cross_entropy', 'regional_contrast',
            'saliency_loss', 'scale_attention', 'sort_pairs']

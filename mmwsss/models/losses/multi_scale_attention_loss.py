@@ -68,8 +68,8 @@ def attention_targets(main_maps: Tensor, support_maps: Tensor) -> Tensor:
     return weighted / len(support_maps)
 
 
-def multi_scale_attention_loss(main_cams: Sequence[Tensor], support_cams: Sequence[Tensor], labels: Tensor,
-                               mode: str = 'mam', reduction: str = 'mean', reference_index: int = 1) -> Tensor:
+def multi_scale_attention(main_cams: Sequence[Tensor], support_cams: Sequence[Tensor], labels: Tensor,
+                          mode: str = 'mam', reduction: str = 'mean', reference_index: int = 1) -> Tensor:
     """Pulls MainNet's CAMs of all scales to what SupportNet knows from all scales (eq. 8 and Table 1).
 
     ``sum_k sum_i || target_i^k - A_i^{F,k} ||_1`` over the classes k of an image and the scales i, with the mean over

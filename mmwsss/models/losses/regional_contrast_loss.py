@@ -65,8 +65,8 @@ def class_prototypes(features: Tensor, masks: Tensor, pixel_weighted: bool = Fal
     return total / count.clamp(min=1)[:, None], count > 0
 
 
-def regional_contrast_loss(features: Tensor, prototypes: Tensor, masks: Tensor, temperature: float = 0.5,
-                           log: bool = True, normalize: str = 'count', valid: Tensor | None = None) -> Tensor:
+def regional_contrast(features: Tensor, prototypes: Tensor, masks: Tensor, temperature: float = 0.5,
+                      log: bool = True, normalize: str = 'count', valid: Tensor | None = None) -> Tensor:
     """Pulls every pixel's feature to the prototype of its class and away from the others (eq. 4 and 5).
 
     With ``x`` and ``pt`` of length one, ``sim(x, pt) = exp(x . pt / T)`` and
@@ -113,7 +113,7 @@ def region_cross_entropy(cam: Tensor, masks: Tensor, labels: Tensor, temperature
         masks: bool N x (C + 1) x h x w from :func:`class_region_masks`, for the same labels.
         labels: N x C, multi-hot.
         temperature: T.
-        normalize: See :func:`regional_contrast_loss`.
+        normalize: See :func:`regional_contrast`.
 
     Returns:
         A scalar, at least float32.

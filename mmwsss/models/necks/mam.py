@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from mmwsss.models.losses.multi_scale_attention_loss import MODES, REDUCTIONS, multi_scale_attention_loss
+from mmwsss.models.losses.multi_scale_attention_loss import MODES, REDUCTIONS, multi_scale_attention
 from mmwsss.registry import MODELS
 
 
@@ -12,7 +12,7 @@ class MAM(nn.Module):
     """Multi-scale attentive module: MainNet's CAM of each scale learns most from the scales that differ most.
 
     "Exploring Pixel-level Self-supervision for Weakly Supervised Semantic Segmentation", section 3.3; the loss is
-    :func:`mmwsss.models.losses.multi_scale_attention_loss`.
+    :func:`mmwsss.models.losses.multi_scale_attention`.
 
     Args:
         mode: ``'mam'``, or one of the ablations of Table 1: ``'mmm'`` (every scale is pulled to the multi-scale CAM),
@@ -51,5 +51,5 @@ class MAM(nn.Module):
         if len(main_cams) != len(support_cams) or not 0 <= self.reference_index < len(main_cams):
             raise ValueError(f'MAM: expects as many CAMs of MainNet as of SupportNet and reference_index '
                              f'{self.reference_index} among them, got {len(main_cams)} and {len(support_cams)}')
-        return multi_scale_attention_loss(main_cams, support_cams, labels, self.mode, self.reduction,
-                                          self.reference_index)
+        return multi_scale_attention(main_cams, support_cams, labels, self.mode, self.reduction,
+                                     self.reference_index)

@@ -7,7 +7,7 @@ from mmwsss.models.losses.regional_contrast_loss import (
     class_prototypes,
     class_region_masks,
     region_cross_entropy,
-    regional_contrast_loss,
+    regional_contrast,
 )
 from mmwsss.registry import MODELS
 
@@ -31,7 +31,7 @@ class RCM(nn.Module):
         log: Whether eq. 5 has a logarithm; it is printed without.
         pixel_weighted: Whether a prototype is the mean over pixels instead of over images, see
             :func:`mmwsss.models.losses.class_prototypes`.
-        normalize: ``'count'`` or ``'none'``, see :func:`mmwsss.models.losses.regional_contrast_loss`.
+        normalize: ``'count'`` or ``'none'``, see :func:`mmwsss.models.losses.regional_contrast`.
         mode: ``'contrast'``, or ``'direct'`` for the ablation of Table 2: MainNet's CAM is pulled to the regions by
             :func:`mmwsss.models.losses.region_cross_entropy`, without prototypes.
 
@@ -84,8 +84,8 @@ class RCM(nn.Module):
                 raise ValueError("RCM: mode 'direct' needs main_cam, got None")
             return region_cross_entropy(main_cam, masks, labels, self.temperature, self.normalize)
         self.update_prototypes(support_features, masks)
-        return regional_contrast_loss(features, self.prototypes, masks, self.temperature, self.log, self.normalize,
-                                      valid=self.seen)
+        return regional_contrast(features, self.prototypes, masks, self.temperature, self.log, self.normalize,
+                                 valid=self.seen)
 
     @torch.no_grad()
     def update_prototypes(self, support_features: Tensor, masks: Tensor) -> None:

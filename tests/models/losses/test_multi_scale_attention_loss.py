@@ -2,7 +2,7 @@ import pytest
 import rcm_mam_reference as slow
 import torch
 
-from mmwsss.models.losses import attention_targets, multi_scale_attention_loss, multi_scale_cam, scale_attention
+from mmwsss.models.losses import attention_targets, multi_scale_attention, multi_scale_cam, scale_attention
 
 # Scales, images, classes, height, width.
 SHAPES = [(3, 1, 1, 1, 1), (3, 2, 3, 3, 5), (2, 3, 5, 4, 3), (4, 4, 2, 2, 2)]
@@ -54,7 +54,7 @@ def test_multi_scale_cam_equals_loops(shape):
 def test_loss_equals_loops_forward_and_backward(shape, mode, reduction):
     main, support, labels = case(shape)
     for reference_index in range(shape[0]):
-        found = multi_scale_attention_loss(main, support, labels, mode, reduction, reference_index)
+        found = multi_scale_attention(main, support, labels, mode, reduction, reference_index)
         expected = slow.mam(main, support, labels, mode, reduction, reference_index)
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
         for one, other in zip(*(torch.autograd.grad(loss, main, allow_unused=True, materialize_grads=True)
@@ -66,7 +66,7 @@ def test_loss_equals_loops_forward_and_backward(shape, mode, reduction):
 def test_absent_classes_and_supportnet_get_no_gradient(mode):
     main, support, labels = case((3, 3, 4, 3, 5))
     support = [maps.requires_grad_() for maps in support]
-    loss = multi_scale_attention_loss(main, support, labels, mode)
+    loss = multi_scale_attention(main, support, labels, mode)
     loss.backward()
     assert all(maps.grad is None for maps in support)
     gradient = main[1].grad.abs().amax(dim=(2, 3))
@@ -76,7 +76,7 @@ def test_absent_classes_and_supportnet_get_no_gradient(mode):
 @pytest.mark.parametrize('mode', ['mam', 'mmm', 'smm'])
 def test_without_any_class_is_zero_with_gradient(mode):
     main, support, labels = case((3, 2, 3, 3, 5))
-    loss = multi_scale_attention_loss(main, support, labels * 0, mode)
+    loss = multi_scale_attention(main, support, labels * 0, mode)
     assert loss == 0
     assert all((gradient == 0).all() for gradient in torch.autograd.grad(loss, main))
 
@@ -86,7 +86,7 @@ def test_empty_maps_stay_finite(mode):
     main = [torch.zeros(1, 1, 2, 2, requires_grad=True) for _ in range(3)]
     support = [torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2), torch.tensor([[[[1.0, 0], [0, 0]]]])]
     for theirs in (support, support[:1] * 3):
-        loss = multi_scale_attention_loss(main, theirs, torch.ones(1, 1), mode)
+        loss = multi_scale_attention(main, theirs, torch.ones(1, 1), mode)
         assert loss.isfinite() and all(g.isfinite().all() for g in torch.autograd.grad(loss, main))
 
 
@@ -95,8 +95,8 @@ def test_empty_maps_stay_finite(mode):
 def test_half_precision_is_computed_in_full(mode, dtype):
     main, support, labels = case((3, 2, 3, 24, 24))
     main, support = ([maps.detach().to(dtype) for maps in cams] for cams in (main, support))
-    expected = multi_scale_attention_loss([x.double() for x in main], [x.double() for x in support], labels, mode)
+    expected = multi_scale_attention([x.double() for x in main], [x.double() for x in support], labels, mode)
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        found = multi_scale_attention_loss(main, support, labels, mode)
+        found = multi_scale_attention(main, support, labels, mode)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=0)

@@ -4,7 +4,7 @@ import pytest
 import rcm_mam_reference as slow
 import torch
 
-from mmwsss.models.losses import class_prototypes, class_region_masks, region_cross_entropy, regional_contrast_loss
+from mmwsss.models.losses import class_prototypes, class_region_masks, region_cross_entropy, regional_contrast
 
 # Images, classes, feature channels, height, width.
 SHAPES = [(1, 1, 2, 1, 1), (2, 3, 4, 3, 5), (3, 5, 2, 4, 3), (4, 2, 7, 2, 2)]
@@ -82,7 +82,7 @@ def test_contrast_equals_loops(shape, log, normalize):
     protos = slow.prototypes(support, region)
     matrix, valid = rows(protos, *shape[1:3])
     for temperature in (0.5, 0.1):
-        found = regional_contrast_loss(main, matrix, masks, temperature, log, normalize, valid)
+        found = regional_contrast(main, matrix, masks, temperature, log, normalize, valid)
         assert_same(found, slow.contrast(main, protos, region, temperature, log, normalize), main)
 
 
@@ -94,16 +94,16 @@ def test_classes_without_prototype_take_no_part():
     for unseen in ({0}, {1}, {2, 3}):
         known = {k: proto for k, proto in protos.items() if k not in unseen}
         matrix, valid = rows(known, 5, 2)
-        found = regional_contrast_loss(main, matrix, masks, valid=valid)
+        found = regional_contrast(main, matrix, masks, valid=valid)
         assert_same(found, slow.contrast(main, known, region), main)
-        assert regional_contrast_loss(main, matrix, masks) != found  # the zeros of unknown prototypes would count
+        assert regional_contrast(main, matrix, masks) != found  # the zeros of unknown prototypes would count
 
 
 def test_no_prototype_or_no_pixel_gives_zero_with_gradient():
     main, support, _, _, masks, _ = case((2, 3, 4, 3, 5))
     protos, _ = class_prototypes(support, masks)
     for mask, valid in ((masks, torch.zeros(4).bool()), (masks & False, torch.ones(4).bool())):
-        loss = regional_contrast_loss(main, protos, mask, valid=valid)
+        loss = regional_contrast(main, protos, mask, valid=valid)
         assert loss == 0 and (torch.autograd.grad(loss, main)[0] == 0).all()
 
 
@@ -113,16 +113,16 @@ def test_background_alone():
     masks = class_region_masks(cam, labels * 0)
     protos, present = class_prototypes(support, masks)
     assert present.tolist() == [True, False, False, False]
-    assert regional_contrast_loss(main, protos, masks, valid=present) == 0
-    assert regional_contrast_loss(main, protos, masks, log=False, valid=present) == -1
+    assert regional_contrast(main, protos, masks, valid=present) == 0
+    assert regional_contrast(main, protos, masks, log=False, valid=present) == -1
 
 
 def test_length_of_features_and_prototypes_does_not_matter():
     main, support, _, _, masks, _ = case((2, 3, 4, 3, 5))
     protos, valid = class_prototypes(support, masks)
-    expected = regional_contrast_loss(main, protos, masks, valid=valid)
+    expected = regional_contrast(main, protos, masks, valid=valid)
     for factor in (1e-3, 1e3):
-        torch.testing.assert_close(regional_contrast_loss(factor * main, protos / factor, masks, valid=valid), expected)
+        torch.testing.assert_close(regional_contrast(factor * main, protos / factor, masks, valid=valid), expected)
 
 
 def test_features_of_zero_length_stay_finite():
@@ -130,9 +130,9 @@ def test_features_of_zero_length_stay_finite():
     protos, valid = class_prototypes(support, masks)
     zero = main.detach() * torch.tensor([0, 0, 0, 1, 1.0])
     zero.requires_grad_()
-    loss = regional_contrast_loss(zero, protos, masks, valid=valid)
+    loss = regional_contrast(zero, protos, masks, valid=valid)
     assert loss.isfinite() and torch.autograd.grad(loss, zero)[0].isfinite().all()
-    assert regional_contrast_loss(zero, protos * 0, masks).isfinite()
+    assert regional_contrast(zero, protos * 0, masks).isfinite()
 
 
 @pytest.mark.parametrize('shape', SHAPES)
@@ -163,7 +163,7 @@ def test_half_precision_is_computed_in_full(dtype):
 
     def everything(main, support, cam):
         protos, present = class_prototypes(support, masks)
-        return protos, regional_contrast_loss(main, protos, masks, valid=present), region_cross_entropy(
+        return protos, regional_contrast(main, protos, masks, valid=present), region_cross_entropy(
             cam, masks, labels)
 
     expected = everything(main.double(), support.double(), cam.double())
