@@ -31,6 +31,9 @@ class PackWSSSInputs(PackSegInputs):
 
     def transform(self, results: dict) -> dict:
         """Returns ``inputs`` (uint8 or float32 [3, H, W]) and ``data_samples`` (SegDataSample)."""
+        if 'img' in results and min(results['img'].strides) < 0:
+            # A flipped image one pixel wide: NumPy calls it contiguous, so mmseg hands it on; torch refuses it.
+            results['img'] = results['img'].copy()
         packed = super().transform(results)
         sample = packed['data_samples']
         if results.get('gt_img_label') is not None:

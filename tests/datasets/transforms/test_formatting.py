@@ -39,3 +39,10 @@ def test_flipped_saliency_and_meta_keys():
     sample = PackWSSSInputs(meta_keys=('sample_idx',))(make_results(gt_saliency=saliency))['data_samples']
     torch.testing.assert_close(sample.gt_saliency.data[0] * 255, torch.tensor([[3., 2, 1, 0], [7, 6, 5, 4]]))
     assert set(sample.metainfo) == {'sample_idx'}
+
+
+def test_flipped_image_of_one_pixel_width():
+    image = np.arange(12, dtype=np.uint8).reshape(4, 1, 3)[:, ::-1]
+    assert image.strides[1] < 0 and image.flags.c_contiguous
+    packed = PackWSSSInputs()(dict(img=image))
+    assert torch.equal(packed['inputs'], torch.arange(12, dtype=torch.uint8).reshape(4, 1, 3).permute(2, 0, 1))
