@@ -33,17 +33,17 @@ def main() -> int:
         if path is not None and Path(path).suffix.lower() not in suffixes:
             raise UserError(f'{option} {path}: the name must end in {suffixes[0]}')
     comparison = Comparison(parse_sources(args.work_dirs), args.baseline, args.per_class)
-    console = Console()
-    for table in comparison_tables(comparison):
-        for part in rich_tables(table, console.width):
-            console.print(part)
-    for note in comparison_notes(comparison):
-        print(f'- {note}')
+    written = []
     for path, text in ((args.out, comparison_markdown), (args.html, comparison_html)):
         if path is not None:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             write_bytes(path, text(comparison).encode())
-            print(f'written: {path}')
+            written.append(f'written: {path}')
+    console = Console()
+    for table in comparison_tables(comparison):
+        for part in rich_tables(table, console.width):
+            console.print(part)
+    print('\n'.join([*(f'- {note}' for note in comparison_notes(comparison)), *written]))
     return EXIT_OMISSIONS if comparison.is_incomplete else EXIT_DONE
 
 
