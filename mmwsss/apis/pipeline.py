@@ -52,7 +52,8 @@ class Pipeline:
             that override them, by the same names. ``classes`` is the class list, if not ``classes.txt`` of the data.
             ``stages`` is a list of dicts with a unique ``name`` and a ``type`` from
             :data:`mmwsss.apis.stages.STAGES`; other keys are the stage's options: ``config`` is a name in
-            ``configs``, ``inputs`` maps an option to the name of the stage whose output it is.
+            ``configs``, ``inputs`` maps an option to the name of the stage whose output it is, or to ``NAME/FOLDER``,
+            a folder that this stage has written.
         data_root: Folder of the data set, in VOC layout.
         work_dir: Folder of the stages.
         weights: File with ImageNet weights for every backbone that is trained, instead of its config's.
@@ -107,7 +108,7 @@ class Pipeline:
                 raise UserError(f'{self.path}: every stage needs a name of its own, got {name!r}')
             if kind not in known:
                 raise UserError(f'{self.path}: stage {name}: type {kind!r} is not one of {sorted(known)}')
-            missing = [source for source in stage.get('inputs', {}).values() if source not in names]
+            missing = [source for source in stage.get('inputs', {}).values() if _stage_of(source) not in names]
             if missing:
                 raise UserError(f'{self.path}: stage {name} reads {missing[0]!r}, which is no stage before it')
             if 'config' in stage and stage['config'] not in self.configs:
@@ -205,7 +206,13 @@ class Pipeline:
         """Returns the keyword arguments of the stage's function."""
         options = {k: v for k, v in stage.items() if k not in ('name', 'type', 'inputs')}
         for option, source in stage.get('inputs', {}).items():
-            options[option] = self.results[source].output
+            if source == _stage_of(source):
+                options[option] = self.results[source].output
+                continue
+            options[option] = str(self.work_dir / source)
+            if not Path(options[option]).is_dir():
+                raise UserError(f'{self.path}: stage {stage["name"]} reads {source!r}, but there is no folder '
+                                f'{options[option]}')
         return options
 
     def _key(self, stage: dict, options: dict[str, Any]) -> str:
@@ -214,11 +221,15 @@ class Pipeline:
         own = {k: v for k, v in options.items() if k not in inputs and k != 'config'}
         cfg = self.load_stage_config(options['config'], options.get('cfg_options')) if 'config' in options else None
         parts = dict(version=__version__, type=stage['type'], options=own, classes=self.classes,
-                     inputs={k: self.keys[v] for k, v in inputs.items()},
+                     inputs={k: self.keys[_stage_of(v)] + v[len(_stage_of(v)):] for k, v in inputs.items()},
                      data=on_rank_zero(lambda: data_fingerprint(stage, cfg, self.data_root)))
         if cfg is not None:
             parts['config'] = config_parts(cfg, stage['type'], self.weights)
         return sha256_of_json(parts)
+
+
+def _stage_of(source: str) -> str:
+    return source.partition('/')[0]
 
 
 def _read_state(path: Path) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """Training, testing and making CAMs: thin functions around MMEngine's Runner."""
 import copy
+import dataclasses
 import itertools
 import logging
 import math
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from mmwsss.datasets import on_rank_zero
 from mmwsss.datasets.checks import check_batch_size
 from mmwsss.engine.checkpoint import load_weights_strict, trained_classes
 from mmwsss.registry import DATASETS
-from mmwsss.structures.cam_file import CAMManifest, cam_path, open_cam_dir, read_cam
+from mmwsss.structures.cam_file import CAMManifest, cam_path, open_cam_dir, read_cam, read_manifest
 from mmwsss.utils.dist import init_dist, patch_cfg_for_cpu_ddp
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import naming_errors, sha256_of_file, sha256_of_json
@@ -204,10 +206,12 @@ def load_for_inference(model: torch.nn.Module, checkpoint: str | Path, classes: 
         classes: The class names of the data; compared with those in the checkpoint where it has some.
 
     Raises:
-        UserError: If keys or shapes differ, or if the classes differ or stand in another order.
+        UserError: If keys or shapes differ, or if the classes differ or stand in another order (a model that is
+            ``class_agnostic`` serves any).
     """
     trained = trained_classes(load_weights_strict(model, checkpoint))
-    if trained and classes and trained != tuple(classes):
+    class_agnostic = getattr(getattr(model, 'module', model), 'class_agnostic', False)
+    if trained and classes and not class_agnostic and trained != tuple(classes):
         raise UserError(f'{checkpoint}: was trained with the classes {trained}, but the data has '
                         f'{tuple(classes)}; use the class list and the order of the training')
 
@@ -234,6 +238,54 @@ def make_cam(cfg: Config, checkpoint: str | Path, out_dir: str | Path, split: st
     Raises:
         UserError: If ``out_dir`` holds CAM files of another checkpoint or config.
     """
+    gate = (cfg.get('model') or {}).get('test_cfg', {}).get('gate', 'label')
+    return _write_cams(cfg, checkpoint, out_dir, split, work_dir or Path(out_dir) / 'logs', launcher,
+                       extra=dict(cam_gate=gate))
+
+
+def refine_cam(cfg: Config, checkpoint: str | Path, cam_dir: str | Path, out_dir: str | Path,
+               split: str | None = None, work_dir: str | Path | None = None, launcher: str = 'none') -> RunResult:
+    """Refines CAM files by a trained AffinityNet or IRNet, with the config's test loop.
+
+    Files that are there are kept as :func:`make_cam` keeps them, unless their input is newer.
+
+    Args:
+        cfg: The config of a model that takes CAMs, from :func:`mmwsss.apis.config.load_config`. Its test pipeline has
+            a ``LoadCAM``.
+        checkpoint: The checkpoint.
+        cam_dir: Folder of the CAM files to refine.
+        out_dir: Gets a folder ``cam`` of refined CAM files and a folder ``labels`` of label maps ``<stem>.png``.
+        split: Split of the images; ``None``: the one of the config's test data.
+        work_dir: Folder for logs; default ``out_dir``/logs.
+        launcher: How the processes were started.
+
+    Returns:
+        ``metrics`` has ``num_cams`` and ``num_labels``, how many were made now; ``omissions`` the images left out.
+
+    Raises:
+        UserError: If the config loads no CAMs, or a CAM is missing, damaged or of other classes than the data; or if
+            ``out_dir`` holds files of another checkpoint, config or input.
+    """
+    _check_settings(cfg, 'test_dataloader', 'test_cfg')
+    cfg, out_dir = copy.deepcopy(cfg), Path(out_dir)
+    loaders = [step for step in cfg.test_dataloader.dataset.get('pipeline') or () if step.get('type') == 'LoadCAM']
+    if not loaders:
+        raise UserError(f'{cfg.filename or "the config"}: loads no CAMs in its test pipeline (LoadCAM); name the '
+                        'config of an AffinityNet or IRNet')
+    for loader in loaders:
+        loader.cam_dir = str(cam_dir)
+    if (out_dir / 'cam').resolve() == Path(cam_dir).resolve():
+        raise UserError(f'{out_dir / "cam"}: is the folder of the CAMs to refine; choose another --out-dir')
+    source = read_manifest(cam_dir)
+    return _write_cams(cfg, checkpoint, out_dir / 'cam', split, work_dir or out_dir / 'logs', launcher,
+                       extra=dict(cam_gate=source.extra.get('cam_gate'), refined=dataclasses.asdict(source)),
+                       # First, so that an image with a CAM file has its label.
+                       writers=[dict(type='PseudoLabelWriter', out_dir=str(out_dir / 'labels'))], source_dir=cam_dir)
+
+
+def _write_cams(cfg: Config, checkpoint: str | Path, out_dir: str | Path, split: str | None, work_dir: str | Path,
+                launcher: str, extra: dict, writers: Sequence[dict] = (),
+                source_dir: str | Path | None = None) -> RunResult:
     _check_settings(cfg, 'test_dataloader', 'test_cfg')
     cfg = copy.deepcopy(cfg)
     init_dist(launcher)
@@ -244,31 +296,33 @@ def make_cam(cfg: Config, checkpoint: str | Path, out_dir: str | Path, split: st
     if not Path(checkpoint).is_file():
         raise UserError(f'{checkpoint}: no such checkpoint')
     if not cfg.test_dataloader.get('batch_sampler'):
-        raise UserError('make_cam.py needs test_dataloader.batch_sampler=dict(type=SameSizeBatchSampler), which deals '
+        raise UserError('CAM files need test_dataloader.batch_sampler=dict(type=SameSizeBatchSampler), which deals '
                         'whole batches to the processes')
     stride = cfg.model.get('test_cfg', {}).get('stride', 4)
-    cfg.test_evaluator = [dict(type='CAMWriter', out_dir=str(out_dir), stride=stride)]
+    cfg.test_evaluator = [*writers, dict(type='CAMWriter', out_dir=str(out_dir), stride=stride)]
     cfg.test_dataloader.batch_sampler.skip_existing = dict(dir=str(out_dir), suffix='.npz')
-    gate = cfg.model.get('test_cfg', {}).get('gate', 'label')
     init_default_scope(cfg.get('default_scope', 'mmwsss'))
     samples = DATASETS.build(dataset)  # by all processes: they share the work of listing it
     on_rank_zero(lambda: open_cam_dir(out_dir, CAMManifest(
         checkpoint_sha256=sha256_of_file(checkpoint), config_hash=cam_config_hash(cfg),
-        classes=samples.metainfo['classes'], extra=dict(cam_gate=gate, stride=stride))))
-    on_rank_zero(lambda: remove_stale_cams(out_dir, samples, gate))
-    return test(cfg, checkpoint, work_dir or Path(out_dir) / 'logs', launcher)
+        classes=samples.metainfo['classes'], extra=dict(extra, stride=stride))))
+    on_rank_zero(lambda: remove_stale_cams(out_dir, samples, extra['cam_gate'], source_dir))
+    return test(cfg, checkpoint, work_dir, launcher)
 
 
-def remove_stale_cams(out_dir: str | Path, dataset: Dataset, gate: str) -> int:
+def remove_stale_cams(out_dir: str | Path, dataset: Dataset, gate: str | None,
+                      source_dir: str | Path | None = None) -> int:
     """Removes the CAM files of images that have changed since.
 
-    These are files that are older than their image, whose image has another size, which cannot be read, or whose
-    classes are not those of the image's label (under the gate ``'label'``).
+    These are files that are older than their image (or than the CAM that they were refined from), whose image has
+    another size, which cannot be read, or whose classes are not those of the image's label (under the gate
+    ``'label'``).
 
     Args:
         out_dir: Folder of the CAM files.
         dataset: The images, with ``stem``, ``img_path``, ``height``, ``width`` and ``gt_img_label``.
         gate: What the CAM files were gated by.
+        source_dir: Folder of the CAM files that they were refined from, if they were.
 
     Returns:
         How many were removed.
@@ -277,7 +331,8 @@ def remove_stale_cams(out_dir: str | Path, dataset: Dataset, gate: str) -> int:
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
         path = cam_path(out_dir, info['stem'])
-        if path.exists() and _is_stale(path, info, gate):
+        sources = [info['img_path'], *([cam_path(source_dir, info['stem'])] if source_dir else ())]
+        if path.exists() and _is_stale(path, sources, info, gate):
             path.unlink()
             removed += 1
     if removed:
@@ -286,8 +341,8 @@ def remove_stale_cams(out_dir: str | Path, dataset: Dataset, gate: str) -> int:
     return removed
 
 
-def _is_stale(path: Path, info: dict, gate: str) -> bool:
-    if path.stat().st_mtime_ns < os.stat(info['img_path']).st_mtime_ns:
+def _is_stale(path: Path, sources: Sequence[str | Path], info: dict, gate: str | None) -> bool:
+    if any(path.stat().st_mtime_ns < os.stat(source).st_mtime_ns for source in sources if os.path.exists(source)):
         return True
     try:
         cam_file = read_cam(path)
@@ -301,14 +356,15 @@ def _is_stale(path: Path, info: dict, gate: str) -> bool:
 def cam_config_hash(cfg: Config) -> str:
     """Returns the sha256 of what decides the content of CAM files besides checkpoint and images.
 
-    These are the model (how backbones were initialised before training does not count), the test pipeline
-    and the precision.
+    These are the model (how backbones were initialised before training does not count), the test pipeline (where
+    it finds CAMs to refine does not count: the manifest holds theirs) and the precision.
     """
     model = cfg.model.to_dict()
     for _, backbone in backbones_of(model):
         backbone.pop('init_cfg', None)
     return sha256_of_json(dict(model=model, test_cfg=cfg.test_cfg.to_dict(),
-                               pipeline=cfg.test_dataloader.dataset.get('pipeline'),
+                               pipeline=[{key: value for key, value in step.items() if key != 'cam_dir'}
+                                         for step in cfg.test_dataloader.dataset.get('pipeline') or ()],
                                channels_last=any(h.get('type') == 'ChannelsLastHook'
                                                  for h in cfg.get('custom_hooks') or ())))
 

@@ -22,13 +22,13 @@ def config_parts(cfg: Config, stage_type: str, weights: str | None = None) -> di
 
     Args:
         cfg: The config.
-        stage_type: ``'train'``, ``'make_cam'`` or ``'test'``.
+        stage_type: ``'train'``, ``'make_cam'``, ``'refine_cam'`` or ``'test'``.
         weights: File of pretrained weights that replaces the config's, for a training.
 
     Returns:
         What may stand in json. Weights count by the content of their file, not by its path.
     """
-    if stage_type == 'make_cam':
+    if stage_type in ('make_cam', 'refine_cam'):
         return dict(hash=cam_config_hash(cfg))
     model = cfg.model.to_dict()
     if stage_type == 'test':
@@ -59,7 +59,7 @@ def data_fingerprint(stage: dict, cfg: Config | None, data_root: Path) -> str:
         return ''
     stems = read_split(data_root, split)
     folders, files = [IMAGES], []
-    if stage['type'] in ('train', 'make_cam'):
+    if stage['type'] in ('train', 'make_cam', 'refine_cam'):
         dataset = (cfg.train_dataloader if stage['type'] == 'train' else cfg.test_dataloader).dataset
         if getattr(DATASETS.get(dataset.type), 'WITH_BACKGROUND', False):
             folders += [] if 'labels' in stage.get('inputs', {}) else [MASKS]

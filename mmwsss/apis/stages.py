@@ -57,6 +57,14 @@ def make_cam(folder: Path, pipeline: Pipeline, config: str, checkpoint: str, spl
     return StageResult(str(folder / 'cam'), omissions=result.omissions)
 
 
+def refine_cam(folder: Path, pipeline: Pipeline, config: str, checkpoint: str, cams: str, split: str,
+               cfg_options: dict | None = None) -> StageResult:
+    """Refines CAM files by an AffinityNet or IRNet; its label maps are ``<name of the stage>/labels``."""
+    cfg = pipeline.load_stage_config(config, cfg_options)
+    result = runner.refine_cam(cfg, checkpoint, cams, folder, split, folder / 'logs', pipeline.launcher)
+    return StageResult(str(folder / 'cam'), omissions=result.omissions)
+
+
 @on_main_process
 def eval_cam(folder: Path, pipeline: Pipeline, cams: str, split: str) -> StageResult:
     """Judges CAM files at every threshold; without masks there is nothing to do, which is said."""
@@ -146,5 +154,5 @@ def picture(folder: Path, pipeline: Pipeline, split: str, cams: str | None = Non
 
 
 STAGES: dict[str, Callable[..., StageResult]] = dict(
-    train=train, make_cam=make_cam, eval_cam=eval_cam, pseudo_label=pseudo_label, eval_label=eval_label, test=test,
-    picture=picture)
+    train=train, make_cam=make_cam, refine_cam=refine_cam, eval_cam=eval_cam, pseudo_label=pseudo_label,
+    eval_label=eval_label, test=test, picture=picture)

@@ -66,6 +66,7 @@ class BaseAffinityModel(BaseSegmentor):
         ValueError: For an unknown key in ``test_cfg``, or a value that is none of those listed.
     """
 
+    class_agnostic = True  # checkpoints load whatever classes they were trained with
     test_defaults: Mapping[str, Any] = dict(stride=4, normalize='map')
 
     def __init__(self, random_walk: dict, radius: int, border: str, grid_stride: int, test_cfg: dict | None = None,

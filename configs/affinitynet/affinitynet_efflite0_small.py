@@ -1,0 +1,26 @@
+# AffinityNet on small images with EfficientNet-Lite0: crop 224, batch 16, 4 epochs, the learning rate of SEAM's fork.
+_base_ = ['../_base_/default_runtime.py', '../_base_/datasets/small_cam.py',
+          '../_base_/models/affinitynet_efficientnet_lite0.py', '../_base_/schedules/cam_sgd.py']
+max_epochs = 4
+train_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='LoadMask'),
+    dict(type='RandomCrop', crop_size={{_base_.crop_size}}),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackWSSSInputs'),
+]
+model = dict(data_preprocessor=dict(size={{_base_.crop_size}}))
+train_dataloader = dict(dataset=dict(
+    _delete_=True, type='VOCSegDataset', data_root={{_base_.data_root}}, split='train', seg_dir='affinity_labels',
+    missing_mask='skip', classes=None, pipeline=train_pipeline))
+optim_wrapper = dict(optimizer=dict(lr=0.01, momentum=0.9))
+param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0, begin=0, end=max_epochs, by_epoch=True,
+                        convert_to_iter_based=True)]
+train_cfg = dict(max_epochs=max_epochs)
+# The CAMs to refine; tools/refine_cam.py and the pipelines set cam_dir.
+test_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='LoadCAM', cam_dir='work_dirs/cam/train', stride=4),
+    dict(type='PackWSSSInputs'),
+]
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
