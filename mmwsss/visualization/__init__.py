@@ -14,6 +14,15 @@ from mmwsss.visualization.draw import (
     write_on,
 )
 from mmwsss.visualization.report_figure import stage_figure
+from mmwsss.visualization.saliency_conflict import (
+    LabelledImage,
+    conflict_map,
+    conflict_temperature,
+    draw_saliency_conflict,
+    histogram,
+    plot_histogram,
+)
 
-__all__ = ['draw_cam', 'draw_label', 'draw_legend', 'fit_image', 'save_png', 'side_by_side',
+__all__ = ['LabelledImage', 'conflict_map', 'conflict_temperature', 'draw_cam', 'draw_label', 'draw_legend',
+           'draw_saliency_conflict', 'fit_image', 'histogram', 'plot_histogram', 'save_png', 'side_by_side',
            'stage_figure', 'write_on']

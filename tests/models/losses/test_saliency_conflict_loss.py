@@ -1,0 +1,280 @@
+import importlib
+import math
+import threading
+
+import pytest
+import torch
+
+from mmwsss.models.losses import SaliencyConflictLoss, background_conflict, saliency_loss
+from mmwsss.registry import MODELS
+from mmwsss.utils.errors import UserError
+
+SHAPES = [(1, 2, 1, 1), (2, 3, 4, 5), (3, 9, 7, 3), (4, 21, 5, 6)]
+IGNORE = 255
+CROSS_ENTROPY = dict(type='CrossEntropyLoss', avg_non_ignore=True)
+
+
+def batch(shape, seed=0):
+    """Logits, saliency and labels; one pixel in six is to be ignored, and every third image has no object."""
+    generator = torch.Generator().manual_seed(seed)
+    n, c, *size = shape
+    logits = 2 * torch.randn(shape, generator=generator, dtype=torch.float64)
+    saliency = torch.rand(n, *size, generator=generator, dtype=torch.float64)
+    labels = torch.randint(c, (n, *size), generator=generator)
+    labels[::3] = 0
+    labels[torch.rand(n, *size, generator=generator) < 1 / 6] = IGNORE
+    return logits, saliency, labels
+
+
+def slow_tau(labels, saliency, ignore=IGNORE):
+    """Mean IoU over {background, not background}, pixel by pixel."""
+    pairs = [(label == 0, value < 0.5) for label, value in zip(labels.flatten().tolist(), saliency.flatten().tolist())
+             if label != ignore]
+    ious = []
+    for wanted in (True, False):
+        either = [pair for pair in pairs if wanted in pair]
+        if either:
+            ious.append(sum(pair == (wanted, wanted) for pair in either) / len(either))
+    return sum(ious) / len(ious) if ious else 0.0
+
+
+def slow_saliency_loss(logits, saliency, labels, soft=True, ignore=IGNORE):
+    """Mean cross entropy of one image, C x H x W, pixel by pixel; differentiable."""
+    terms = []
+    for y in range(labels.shape[0]):
+        for x in range(labels.shape[1]):
+            if labels[y, x] == ignore:
+                continue
+            exponentials = [logits[c, y, x].exp() for c in range(len(logits))]
+            background = exponentials[0] / sum(exponentials)
+            salient = saliency[y, x].item() if soft else float(saliency[y, x].item() >= 0.5)
+            terms.append(-(1 - salient) * background.log() - salient * (1 - background).log())
+    return sum(terms) / len(terms) if terms else 0 * logits.sum()
+
+
+def slow_loss(logits, saliency, labels, alpha, per_image, soft):
+    pixels = [-logits[n, :, y, x].log_softmax(dim=0)[labels[n, y, x]] for n, y, x in (labels != IGNORE).nonzero()]
+    images = [n for n in range(len(labels)) if (labels[n] != IGNORE).any()]
+    term = 0
+    for n in images:
+        tau = slow_tau(labels[n], saliency[n]) if per_image else slow_tau(labels, saliency)
+        term = term + (math.exp(tau) - 1) * slow_saliency_loss(logits[n], saliency[n], labels[n], soft)
+    return sum(pixels) / len(pixels) + alpha * term / len(images)
+
+
+def build(**options):
+    return MODELS.build(dict(type='SaliencyConflictLoss', loss_decode=CROSS_ENTROPY, **options))
+
+
+def compute(loss, logits, saliency, labels, **kwargs):
+    with loss.using(saliency) as logs:
+        return loss(logits, labels, ignore_index=IGNORE, **kwargs), logs
+
+
+@pytest.mark.parametrize('shape', SHAPES)
+def test_temperature_equals_loops(shape):
+    for seed in range(3):
+        _, saliency, labels = batch(shape, seed)
+        tau = background_conflict(labels, saliency, IGNORE)
+        assert tau.shape == shape[:1] and tau.dtype == torch.float32
+        assert tau.tolist() == pytest.approx([slow_tau(*pair) for pair in zip(labels, saliency)])
+        together = background_conflict(labels, saliency, IGNORE, per_image=False)
+        assert together.shape == () and together.item() == pytest.approx(slow_tau(labels, saliency))
+
+
+def test_temperature_by_hand():
+    labels = torch.tensor([[0, 0, 0, 3], [0, 0, 0, 0], [0, 0, 5, 5], [1, 2, 3, 4], [255, 255, 255, 255]])
+    saliency = torch.tensor([[0, 0, 1, 1], [0, 0, 0.49, 0], [0.5, 1, 0, 0], [1, 1, 0.5, 1], [0, 1, 0, 1]])
+    # Background 2/3 and the rest 1/2; nothing but background; the opposite; nothing but objects; nothing.
+    expected = [(2 / 3 + 1 / 2) / 2, 1, 0, 1, 0]
+    assert background_conflict(labels[:, None], saliency[:, None]).tolist() == pytest.approx(expected)
+    # Background 2 + 4 + 0 of 3 + 4 + 4, the rest 1 + 4 of 2 + 4 + 4.
+    together = background_conflict(labels[:, None], saliency[:, None], per_image=False)
+    assert together.item() == pytest.approx((6 / 11 + 5 / 10) / 2)
+
+
+def test_only_the_given_label_is_ignored():
+    labels, saliency = torch.tensor([[[0, 7, 7, 255]]]), torch.tensor([[[0, 0, 0, 1.0]]])
+    assert background_conflict(labels, saliency, ignore_index=7).item() == 1
+    assert background_conflict(labels, saliency, ignore_index=255).item() == pytest.approx((1 / 3 + 0) / 2)
+    logits = torch.zeros(1, 2, 1, 4)
+    logits[0, 0, 0, 1:3] = 9
+    assert saliency_loss(logits, saliency, labels, ignore_index=7).item() == pytest.approx(math.log(2))
+
+
+@pytest.mark.parametrize('soft', [True, False])
+@pytest.mark.parametrize('shape', SHAPES)
+def test_saliency_loss_equals_loops_forward_and_backward(shape, soft):
+    logits, saliency, labels = batch(shape, seed=5)
+    labels[-1] = IGNORE
+    logits.requires_grad_()
+    losses = saliency_loss(logits, saliency, labels, IGNORE, soft)
+    expected = torch.stack([slow_saliency_loss(*image, soft) for image in zip(logits, saliency, labels)])
+    torch.testing.assert_close(losses, expected)
+    assert losses[-1] == 0
+    weights = torch.arange(1, len(losses) + 1)
+    torch.testing.assert_close(*(torch.autograd.grad((weights * x).sum(), logits)[0] for x in (losses, expected)))
+
+
+def test_saliency_loss_is_stable():
+    logits = torch.tensor([[1e4, -1e4], [-1e4, 1e4], [0.0, 0.0]])[None, :, None].requires_grad_()
+    for saliency, expected in (([0, 1], 0.0), ([1, 0], (1e4 + 2e4) / 2)):
+        loss = saliency_loss(logits, torch.tensor([[saliency]]).float(), torch.zeros(1, 1, 2).long())
+        assert loss.item() == pytest.approx(expected, rel=1e-3)
+        assert torch.autograd.grad(loss.sum(), logits)[0].isfinite().all()
+
+
+@pytest.mark.parametrize('soft', [True, False])
+@pytest.mark.parametrize('per_image', [True, False])
+@pytest.mark.parametrize('shape', SHAPES)
+def test_loss_equals_loops_forward_and_backward(shape, per_image, soft):
+    logits, saliency, labels = batch(shape, seed=1)
+    logits.requires_grad_()
+    loss, _ = compute(build(alpha=0.7, per_image=per_image, soft=soft), logits, saliency, labels)
+    expected = slow_loss(logits, saliency, labels, 0.7, per_image, soft)
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(*(torch.autograd.grad(x, logits)[0] for x in (loss, expected)), rtol=1e-5, atol=1e-7)
+
+
+def test_options_matter():
+    data = batch((3, 4, 6, 6), seed=2)
+    values = [compute(build(**options), *data)[0].item() for options in (
+        {}, dict(alpha=0.09), dict(per_image=False), dict(soft=False), dict(loss_weight=0.4))]
+    assert len({round(value, 7) for value in values}) == 5
+    assert values[0] == pytest.approx(slow_loss(*data, 0.08, True, True).item(), rel=1e-5)
+    assert values[4] == pytest.approx(0.4 * values[0])
+
+
+def test_no_gradient_through_temperature_and_saliency():
+    logits, saliency, labels = batch((2, 3, 4, 5))
+    logits.requires_grad_()
+    saliency.requires_grad_()
+    assert not background_conflict(labels, saliency).requires_grad
+    loss, logs = compute(build(), logits, saliency, labels)
+    assert torch.autograd.grad(loss, (logits, saliency), allow_unused=True)[1] is None
+    assert not any(value.requires_grad for value in logs.values())
+
+
+def test_alpha_zero_is_cross_entropy():
+    logits, saliency, labels = batch((3, 5, 6, 4))
+    logits.requires_grad_()
+    loss, _ = compute(build(alpha=0), logits, saliency, labels)
+    plain = torch.nn.functional.cross_entropy(logits, labels, ignore_index=IGNORE)
+    torch.testing.assert_close(loss, plain, rtol=1e-6, atol=0)
+    torch.testing.assert_close(*(torch.autograd.grad(x, logits)[0] for x in (loss, plain)), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.filterwarnings('ignore:Default ``avg_non_ignore``')
+def test_loss_of_the_config_gets_weights_and_keeps_its_own_mean():
+    logits, saliency, labels = batch((2, 3, 4, 5))
+    weight = torch.rand(2, 4, 5)
+    for cfg in (dict(type='CrossEntropyLoss', avg_non_ignore=False, loss_weight=3.0),
+                dict(type='CrossEntropyLoss', avg_non_ignore=True, class_weight=None)):
+        seg = MODELS.build(dict(cfg))(logits, labels, weight=weight, ignore_index=IGNORE)
+        loss, _ = compute(SaliencyConflictLoss(cfg, alpha=0), logits, saliency, labels, weight=weight)
+        assert loss.item() == pytest.approx(seg.item())
+    # The sampler's weights are none of the saliency's.
+    terms = [compute(build(), logits, saliency, labels, weight=w)[0] - compute(build(alpha=0), logits, saliency, labels,
+                                                                               weight=w)[0] for w in (None, weight)]
+    assert terms[0].item() == pytest.approx(terms[1].item(), rel=1e-4) and terms[0] > 1e-3
+
+
+def test_logs_are_means_over_the_images_with_labels():
+    logits, saliency, labels = batch((4, 3, 5, 5))
+    labels[2] = IGNORE
+    kept = [0, 1, 3]
+    for per_image in (True, False):
+        _, logs = compute(build(per_image=per_image), logits, saliency, labels)
+        taus = [slow_tau(labels[n], saliency[n]) for n in kept]
+        assert logs['tau'].item() == pytest.approx(sum(taus) / 3 if per_image else slow_tau(labels, saliency))
+        losses = [slow_saliency_loss(logits[n], saliency[n], labels[n]).item() for n in kept]
+        assert logs['saliency_ce'].item() == pytest.approx(sum(losses) / 3)
+    # MMEngine would add to the loss what has "loss" in its name.
+    assert set(logs) == {'tau', 'saliency_ce'}
+
+
+def test_batch_without_labels_has_no_loss():
+    logits, saliency, labels = batch((2, 3, 4, 5))
+    logits.requires_grad_()
+    loss, logs = compute(build(), logits, saliency, torch.full_like(labels, IGNORE))
+    assert loss.item() == 0 and logs['tau'] == 0 and logs['saliency_ce'] == 0
+    assert (torch.autograd.grad(loss, logits)[0] == 0).all()
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_precision(dtype):
+    logits, saliency, labels = batch((2, 9, 64, 64))
+    low = (6 * logits).to(dtype).requires_grad_()
+    with torch.autocast('cpu', torch.bfloat16):
+        loss, logs = compute(build(), low, saliency.float(), labels)
+    full, _ = compute(build(), low.detach().double(), saliency, labels)
+    assert loss.item() == pytest.approx(full.item(), rel=1e-4) and logs['tau'].dtype == torch.float32
+    loss.backward()
+    assert low.grad.isfinite().all() and low.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize('per_image', [True, False])
+def test_two_ranks_give_what_one_process_gives(per_image, monkeypatch):
+    """The ranks have very different numbers of labelled pixels; the second has an image without any."""
+    logits, saliency, labels = batch((4, 3, 5, 6))
+    labels[2, 1:], labels[3] = IGNORE, IGNORE
+    loss, whole = build(per_image=per_image, alpha=0.5), logits.clone().requires_grad_()
+    expected, _ = compute(loss, whole, saliency, labels)
+    expected.backward()
+
+    barrier, given = threading.Barrier(2, timeout=30), {}
+
+    def all_reduce(tensor):
+        given[threading.current_thread().name] = tensor.clone()
+        barrier.wait()
+        total = sum(given.values())
+        barrier.wait()
+        tensor.copy_(total)
+
+    # By name: in its package `global_mean` is the function.
+    means = importlib.import_module('mmwsss.models.losses.global_mean')
+    monkeypatch.setattr(means, 'all_reduce', all_reduce)
+    monkeypatch.setattr(means, 'get_world_size', lambda: 2)
+    monkeypatch.setattr(importlib.import_module('mmwsss.models.losses.saliency_conflict_loss'), 'all_reduce',
+                        all_reduce)
+    ranks, results = [logits[:2].clone().requires_grad_(), logits[2:].clone().requires_grad_()], {}
+
+    def work(rank):
+        mine = slice(2 * rank, 2 * rank + 2)
+        results[rank], _ = compute(build(per_image=per_image, alpha=0.5), ranks[rank], saliency[mine], labels[mine])
+        results[rank].backward()
+
+    threads = [threading.Thread(target=work, args=(rank,), name=str(rank)) for rank in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (results[0] + results[1]).item() / 2 == pytest.approx(expected.item(), rel=1e-6)
+    # Every rank has its own images, so DDP's mean of their gradients halves each.
+    torch.testing.assert_close(torch.cat([rank.grad for rank in ranks]) / 2, whole.grad, rtol=1e-5, atol=1e-8)
+
+
+def test_saliency_is_there_for_the_body_only():
+    data = batch((1, 2, 3, 3))
+    loss = build()
+    compute(loss, *data)
+    with pytest.raises(UserError, match=r'no saliency; set model\.type=SaliencyEncoderDecoder'):
+        loss(data[0], data[2])
+    with pytest.raises(InterruptedError), loss.using(data[1]):
+        raise InterruptedError
+    with pytest.raises(UserError, match='SaliencyEncoderDecoder'):
+        loss(data[0], data[2])
+    assert not loss.state_dict()
+
+
+def test_wrong_arguments():
+    for options, message in ((dict(alpha=-1), 'alpha'), (dict(alpha=math.nan), 'alpha'),
+                             (dict(loss_name='conflict'), 'loss_name')):
+        with pytest.raises(ValueError, match=f'SaliencyConflictLoss: {message}'):
+            SaliencyConflictLoss(CROSS_ENTROPY, **options)
+    logits, saliency, labels = batch((2, 3, 4, 5))
+    with pytest.raises(ValueError, match='one channel'):
+        compute(build(), logits[:, :1], saliency, labels)
+    with pytest.raises(ValueError, match=r'\[2, 3, 5\] does not fit the labels \[2, 4, 5\]'):
+        compute(build(), logits, saliency[:, :3], labels)
+    assert build(loss_name='loss_x').loss_name == 'loss_x' and build().loss_name == 'loss_saliency_conflict'

@@ -1,0 +1,68 @@
+import importlib.util
+import json
+import sys
+
+import pytest
+
+from mmwsss.datasets.preflight import read_image
+from mmwsss.datasets.transforms import read_saliency
+from mmwsss.structures import read_label
+from mmwsss.utils.errors import run_cli
+from mmwsss.visualization import conflict_temperature
+
+
+@pytest.fixture
+def tool(repo_root, monkeypatch, capsys, tmp_path):
+    """Runs the tool in this process: (exit code, stdout, stderr)."""
+    spec = importlib.util.spec_from_file_location('draw_saliency_conflict',
+                                                  repo_root / 'tools/draw_saliency_conflict.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def run(root, *options, labels=None, split='train'):
+        monkeypatch.setattr(sys, 'argv', ['draw_saliency_conflict.py', str(labels or root / 'SegmentationClass'),
+                                          '--data-root', str(root), '--split', split, '--out-dir',
+                                          str(tmp_path / 'out'), *options])
+        with pytest.raises(SystemExit) as caught:
+            run_cli(module.main)
+        return (caught.value.code, *capsys.readouterr())
+
+    return run
+
+
+def test_writes_pictures_and_the_histogram_of_the_split(tool, generated_root, tmp_path):
+    code, stdout, stderr = tool(generated_root, '--num-images', '3', '--height', '64')
+    assert (code, stderr) == (0, '')
+    stems = (generated_root / 'ImageSets/train.txt').read_text().split()
+    expected = [conflict_temperature(read_label(generated_root / 'SegmentationClass' / f'{stem}.png'),
+                                     read_saliency(generated_root / 'Saliency' / f'{stem}.png')) for stem in stems]
+    report = json.loads((tmp_path / 'out/tau.json').read_text())
+    assert report['num_images'] == len(stems) == sum(report['counts'])
+    assert report['mean'] == pytest.approx(sum(expected) / len(stems))
+    assert f'tau {report["mean"]:.3f} on average of 12 images, 3 of them drawn' in stdout
+    few = read_image(tmp_path / 'out/conflict.png')
+    assert read_image(tmp_path / 'out/tau.png').size
+    assert tool(generated_root, '--num-images', '50', '--height', '64')[0] == 0
+    assert read_image(tmp_path / 'out/conflict.png').shape[0] - few.shape[0] == 9 * (64 + 6 + 18)
+
+
+def test_images_without_a_map_are_left_out(tool, generated_copy, tmp_path):
+    stems = (generated_copy / 'ImageSets/train.txt').read_text().split()
+    (generated_copy / 'Saliency' / f'{stems[0]}.png').unlink()
+    (generated_copy / 'SegmentationClass' / f'{stems[1]}.png').write_bytes(b'no image')
+    code, stdout, stderr = tool(generated_copy, '--height', '32')
+    assert code == 3 and '10 images, 8 of them drawn' in stdout
+    lines = stderr.splitlines()
+    assert len(lines) == 2 and all(line.startswith('left out: ') for line in lines)
+    assert stems[0] in stderr and 'missing saliency map' in stderr and stems[1] in stderr
+
+
+def test_wrong_options(tool, generated_root, tmp_path):
+    for options, more, message in (
+            (('--num-images', '0'), {}, '--num-images 0: must be'), (('--height', '9999'), {}, '--height 9999: must'),
+            (('--saliency-dir', 'nowhere'), {}, 'nowhere: there are no saliency maps'),
+            ((), dict(labels=tmp_path / 'absent'), 'absent: there are no masks'),
+            ((), dict(split='absent'), 'absent.txt: no such split')):
+        code, stdout, stderr = tool(generated_root, *options, **more)
+        assert (code, stdout) == (1, '') and message in stderr and stderr.count('\n') == 1
+    assert not (tmp_path / 'out').exists()
