@@ -125,6 +125,13 @@ def test_length_of_features_and_prototypes_does_not_matter():
         torch.testing.assert_close(regional_contrast(factor * main, protos / factor, masks, valid=valid), expected)
 
 
+def test_prototypes_get_no_gradient():
+    main, support, _, _, masks, _ = case((2, 3, 4, 3, 5))
+    protos, valid = class_prototypes(support, masks)
+    regional_contrast(main, protos.requires_grad_(), masks, valid=valid).backward()
+    assert protos.grad is None and main.grad.any()
+
+
 def test_features_of_zero_length_stay_finite():
     main, support, _, _, masks, _ = case((2, 3, 4, 3, 5))
     protos, valid = class_prototypes(support, masks)
