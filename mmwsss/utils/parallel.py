@@ -1,13 +1,24 @@
 """What loops over the files of a data set share: progress bars, and worker processes on the CPU."""
 import math
+import multiprocessing.connection
 import os
+import signal
+import threading
 import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any
 
 import cv2
 import torch
+from mmengine.dist import get_world_size
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+
+from mmwsss.utils.errors import UserError
 
 
 class _ThreadlessProgress(Progress):
@@ -57,3 +68,115 @@ def limit_threads(worker: int) -> None:
     """``worker_init_fn`` of a DataLoader with one worker per CPU: each works in one thread."""
     torch.set_num_threads(1)
     cv2.setNumThreads(0)  # OpenCV's thread pool does not survive a fork
+
+
+def workers_per_rank() -> int:
+    """Returns :func:`default_num_workers` shared by the processes of a distributed run on this machine, at least 1.
+
+    Without CPUs to share, 0: this process works.
+    """
+    # torchrun tells how many are on this machine; who does not know takes them all to be here.
+    ranks = int(os.environ.get('LOCAL_WORLD_SIZE') or get_world_size())
+    workers = default_num_workers()
+    return max(1, workers // ranks) if workers else 0
+
+
+class OrderedPool:
+    """Calls a function in worker processes while this one goes on; results come in the order of the items.
+
+    No more than two items a worker are under way: :meth:`submit` then waits for the oldest, so that items do not pile
+    up in memory. Workers start with the first item, work in one thread each, leave Ctrl-C to this process, and end when
+    it is killed.
+
+    Args:
+        function: Called with one item; where processes are not forked it must be picklable, as items and results
+            always.
+        num_workers: Worker processes; 0: this process works.
+
+    Raises:
+        ValueError: If ``num_workers`` is negative.
+    """
+
+    def __init__(self, function: Callable[[Any], Any], num_workers: int) -> None:
+        if num_workers < 0:
+            raise ValueError(f'OrderedPool: num_workers must be at least 0, got {num_workers}')
+        self.function = function
+        self.num_workers = num_workers
+        self._executor: ProcessPoolExecutor | None = None
+        self._pending: deque[Future] = deque()
+
+    def submit(self, item: Any) -> list[Any]:
+        """Hands in an item.
+
+        Returns:
+            Results that are due, those of the oldest items.
+
+        Raises:
+            Exception: What the function raised; what is still waiting is not done then.
+            UserError: If a worker was killed.
+        """
+        if not self.num_workers:
+            return [self.function(item)]
+        if self._executor is None:
+            self._executor = ProcessPoolExecutor(self.num_workers, initializer=_start_worker, initargs=(self.function,))
+        with self._closed_by_errors():
+            self._pending.append(self._executor.submit(_work, item))
+        return self._take(leave=2 * self.num_workers)
+
+    def drain(self) -> list[Any]:
+        """Waits for all items, returns the results that are left, and ends the workers.
+
+        Raises:
+            Exception: See :meth:`submit`.
+        """
+        results = self._take(leave=0)
+        self.close()
+        return results
+
+    def close(self) -> None:
+        """Ends the workers; what is waiting is not done."""
+        if self._executor is not None:
+            self._executor.shutdown(wait=not self._pending, cancel_futures=True)
+        self._executor = None
+        self._pending.clear()
+
+    def _take(self, leave: int) -> list[Any]:
+        results = []
+        with self._closed_by_errors():
+            while len(self._pending) > leave:
+                results.append(self._pending[0].result())
+                self._pending.popleft()
+        return results
+
+    @contextmanager
+    def _closed_by_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenProcessPool as error:
+            self.close()
+            raise UserError(f'one of {self.num_workers} worker processes was killed; if memory ran out, set fewer '
+                            '(num_workers)') from error
+        except BaseException:
+            self.close()
+            raise
+
+
+# What the process works on, in a worker of OrderedPool.
+_function: Callable[[Any], Any] | None = None
+
+
+def _start_worker(function: Callable[[Any], Any]) -> None:
+    global _function
+    _function = function
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    limit_threads(0)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
+
+
+def _work(item: Any) -> Any:
+    return _function(item)

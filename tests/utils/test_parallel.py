@@ -1,13 +1,17 @@
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
+import time
 
 import cv2
+import pytest
 import torch
 
-from mmwsss.utils.parallel import default_num_workers, limit_threads, progress_bar
+from mmwsss.utils.errors import UserError
+from mmwsss.utils.parallel import OrderedPool, default_num_workers, limit_threads, progress_bar, workers_per_rank
 
 
 def test_one_worker_per_usable_cpu(monkeypatch):
@@ -93,3 +97,95 @@ def test_bar_moves_on_a_terminal_without_a_thread():
         assert re.search(r'\d+/12 0:00:0[1-9]', shown)  # the time left
         fast = re.findall(r'fast .*?(\d+)/2000', shown)
         assert fast[-1] == '2000' and len(fast) < 100  # drawing does not cost more than the work
+
+
+def test_workers_are_shared_by_the_ranks_of_a_machine(monkeypatch):
+    for cpus, ranks, workers in ((1, None, 0), (8, None, 8), (8, '3', 2), (2, '8', 1), (1, '8', 0)):
+        monkeypatch.setattr(os, 'sched_getaffinity', lambda pid, n=cpus: set(range(n)), raising=False)
+        monkeypatch.delenv('LOCAL_WORLD_SIZE', raising=False)
+        if ranks:
+            monkeypatch.setenv('LOCAL_WORLD_SIZE', ranks)
+        assert workers_per_rank() == workers
+
+
+def square_later(number):
+    """Early items take longer than late ones."""
+    time.sleep(0.02 * max(0, 3 - number))
+    return number ** 2, os.getpid(), torch.get_num_threads()
+
+
+def misbehave(what):
+    if what == 'raise':
+        raise UserError('bad item')
+    if what == 'die':
+        os.kill(os.getpid(), signal.SIGKILL)
+    return what
+
+
+@pytest.mark.parametrize('num_workers', [0, 1, 3])
+def test_pool_gives_results_in_order(num_workers):
+    pool = OrderedPool(square_later, num_workers)
+    results = []
+    for submitted, number in enumerate(range(9), start=1):
+        results += pool.submit(number)
+        assert submitted - len(results) <= 2 * num_workers
+    results += pool.drain()
+    assert [result[0] for result in results] == [number ** 2 for number in range(9)]
+    assert (os.getpid() in {result[1] for result in results}) == (num_workers == 0)
+    assert {result[2] for result in results} == {1}
+    assert pool.drain() == [] and len([*pool.submit(1), *pool.drain()]) == 1  # it can be used again
+
+
+@pytest.mark.parametrize('num_workers', [0, 2])
+def test_pool_raises_what_the_function_raises(num_workers):
+    pool = OrderedPool(misbehave, num_workers)
+    with pytest.raises(UserError, match=r'^bad item$'):
+        pool.submit('raise')
+        pool.drain()
+    assert pool.drain() == []
+
+
+def test_pool_with_a_killed_worker():
+    pool = OrderedPool(misbehave, 2)
+    with pytest.raises(UserError, match='worker processes was killed'):
+        pool.submit('die')
+        pool.drain()
+    assert [*pool.submit('next'), *pool.drain()] == ['next']
+
+
+def test_number_of_workers_is_checked():
+    with pytest.raises(ValueError, match='num_workers must be at least 0'):
+        OrderedPool(misbehave, -1)
+
+
+WITH_WORKERS = """
+import os, sys, time
+from mmwsss.utils.parallel import OrderedPool
+pool = OrderedPool(lambda item: os.getpid(), 2)
+workers = set()
+while len(workers) < 2:
+    workers.update([*pool.submit(0)])
+print(*workers, flush=True)
+time.sleep(60)
+"""
+
+
+def test_workers_end_when_their_parent_is_killed():
+    process = subprocess.Popen([sys.executable, '-c', WITH_WORKERS], stdout=subprocess.PIPE, text=True)
+    workers = [int(pid) for pid in process.stdout.readline().split()]
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    deadline = time.monotonic() + 20
+    while any(os.path.exists(f'/proc/{pid}') and not is_zombie(pid) for pid in workers):
+        assert time.monotonic() < deadline, 'workers are left'
+        time.sleep(0.05)
+    assert len(workers) == 2
+
+
+def is_zombie(pid):
+    try:
+        with open(f'/proc/{pid}/stat') as file:
+            return file.read().rsplit(')', 1)[1].split()[0] == 'Z'
+    except FileNotFoundError:
+        return True
