@@ -129,6 +129,18 @@ def dense_crf(image: np.ndarray,
     return np.array(crf.inference(iterations), np.float32).reshape(num_labels, height, width)
 
 
+def leading_labels(scores: np.ndarray) -> np.ndarray:
+    """Returns the labels that are the largest score of at least one pixel.
+
+    Args:
+        scores: [L, H, W]; a tie goes to the first.
+
+    Returns:
+        Increasing numbers of rows.
+    """
+    return np.unique(scores.argmax(axis=0))
+
+
 @POSTPROCESSORS.register_module()
 class DenseCRF:
     """Post-processor: replaces the scores by the probabilities of :func:`dense_crf`.
@@ -139,6 +151,9 @@ class DenseCRF:
     Args:
         unary, gt_prob, iterations, gaussian_sxy, gaussian_compat, bilateral_sxy, bilateral_srgb, bilateral_compat,
             scale_factor: See :func:`dense_crf`.
+        labels: Which labels compete: ``'all'``, or those that are ``'leading'``, see :func:`leading_labels`; the others
+            then have probability 0. That is for segmentors of many classes, since the time grows with the labels;
+            scores of CAMs have no rows but those of the classes present.
 
     Raises:
         UserError: When built, if a parameter is out of its range or pydensecrf is not installed; when called, see
@@ -154,7 +169,8 @@ class DenseCRF:
                  bilateral_sxy: float = 80,
                  bilateral_srgb: float = 13,
                  bilateral_compat: float = 10,
-                 scale_factor: float = 1) -> None:
+                 scale_factor: float = 1,
+                 labels: str = 'all') -> None:
         self.parameters = {
             'unary': unary, 'gt_prob': gt_prob, 'iterations': iterations,
             'gaussian_sxy': gaussian_sxy, 'gaussian_compat': gaussian_compat,
@@ -162,14 +178,24 @@ class DenseCRF:
             'bilateral_compat': bilateral_compat, 'scale_factor': scale_factor,
         }
         _check_parameters(**self.parameters)
+        if labels not in ('all', 'leading'):
+            raise UserError(f"DenseCRF: labels must be 'all' or 'leading', got {labels!r}")
+        self.labels = labels
         import_pydensecrf()
 
     def __call__(self, score_map: ScoreMap, image: np.ndarray) -> ScoreMap:
         """Runs the CRF on one image, see :func:`dense_crf`."""
-        return ScoreMap(dense_crf(image, score_map.scores, **self.parameters), score_map.classes)
+        scores = np.asarray(score_map.scores, np.float32)
+        if self.labels == 'all':
+            return ScoreMap(dense_crf(image, scores, **self.parameters), score_map.classes)
+        rows = leading_labels(scores)
+        refined = np.zeros_like(scores)
+        refined[rows] = dense_crf(image, scores[rows], **self.parameters)
+        return ScoreMap(refined, score_map.classes)
 
     def __repr__(self) -> str:
-        return f'DenseCRF({", ".join(f"{key}={value!r}" for key, value in self.parameters.items())})'
+        options = dict(labels=self.labels, **self.parameters)
+        return f'DenseCRF({", ".join(f"{key}={value!r}" for key, value in options.items())})'
 
 
 def import_pydensecrf() -> ModuleType:

@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from mmwsss.postprocessing import CRF_PRESETS, DenseCRF, build_postprocessor, build_postprocessors, defaults, dense_crf
 from mmwsss.postprocessing.background import check_background
-from mmwsss.postprocessing.dense_crf import unary_from_hard_labels, unary_from_scores
+from mmwsss.postprocessing.dense_crf import leading_labels, unary_from_hard_labels, unary_from_scores
 from mmwsss.structures.score_map import ScoreMap
 from mmwsss.utils.errors import UserError
 
@@ -270,3 +270,29 @@ def test_configs_equal_presets_and_defaults(name):
     crf, = build_postprocessors(config.postprocessors)
     assert crf.parameters == DenseCRF(**CRF_PRESETS[name]).parameters
     assert crf.parameters['unary'] == name
+
+
+@needs_crf
+def test_leading_labels_alone_compete():
+    image, scores = scene(3, num_labels=5)
+    scores[1] *= 0.2  # nowhere the largest
+    assert leading_labels(scores).tolist() == [0, 2, 3, 4]
+    score_map = ScoreMap(scores, np.arange(4))
+    before = scores.copy()
+    refined = DenseCRF(iterations=3, labels='leading')(score_map, image)
+    np.testing.assert_array_equal(refined.scores[[0, 2, 3, 4]], dense_crf(image, scores[[0, 2, 3, 4]], iterations=3))
+    assert (refined.scores[1] == 0).all() and refined.classes is score_map.classes
+    np.testing.assert_array_equal(scores, before)
+    assert not np.allclose(refined.scores, DenseCRF(iterations=3)(score_map, image).scores)
+    one = DenseCRF(labels='leading')(ScoreMap(np.stack([scores[0], scores[0] + 1]), np.arange(1)), image)
+    assert (one.to_label() == 1).all()
+
+
+def test_a_tie_leads_for_the_first_label():
+    assert leading_labels(np.ones((3, 2, 2), np.float32)).tolist() == [0]
+
+
+@needs_crf
+def test_which_labels_is_checked():
+    with pytest.raises(UserError, match="labels must be 'all' or 'leading'"):
+        DenseCRF(labels='some')
