@@ -59,3 +59,9 @@ _4_scales = {name: dict(config='cam', checkpoint_of='baseline', seeds=(0,), base
     'SSA 5, 2 blocks, 4 scales': [_views, dict(type='SSA', stages='3', num_blocks=2)],
     'SSA 4+5, 2 blocks, 4 scales': [_views, dict(type='SSA', stages=('2', '3'), num_blocks=2)]}.items()}
 rows += [dict(name=name, **row) for name, row in _4_scales.items()]
+# When does InferCam help? Features twice as fine: the stride is taken out of stage 4 (the same weights, dilated).
+_finer = {'model.backbone.strides': (1, 2, 1, 1), 'model.backbone.dilations': (1, 1, 2, 2)}
+for _name, _hooks in (('baseline', [_view]), ('InferCam', [dict(type='InferCam'), _view]),
+                      ('SSA 4+5, 2 blocks', [_view, dict(type='SSA', stages=('2', '3'), num_blocks=2)])):
+    rows.append(dict(name=f'{_name}, stride 8', config='cam', checkpoint_of='baseline', seeds=(0,),
+                     baseline='baseline, stride 8', test_options={'model.inference_hooks': _hooks, **_finer}))
