@@ -5,7 +5,7 @@ from mmengine.config import Config
 
 from mmwsss.apis.cli import report_result
 from mmwsss.apis.config import CfgOptions, read_config
-from mmwsss.apis.pseudo_label import make_pseudo_labels
+from mmwsss.apis.pseudo_label import label_settings, make_pseudo_labels
 from mmwsss.postprocessing.defaults import DEFAULT_BACKGROUND, DEFAULT_CRF_BACKGROUND, DEFAULT_CRF_UNARY
 from mmwsss.postprocessing.dense_crf import CRF_PRESETS
 from mmwsss.utils.errors import UserError, run_cli
@@ -56,15 +56,7 @@ def load_settings(args: argparse.Namespace) -> dict:
         settings = read_config(args.config)
     else:
         settings = Config(settings_from_options(args))
-    try:
-        settings.merge_from_dict(args.cfg_options or {})
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise UserError(f'--cfg-options: {error}') from error
-    settings = {'background': DEFAULT_BACKGROUND, 'postprocessors': [], **settings.to_dict()}
-    if unknown := sorted(set(settings) - {'background', 'postprocessors', 'custom_imports'}):
-        raise UserError(f'{args.config or "--cfg-options"}: unknown setting {", ".join(unknown)}; known are background '
-                        'and postprocessors')
-    return {key: settings[key] for key in ('background', 'postprocessors')}
+    return label_settings(settings, args.cfg_options, args.config or '--cfg-options')
 
 
 def settings_from_options(args: argparse.Namespace) -> dict:

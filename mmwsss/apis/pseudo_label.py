@@ -7,20 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.config import Config
 from torch.utils.data import DataLoader, Dataset
 
 from mmwsss.datasets import load_classes, read_split
 from mmwsss.datasets.layout import IMAGE_EXTENSIONS, find_files_anywhere
 from mmwsss.datasets.preflight import read_image
-from mmwsss.postprocessing import (
-    DEFAULT_BACKGROUND,
-    Postprocessor,
-    build_postprocessors,
-    merge_confident,
-    to_score_map,
-)
+from mmwsss.postprocessing import DEFAULT_BACKGROUND, Postprocessor, build_postprocessors, pseudo_label
 from mmwsss.postprocessing.background import check_background
-from mmwsss.structures.cam_file import MANIFEST_NAME, CAMFile, CAMManifest, cam_path, read_cam, read_manifest
+from mmwsss.structures.cam_file import MANIFEST_NAME, CAMManifest, cam_path, read_cam, read_manifest
 from mmwsss.structures.label_file import IGNORE, label_path, read_label, write_label
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import remove_leftovers, sha256_of_json, write_json
@@ -30,48 +25,28 @@ from mmwsss.utils.parallel import default_num_workers, limit_threads, progress_b
 MAX_CLASSES = 254
 
 
-def pseudo_label(cam_file: CAMFile,
-                 image: np.ndarray,
-                 background: Mapping = DEFAULT_BACKGROUND,
-                 postprocessors: Sequence[Postprocessor] = ()) -> np.ndarray:
-    """Makes the label map of one image.
-
-    AffinityNet and IRNet are trained with labels of confident pixels: two results of one CAM, with much and with little
-    background, merged (:func:`mmwsss.postprocessing.merge_confident`). Their configs are
-    ``configs/_base_/postprocessing/affinity_label_softmax.py`` and ``affinity_label_hard.py``; they run a CRF, but
-    any post-processors will do; without (``postprocessors=[]``), no pydensecrf is needed. AffinityNet as released pools
-    the scores of both results to its grid, and takes argmax and merges there. Here labels are merged at full size, and
-    ``AffinityNet.reduce_labels`` brings them to the grid, as the label that most pixels of a position have: the argmax
-    of pooled labels, not of pooled scores, which can differ where a position holds several labels.
+def label_settings(config: Config, cfg_options: dict | None = None, name: str = 'the config') -> dict[str, Any]:
+    """Returns how a config says that labels are made of CAMs.
 
     Args:
-        cam_file: The image's CAMs.
-        image: uint8 [H, W, 3], RGB, of the size ``cam_file.size``.
-        background: See :func:`mmwsss.postprocessing.to_score_map`; or ``dict(type='confident', foreground=...,
-            background=..., conflict='background')``, where the first two are backgrounds: ``foreground`` is the higher
-            one, under which pixels of classes are confident, ``background`` the lower one, under which pixels of the
-            background are. The others are ignored.
-        postprocessors: Applied in this order, to the scores with either background.
+        config: May have ``background`` and ``postprocessors``, and nothing else but ``custom_imports``.
+        cfg_options: Settings that override it, with dotted keys.
+        name: What to call it in an error.
 
     Returns:
-        uint8 [H, W]: 0 background, k + 1 for class k, 255 ignore (``'confident'`` alone). Without a class, everything
-        is background.
+        ``background`` and ``postprocessors`` as plain values; defaults for what is missing.
 
     Raises:
-        UserError: If the image has another size than the CAMs say, or ``background`` is wrong.
+        UserError: If the options do not fit, or there is any other setting.
     """
-    if image.shape[:2] != tuple(cam_file.size):
-        raise UserError(f'the image has size {image.shape[:2]} (height, width), its CAM was made for '
-                        f'{tuple(cam_file.size)}: make the CAM again')
-    check_background(background)
-    if background['type'] == 'confident':
-        much, little = (pseudo_label(cam_file, image, background[key], postprocessors)
-                        for key in ('foreground', 'background'))
-        return merge_confident(much, little, background.get('conflict', 'background'))
-    score_map = to_score_map(cam_file, background)
-    for postprocessor in postprocessors:
-        score_map = postprocessor(score_map, image)
-    return score_map.to_label()
+    try:
+        config.merge_from_dict(cfg_options or {})
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise UserError(f'--cfg-options: {error}') from error
+    settings = {'background': DEFAULT_BACKGROUND, 'postprocessors': [], **config.to_dict()}
+    if unknown := sorted(set(settings) - {'background', 'postprocessors', 'custom_imports'}):
+        raise UserError(f'{name}: unknown setting {", ".join(unknown)}; known are background and postprocessors')
+    return {key: settings[key] for key in ('background', 'postprocessors')}
 
 
 def make_pseudo_labels(cam_dir: str | os.PathLike,

@@ -24,6 +24,7 @@ from mmwsss.datasets.checks import check_batch_size
 from mmwsss.engine.checkpoint import load_weights_strict, trained_classes
 from mmwsss.registry import DATASETS
 from mmwsss.structures.cam_file import CAMManifest, cam_path, open_cam_dir, read_cam, read_manifest
+from mmwsss.structures.label_file import label_path
 from mmwsss.utils.dist import init_dist, patch_cfg_for_cpu_ddp
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import naming_errors, sha256_of_file, sha256_of_json
@@ -244,7 +245,8 @@ def make_cam(cfg: Config, checkpoint: str | Path, out_dir: str | Path, split: st
 
 
 def refine_cam(cfg: Config, checkpoint: str | Path, cam_dir: str | Path, out_dir: str | Path,
-               split: str | None = None, work_dir: str | Path | None = None, launcher: str = 'none') -> RunResult:
+               split: str | None = None, work_dir: str | Path | None = None, launcher: str = 'none',
+               background: dict | None = None, postprocessors: Sequence[dict] = ()) -> RunResult:
     """Refines CAM files by a trained AffinityNet or IRNet, with the config's test loop.
 
     Files that are there are kept as :func:`make_cam` keeps them, unless their input is newer.
@@ -258,6 +260,10 @@ def refine_cam(cfg: Config, checkpoint: str | Path, cam_dir: str | Path, out_dir
         split: Split of the images; ``None``: the one of the config's test data.
         work_dir: Folder for logs; default ``out_dir``/logs.
         launcher: How the processes were started.
+        background: Makes the label maps from the refined CAMs, see :func:`mmwsss.postprocessing.pseudo_label`;
+            ``None``: they are those that the model predicts.
+        postprocessors: Configs of POSTPROCESSORS for label maps with ``background``, e.g. a dense CRF. They run in
+            worker processes while the model goes on.
 
     Returns:
         ``metrics`` has ``num_cams`` and ``num_labels``, how many were made now; ``omissions`` the images left out.
@@ -277,14 +283,15 @@ def refine_cam(cfg: Config, checkpoint: str | Path, cam_dir: str | Path, out_dir
     if (out_dir / 'cam').resolve() == Path(cam_dir).resolve():
         raise UserError(f'{out_dir / "cam"}: is the folder of the CAMs to refine; choose another --out-dir')
     source = read_manifest(cam_dir)
+    labels = dict(background=background, postprocessors=list(postprocessors))
     return _write_cams(cfg, checkpoint, out_dir / 'cam', split, work_dir or out_dir / 'logs', launcher,
-                       extra=dict(cam_gate=source.extra.get('cam_gate'), refined=dataclasses.asdict(source)),
-                       # First, so that an image with a CAM file has its label.
-                       writers=[dict(type='PseudoLabelWriter', out_dir=str(out_dir / 'labels'))], source_dir=cam_dir)
+                       extra=dict(cam_gate=source.extra.get('cam_gate'), refined=dataclasses.asdict(source), **labels),
+                       label_writer=dict(type='PseudoLabelWriter', out_dir=str(out_dir / 'labels'), **labels),
+                       source_dir=cam_dir)
 
 
 def _write_cams(cfg: Config, checkpoint: str | Path, out_dir: str | Path, split: str | None, work_dir: str | Path,
-                launcher: str, extra: dict, writers: Sequence[dict] = (),
+                launcher: str, extra: dict, label_writer: dict | None = None,
                 source_dir: str | Path | None = None) -> RunResult:
     _check_settings(cfg, 'test_dataloader', 'test_cfg')
     cfg = copy.deepcopy(cfg)
@@ -299,19 +306,25 @@ def _write_cams(cfg: Config, checkpoint: str | Path, out_dir: str | Path, split:
         raise UserError('CAM files need test_dataloader.batch_sampler=dict(type=SameSizeBatchSampler), which deals '
                         'whole batches to the processes')
     stride = cfg.model.get('test_cfg', {}).get('stride', 4)
-    cfg.test_evaluator = [*writers, dict(type='CAMWriter', out_dir=str(out_dir), stride=stride)]
-    cfg.test_dataloader.batch_sampler.skip_existing = dict(dir=str(out_dir), suffix='.npz')
+    cfg.test_evaluator = [dict(type='CAMWriter', out_dir=str(out_dir), stride=stride)]
+    existing = dict(dir=str(out_dir), suffix='.npz')
+    if label_writer is not None:
+        # An image is done when its label is there, which is written after its CAM file, maybe much later.
+        cfg.test_evaluator.append(label_writer)
+        existing = dict(dir=label_writer['out_dir'], suffix='.png')
+    cfg.test_dataloader.batch_sampler.skip_existing = existing
     init_default_scope(cfg.get('default_scope', 'mmwsss'))
     samples = DATASETS.build(dataset)  # by all processes: they share the work of listing it
     on_rank_zero(lambda: open_cam_dir(out_dir, CAMManifest(
         checkpoint_sha256=sha256_of_file(checkpoint), config_hash=cam_config_hash(cfg),
         classes=samples.metainfo['classes'], extra=dict(extra, stride=stride))))
-    on_rank_zero(lambda: remove_stale_cams(out_dir, samples, extra['cam_gate'], source_dir))
+    on_rank_zero(lambda: remove_stale_cams(out_dir, samples, extra['cam_gate'], source_dir,
+                                           label_writer and label_writer['out_dir']))
     return test(cfg, checkpoint, work_dir, launcher)
 
 
 def remove_stale_cams(out_dir: str | Path, dataset: Dataset, gate: str | None,
-                      source_dir: str | Path | None = None) -> int:
+                      source_dir: str | Path | None = None, label_dir: str | Path | None = None) -> int:
     """Removes the CAM files of images that have changed since.
 
     These are files that are older than their image (or than the CAM that they were refined from), whose image has
@@ -323,6 +336,7 @@ def remove_stale_cams(out_dir: str | Path, dataset: Dataset, gate: str | None,
         dataset: The images, with ``stem``, ``img_path``, ``height``, ``width`` and ``gt_img_label``.
         gate: What the CAM files were gated by.
         source_dir: Folder of the CAM files that they were refined from, if they were.
+        label_dir: Folder of label maps that were written with them: those of removed or missing CAM files go too.
 
     Returns:
         How many were removed.
@@ -335,6 +349,8 @@ def remove_stale_cams(out_dir: str | Path, dataset: Dataset, gate: str | None,
         if path.exists() and _is_stale(path, sources, info, gate):
             path.unlink()
             removed += 1
+        if label_dir is not None and not path.exists():
+            label_path(label_dir, info['stem']).unlink(missing_ok=True)
     if removed:
         print_log(f'{out_dir}: {removed} CAM files do not belong to the images and labels of now; they are made again',
                   logger='current', level=logging.WARNING)

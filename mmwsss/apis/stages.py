@@ -58,10 +58,12 @@ def make_cam(folder: Path, pipeline: Pipeline, config: str, checkpoint: str, spl
 
 
 def refine_cam(folder: Path, pipeline: Pipeline, config: str, checkpoint: str, cams: str, split: str,
-               cfg_options: dict | None = None) -> StageResult:
+               cfg_options: dict | None = None, background: dict | None = None,
+               postprocessors: Sequence[dict] = ()) -> StageResult:
     """Refines CAM files by an AffinityNet or IRNet; its label maps are ``<name of the stage>/labels``."""
     cfg = pipeline.load_stage_config(config, cfg_options)
-    result = runner.refine_cam(cfg, checkpoint, cams, folder, split, folder / 'logs', pipeline.launcher)
+    result = runner.refine_cam(cfg, checkpoint, cams, folder, split, folder / 'logs', pipeline.launcher,
+                               background, postprocessors)
     return StageResult(str(folder / 'cam'), omissions=result.omissions)
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mmwsss.apis import pseudo_label as module
-from mmwsss.apis.pseudo_label import make_pseudo_labels, pseudo_label
+from mmwsss.apis.pseudo_label import make_pseudo_labels
 from mmwsss.datasets.preflight import read_image
 from mmwsss.postprocessing import merge_confident
 from mmwsss.registry import POSTPROCESSORS
@@ -349,11 +349,6 @@ def test_too_many_classes(data, tmp_path):
         make_pseudo_labels(tmp_path / 'many', data.root, 'train', data.out, classes=names)
 
 
-def test_largest_class_id(tmp_path):
-    cam_file = CAMFile(np.array([253]), np.ones((1, 2, 3), np.float16), (2, 3))
-    assert (pseudo_label(cam_file, np.zeros((2, 3, 3), np.uint8)) == 254).all()
-
-
 @pytest.mark.parametrize('options, message', [
     ({'background': {'type': 'constant', 'threshold': 1.5}}, 'threshold'), ({'num_workers': -1}, 'num_workers'),
     ({'missing_cam': 'ignore'}, 'missing_cam'), ({'postprocessors': [{'type': 'Nope'}]}, 'Nope'),
@@ -380,12 +375,6 @@ def test_manifest_says_how_the_labels_were_made(data):
     assert manifest['background'] == BACKGROUND
     assert manifest['postprocessors'] == [{'type': 'TestBrightness', 'gain': 0.5}]
     assert manifest['classes'] == list(CLASSES)
-
-
-def test_pseudo_label_checks_the_size():
-    cam_file = CAMFile(np.array([0]), np.ones((1, 2, 3), np.float16), (4, 6))
-    with pytest.raises(UserError, match=r'\(6, 4\)'):
-        pseudo_label(cam_file, np.zeros((6, 4, 3), np.uint8))
 
 
 def test_label_older_than_its_cam_or_image_is_made_again(data):
@@ -426,22 +415,6 @@ def test_default_conflict(data, tmp_path):
     data.make(background=CONFIDENT)
     data.make(tmp_path / 'named', background={**CONFIDENT, 'conflict': 'background'})
     assert all(path.read_bytes() == (tmp_path / 'named' / path.name).read_bytes() for path in data.out.glob('*.png'))
-
-
-def test_conflicts_of_the_two_results():
-    cam_file = CAMFile(np.array([4]), np.float16([[[0.1, 0.4, 0.8]]]), (1, 3))
-
-    def inverted(score_map, image):
-        """What is a class under much background becomes background under little, and the other way round."""
-        scores = score_map.scores.copy()
-        scores[0] = 0.8 - scores[0]
-        return ScoreMap(scores, score_map.classes)
-
-    image = np.zeros((1, 3, 3), np.uint8)
-    assert pseudo_label(cam_file, image, CONFIDENT).tolist() == [[0, 255, 5]]
-    # Background scores 0.2 and 0.6: the class under much is the background under little.
-    assert pseudo_label(cam_file, image, CONFIDENT, [inverted]).tolist() == [[0, 0, 5]]
-    assert pseudo_label(cam_file, image, {**CONFIDENT, 'conflict': 'class'}, [inverted]).tolist() == [[0, 5, 5]]
 
 
 def test_confident_labels_resume(data, tmp_path):

@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from mmwsss.apis.config import load_config
 from mmwsss.apis.pipeline import Pipeline
+from mmwsss.apis.pseudo_label import make_pseudo_labels
 from mmwsss.apis.runner import refine_cam
 from mmwsss.structures.cam_file import read_cam
 from mmwsss.structures.label_file import read_label
@@ -108,6 +109,19 @@ def test_going_on_writes_the_same_bytes(finished, cfg, tmp_path):
     assert refine_cam(cfg, checkpoint, cams, tmp_path, 'train').metrics['num_cams'] > 0
 
 
+def test_labels_by_a_postprocessor(finished, cfg, tmp_path, generated_root):
+    """They are written beside the test loop, and are those of the refined CAM files."""
+    checkpoint, cams, background = finished / 'affinity/epoch_1.pth', finished / 'cam/cam', dict(type='power', alpha=2)
+    refine_cam(cfg, checkpoint, cams, tmp_path / 'a', 'train', background=background)
+    make_pseudo_labels(tmp_path / 'a/cam', generated_root, 'train', tmp_path / 'b', background, num_workers=0)
+    assert contents(tmp_path / 'a/labels') == contents(tmp_path / 'b') != contents(finished / 'walk/labels')
+    next((tmp_path / 'a/labels').glob('*.png')).unlink()  # as if it had been killed before a worker was done
+    assert refine_cam(cfg, checkpoint, cams, tmp_path / 'a', 'train', background=background).metrics['num_labels'] > 0
+    assert contents(tmp_path / 'a/labels') == contents(tmp_path / 'b')
+    with pytest.raises(UserError, match='manifest'):
+        refine_cam(cfg, checkpoint, cams, tmp_path / 'a', 'train')
+
+
 def test_wrong_inputs(finished, cfg, tmp_path, config, generated_root):
     checkpoint = finished / 'affinity/epoch_1.pth'
     with pytest.raises(UserError, match=r'manifest\.json: no such file'):
@@ -156,9 +170,13 @@ def test_folder_of_a_stage_that_is_not_there(finished, config, generated_root, t
 def test_tool(finished, config, generated_root, repo_root, tmp_path):
     command = [sys.executable, str(repo_root / 'tools/refine_cam.py'), str(config.with_name('affinity.py')),
                str(finished / 'affinity/epoch_1.pth')]
-    options = ['--data-root', str(generated_root), '--split', 'train', '--out-dir', str(tmp_path)]
-    done = subprocess.run([*command, str(finished / 'cam/cam'), *options], capture_output=True, text=True, timeout=120)
+    options = ['--data-root', str(generated_root), '--split', 'train', '--out-dir', str(tmp_path / 'out')]
+    (tmp_path / 'labels.py').write_text("background = dict(type='constant', threshold=0.5)\n")
+    label_config = ['--label-config', str(tmp_path / 'labels.py')]
+    done = subprocess.run([*command, str(finished / 'cam/cam'), *options, *label_config], capture_output=True,
+                          text=True, timeout=120)
     assert done.returncode == 0 and '12 CAMs refined' in done.stdout
-    assert contents(tmp_path / 'labels') == contents(finished / 'walk/labels')
+    assert contents(tmp_path / 'out/cam') == contents(finished / 'walk/cam')
+    assert len(contents(tmp_path / 'out/labels')) == 12
     bad = subprocess.run([*command, str(tmp_path / 'nowhere'), *options], capture_output=True, text=True, timeout=120)
     assert bad.returncode == 1 and 'Traceback' not in bad.stderr and 'nowhere' in bad.stderr

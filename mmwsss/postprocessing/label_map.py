@@ -1,0 +1,54 @@
+"""From the CAMs of one image to its label map."""
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mmwsss.postprocessing.background import check_background, merge_confident, to_score_map
+from mmwsss.postprocessing.base import Postprocessor
+from mmwsss.postprocessing.defaults import DEFAULT_BACKGROUND
+from mmwsss.structures.cam_file import CAMFile
+from mmwsss.utils.errors import UserError
+
+
+def pseudo_label(cam_file: CAMFile,
+                 image: np.ndarray,
+                 background: Mapping = DEFAULT_BACKGROUND,
+                 postprocessors: Sequence[Postprocessor] = ()) -> np.ndarray:
+    """Makes the label map of one image.
+
+    AffinityNet and IRNet are trained with labels of confident pixels: two results of one CAM, with much and with little
+    background, merged (:func:`mmwsss.postprocessing.merge_confident`). Their configs are
+    ``configs/_base_/postprocessing/affinity_label_softmax.py`` and ``affinity_label_hard.py``; they run a CRF, but
+    any post-processors will do; without (``postprocessors=[]``), no pydensecrf is needed. AffinityNet as released pools
+    the scores of both results to its grid, and takes argmax and merges there. Here labels are merged at full size, and
+    ``AffinityNet.reduce_labels`` brings them to the grid, as the label that most pixels of a position have: the argmax
+    of pooled labels, not of pooled scores, which can differ where a position holds several labels.
+
+    Args:
+        cam_file: The image's CAMs.
+        image: uint8 [H, W, 3], RGB, of the size ``cam_file.size``.
+        background: See :func:`mmwsss.postprocessing.to_score_map`; or ``dict(type='confident', foreground=...,
+            background=..., conflict='background')``, where the first two are backgrounds: ``foreground`` is the higher
+            one, under which pixels of classes are confident, ``background`` the lower one, under which pixels of the
+            background are. The others are ignored.
+        postprocessors: Applied in this order, to the scores with either background.
+
+    Returns:
+        uint8 [H, W]: 0 background, k + 1 for class k, 255 ignore (``'confident'`` alone). Without a class, everything
+        is background.
+
+    Raises:
+        UserError: If the image has another size than the CAMs say, or ``background`` is wrong.
+    """
+    if image.shape[:2] != tuple(cam_file.size):
+        raise UserError(f'the image has size {image.shape[:2]} (height, width), its CAM was made for '
+                        f'{tuple(cam_file.size)}: make the CAM again')
+    check_background(background)
+    if background['type'] == 'confident':
+        much, little = (pseudo_label(cam_file, image, background[key], postprocessors)
+                        for key in ('foreground', 'background'))
+        return merge_confident(much, little, background.get('conflict', 'background'))
+    score_map = to_score_map(cam_file, background)
+    for postprocessor in postprocessors:
+        score_map = postprocessor(score_map, image)
+    return score_map.to_label()
