@@ -14,7 +14,7 @@ from mmwsss.utils.fileio import sha256_of_file, sha256_of_json
 # Settings of a dataloader and its data set that do not change what a stage computes. Where the data lies does not
 # matter either: its files are in the fingerprint.
 IRRELEVANT = ('num_workers', 'persistent_workers', 'prefetch_factor', 'pin_memory', 'data_root', 'seg_dir', 'split')
-IMAGES, MASKS, XML = 'JPEGImages', 'SegmentationClass', 'Annotations'
+IMAGES, MASKS, XML, SALIENCY = 'JPEGImages', 'SegmentationClass', 'Annotations', 'Saliency'
 
 
 def config_parts(cfg: Config, stage_type: str, weights: str | None = None) -> dict[str, Any]:
@@ -32,8 +32,9 @@ def config_parts(cfg: Config, stage_type: str, weights: str | None = None) -> di
         return dict(hash=cam_config_hash(cfg))
     model = cfg.model.to_dict()
     if stage_type == 'test':
+        views = {name: _relevant(cfg.to_dict().get(name)) for name in ('tta_model', 'tta_pipeline')}
         return dict(model=_without_init(model), loader=_relevant(cfg.test_dataloader.to_dict()),
-                    loop=cfg.test_cfg.to_dict(), evaluator=cfg.test_evaluator)
+                    loop=cfg.test_cfg.to_dict(), evaluator=cfg.test_evaluator, views=views)
     for unused in ('inference_hooks', 'test_cfg'):
         model.pop(unused, None)
     parts = {name: cfg.get(name) for name in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'randomness',
@@ -52,7 +53,7 @@ def data_fingerprint(stage: dict, cfg: Config | None, data_root: Path) -> str:
 
     Returns:
         A digest of the split's list, of the label file, and of name, size and time of the files that the stage
-        reads: images, and masks where they are labels or ground truth.
+        reads: images, masks where they are labels or ground truth, and saliency maps where they are required.
     """
     split = stage.get('split')
     if not split:
@@ -70,6 +71,8 @@ def data_fingerprint(stage: dict, cfg: Config | None, data_root: Path) -> str:
                 files.append(named)
             else:
                 folders += [XML] if source == 'xml' or (source == 'auto' and Path(data_root, XML).is_dir()) else [MASKS]
+        if dataset.get('require_saliency'):
+            folders.append(dataset.get('saliency_dir', SALIENCY))
     elif stage['type'] != 'pseudo_label':
         folders.append(MASKS)
     return sha256_of_json(dict(stems=stems, labels=[sha256_of_file(path) for path in files],

@@ -2,6 +2,7 @@ import copy
 
 import pytest
 
+from mmwsss.apis.config import load_config
 from mmwsss.apis.stage_keys import config_parts, data_fingerprint
 
 
@@ -68,3 +69,22 @@ def test_label_file_of_the_config_is_in_the_fingerprint(tiny_cam_cfg, generated_
     before = data_fingerprint(stage, tiny_cam_cfg, generated_copy)
     (generated_copy / 'own.csv').write_text('train_00001,dog\n')
     assert data_fingerprint(stage, tiny_cam_cfg, generated_copy) != before
+
+
+@pytest.mark.parametrize('required', [False, True])
+def test_fingerprint_follows_required_saliency_maps(tiny_cam_cfg, generated_copy, required):
+    tiny_cam_cfg.train_dataloader.dataset.require_saliency = required
+    stage = dict(type='train', split='train')
+    before = data_fingerprint(stage, tiny_cam_cfg, generated_copy)
+    path = generated_copy / 'Saliency/train_00001.png'
+    path.write_bytes(path.read_bytes() + b' ')
+    assert (data_fingerprint(stage, tiny_cam_cfg, generated_copy) != before) == required
+
+
+def test_refined_cams_depend_on_the_model_and_not_on_where_the_cams_are(repo_root, generated_root):
+    cfg = load_config(repo_root / 'configs/affinitynet/affinitynet_efflite0_small.py', generated_root)
+    same = parts(cfg, 'refine_cam')
+    assert parts(cfg, 'refine_cam', **{'test_dataloader.dataset.pipeline.1.cam_dir': '/elsewhere'}) == same
+    for change in ({'test_dataloader.dataset.pipeline.1.stride': 8}, {'model.random_walk.steps': 4},
+                   {'model.test_cfg.alpha': 4}):
+        assert parts(cfg, 'refine_cam', **change) != same
