@@ -27,7 +27,7 @@ from mmwsss.utils.errors import EXIT_DONE, EXIT_OMISSIONS, UserError
 from mmwsss.utils.fileio import read_json, sha256_of_json, write_json
 from mmwsss.version import __version__
 
-SETTINGS = ('configs', 'cfg_options', 'classes', 'stages')
+SETTINGS = ('configs', 'cfg_options', 'classes', 'stages', 'options')
 
 
 @dataclass
@@ -53,7 +53,8 @@ class Pipeline:
             ``stages`` is a list of dicts with a unique ``name`` and a ``type`` from
             :data:`mmwsss.apis.stages.STAGES`; other keys are the stage's options: ``config`` is a name in
             ``configs``, ``inputs`` maps an option to the name of the stage whose output it is, or to ``NAME/FOLDER``,
-            a folder that this stage has written.
+            a folder that this stage has written. ``options`` has settings of stages, by their names, that replace
+            theirs: a config that inherits its stages changes one of them by it.
         data_root: Folder of the data set, in VOC layout.
         work_dir: Folder of the stages.
         weights: File with ImageNet weights for every backbone that is trained, instead of its config's.
@@ -81,7 +82,8 @@ class Pipeline:
         self.classes = load_classes(data_root, config.get('classes'))
         self.cfg_options = {name: dict(options) for name, options in (config.get('cfg_options') or {}).items()}
         self._check_form(config)
-        self.stages = [stage.to_dict() for stage in config.get('stages') or ()]
+        self.stages = self._with_options([stage.to_dict() for stage in config.get('stages') or ()],
+                                         (config.get('options') or Config()).to_dict())
         self.configs = {name: str((self.path.parent / file).resolve()) for name, file in
                         (config.get('configs') or {}).items()}
         self._check_stages(STAGES)
@@ -93,10 +95,20 @@ class Pipeline:
 
     def _check_form(self, config: Config) -> None:
         stages, files = config.get('stages') or [], config.get('configs') or {}
+        options = config.get('options') or {}
+        if not isinstance(options, dict) or not all(isinstance(option, dict) for option in options.values()):
+            raise UserError(f'{self.path}: options must be a dict of dicts, by the names of stages')
         if not isinstance(files, dict) or not isinstance(stages, list) or not all(
                 isinstance(stage, dict) and isinstance(stage.get('inputs') or {}, dict)
                 and isinstance(stage.get('cfg_options') or {}, dict) for stage in stages):
             raise UserError(f'{self.path}: configs, inputs and cfg_options must be dicts, stages a list of dicts')
+
+    def _with_options(self, stages: list[dict], options: dict[str, dict]) -> list[dict]:
+        names = [stage.get('name') for stage in stages]
+        if unknown := [name for name in options if name not in names]:
+            raise UserError(f'{self.path}: options are for {unknown[0]!r}, which is no stage; stages are '
+                            f'{", ".join(map(str, names))}')
+        return [{**stage, **options.get(stage.get('name'), {})} for stage in stages]
 
     def _check_stages(self, known: dict) -> None:
         if not self.stages:

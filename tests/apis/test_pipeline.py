@@ -48,6 +48,9 @@ def test_segmentor_was_trained_on_the_pseudo_labels(finished):
     ({'stages.1.inputs': 3}, 'must be dicts'), ({'stages.0.cfg_options': 3}, 'must be dicts'),
     ({'stages.0.splitt': 'train'}, 'stage classifier.*splitt'), ({'stages.3.threshold': .2}, 'stage label.*threshold'),
     ({'stages.1.inputs.foo': 'classifier'}, 'stage cam.*foo'),
+    ({'options': dict(labels=dict(split='val'))}, "'labels'"), ({'options': 3}, 'dict of dicts'),
+    ({'options': dict(label=3)}, 'dict of dicts'),
+    ({'options': dict(label=dict(threshold=.2))}, 'stage label.*threshold'),
 ])
 def test_wrong_options_show_before_the_first_stage(tiny_pipeline, generated_root, tmp_path, options, word):
     with pytest.raises(UserError, match=word):
@@ -82,6 +85,20 @@ def test_other_option_redoes_the_stage_and_what_reads_it(tiny_pipeline, generate
     assert Pipeline(tiny_pipeline, generated_root, work, cfg_options=options).run() == EXIT_DONE
     redone = {name for name in STAGES if times(work)[name] != before[name]}
     assert redone == {'label', 'eval_label', 'segmentor', 'eval_segmentor', 'picture_train', 'picture_val'}
+
+
+def test_options_by_the_name_of_a_stage(tiny_pipeline, generated_root, tmp_path):
+    inherited = tmp_path / 'inherited.py'
+    inherited.write_text(f"_base_ = '{tiny_pipeline}'\n"
+                         f"configs = dict(cam='{tiny_pipeline.with_name('cam.py')}',\n"
+                         f"               segmentor='{tiny_pipeline.with_name('seg.py')}')\n"
+                         "options = dict(label=dict(background=dict(type='power', alpha=3)))\n")
+    pipeline = Pipeline(inherited, generated_root, tmp_path / 'work')
+    label = pipeline.stages[STAGES.index('label')]
+    assert label['background'] == dict(type='power', alpha=3) and label['num_workers'] == 0
+    plain = Pipeline(tiny_pipeline, generated_root, tmp_path / 'work')
+    assert [name for name, one, other in zip(STAGES, pipeline.stages, plain.stages, strict=True) if one != other] == [
+        'label']
 
 
 def test_changed_image_redoes_what_read_it(tiny_pipeline, generated_copy, tmp_path):
