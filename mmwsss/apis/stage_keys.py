@@ -35,7 +35,7 @@ def config_parts(cfg: Config, stage_type: str, weights: str | None = None) -> di
         views = {name: _relevant(cfg.to_dict().get(name)) for name in ('tta_model', 'tta_pipeline')}
         return dict(model=_without_init(model), loader=_relevant(cfg.test_dataloader.to_dict()),
                     loop=cfg.test_cfg.to_dict(), evaluator=cfg.test_evaluator, views=views)
-    for unused in ('inference_hooks', 'test_cfg'):
+    for unused in ('inference_hooks', 'test_cfg', 'random_walk'):
         model.pop(unused, None)
     parts = {name: cfg.get(name) for name in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'randomness',
                                               'custom_hooks', 'find_unused_parameters', 'load_from')}
