@@ -15,11 +15,15 @@ CROSS_ENTROPY = dict(type='CrossEntropyLoss', avg_non_ignore=True)
 
 
 def batch(shape, seed=0):
-    """Logits, saliency and labels; one pixel in six is to be ignored, and every third image has no object."""
+    """Logits, saliency and labels; one pixel in six is to be ignored, and every third image has no object.
+
+    Saliency is 0.5, from where on a pixel is salient, in the first pixel of every image.
+    """
     generator = torch.Generator().manual_seed(seed)
     n, c, *size = shape
     logits = 2 * torch.randn(shape, generator=generator, dtype=torch.float64)
     saliency = torch.rand(n, *size, generator=generator, dtype=torch.float64)
+    saliency[:, 0, 0] = 0.5
     labels = torch.randint(c, (n, *size), generator=generator)
     labels[::3] = 0
     labels[torch.rand(n, *size, generator=generator) < 1 / 6] = IGNORE
@@ -129,6 +133,8 @@ def test_saliency_loss_is_stable():
 @pytest.mark.parametrize('shape', SHAPES)
 def test_loss_equals_loops_forward_and_backward(shape, per_image, soft):
     logits, saliency, labels = batch(shape, seed=1)
+    if len(labels) > 2:
+        labels[1] = IGNORE
     logits.requires_grad_()
     loss, _ = compute(build(alpha=0.7, per_image=per_image, soft=soft), logits, saliency, labels)
     expected = slow_loss(logits, saliency, labels, 0.7, per_image, soft)
@@ -211,6 +217,23 @@ def test_half_precision(dtype):
     assert loss.item() == pytest.approx(full.item(), rel=1e-4) and logs['tau'].dtype == torch.float32
     loss.backward()
     assert low.grad.isfinite().all() and low.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_saliency_loss_is_computed_in_full_precision(dtype):
+    logits, saliency, labels = batch((2, 9, 40, 40))
+    low = logits.to(dtype)
+    losses = saliency_loss(low, saliency.float(), labels)
+    assert losses.dtype == torch.float32
+    torch.testing.assert_close(losses.double(), saliency_loss(low.double(), saliency, labels), rtol=1e-5, atol=0)
+
+
+def test_label_to_ignore_is_the_heads():
+    logits, saliency, labels = batch((2, 3, 4, 5))
+    expected, _ = compute(build(alpha=1.0), logits, saliency, labels)
+    loss = build(alpha=1.0)
+    with loss.using(saliency):
+        assert loss(logits, labels.where(labels != IGNORE, torch.tensor(100)), ignore_index=100) == expected
 
 
 @pytest.mark.parametrize('per_image', [True, False])
