@@ -1,0 +1,3 @@
+# Table 2, experiment 1: CAMs are pulled to the class regions directly, without prototypes.
+_base_ = './rcm_mam_efflite0_small.py'
+model = dict(rcm=dict(mode='direct'), mam=None)

@@ -1,0 +1,3 @@
+# Table 1, single-multi module: the CAM of ratio 1 is pulled to SupportNet's of all ratios.
+_base_ = './rcm_mam_efflite0_small.py'
+model = dict(rcm=None, mam=dict(mode='smm'))

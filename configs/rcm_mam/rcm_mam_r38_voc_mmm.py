@@ -1,0 +1,3 @@
+# Table 1, multi-multi module: the CAM of every ratio is pulled to SupportNet's of all ratios, without attention.
+_base_ = './rcm_mam_r38_voc.py'
+model = dict(rcm=None, mam=dict(mode='mmm'))
