@@ -339,6 +339,29 @@ def test_modules_may_rename_keys_of_older_versions():
     assert torch.equal(model[0].weight, torch.eye(2))
 
 
+def test_parts_of_a_training_are_neither_loaded_nor_asked_for(tmp_path):
+
+    class WithTeacher(nn.Sequential):
+
+        def drop_training_parts(self):
+            del self.teacher
+            return (r'^teacher\.',)
+
+    def model():
+        return WithTeacher(OrderedDict(student=nn.Linear(2, 2), teacher=nn.Linear(2, 2)))
+
+    source = model()
+    for number, keys in enumerate((list(source.state_dict()), ['student.weight', 'student.bias'])):
+        path, loaded = tmp_path / f'{number}.pth', model()
+        torch.save({key: source.state_dict()[key] for key in keys}, path)
+        load_weights_strict(loaded, path)
+        assert list(loaded.state_dict()) == ['student.weight', 'student.bias']
+        assert torch.equal(loaded.student.weight, source.student.weight)
+    torch.save({key: value for key, value in source.state_dict().items() if key != 'student.bias'}, path)
+    with pytest.raises(UserError, match=r'1 key missing \(student\.bias\)'):
+        load_weights_strict(model(), path)
+
+
 @pytest.mark.parametrize('name', ['resnet50_caffe_imagenet.pth', 'vgg16_features_imagenet.pth'])
 def test_shared_weights_load(name):
     path = Path(__file__).parents[2] / '../shared/weights' / name

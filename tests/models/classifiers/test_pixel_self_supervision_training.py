@@ -23,7 +23,7 @@ def ranks(tmp_path_factory):
         [sys.executable, '-W', 'ignore', str(tests / 'pixel_self_supervision_ddp_worker.py'), str(out)],
         cwd=tests.parents[1], env={**os.environ, 'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1',
                                    'CUDA_VISIBLE_DEVICES': ''},
-        capture_output=True, text=True, timeout=120, check=False)
+        capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-6000:]
     return [torch.load(out / f'rank{rank}.pth', weights_only=True) for rank in range(2)]
 
