@@ -15,6 +15,7 @@ from torch import nn
 from mmwsss.apis.config import datasets_of, load_config
 from mmwsss.apis.pipeline import Pipeline
 from mmwsss.apis.study_config import StudyConfig
+from mmwsss.postprocessing import build_postprocessors
 from mmwsss.registry import HOOKS, INFERENCE_HOOKS, LOOPS, METRICS, MODELS, POSTPROCESSORS, TRANSFORMS
 from mmwsss.utils.errors import run_cli
 
@@ -29,8 +30,11 @@ def check_config(path: Path, data_root: Path) -> None:
     for dataset in datasets_of(cfg):
         Compose([TRANSFORMS.build(step) for step in dataset.pipeline])
     Runner.build_optim_wrapper(_Holder(model), cfg.optim_wrapper)
+    Compose([TRANSFORMS.build(step) for step in cfg.get('tta_pipeline') or ()])
+    build_postprocessors(cfg.get('test_postprocessors') or [])
     evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
     for registry, parts in ((LOOPS, [cfg.train_cfg, cfg.test_cfg]), (METRICS, evaluators),
+                            (MODELS, [cfg.tta_model] if cfg.get('tta_model') else []),
                             (HOOKS, [*cfg.default_hooks.values(), *cfg.custom_hooks])):
         for part in parts:
             if registry.get(part['type']) is None:

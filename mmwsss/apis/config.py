@@ -20,7 +20,7 @@ from mmwsss.utils.errors import UserError
 MAIN_HEADS = ('cam_head', 'decode_head')
 # What a config of a run may set: the arguments of MMEngine's Runner, and what is read besides.
 SETTINGS = (*inspect.signature(Runner).parameters, 'model_wrapper_cfg', 'sync_bn', 'find_unused_parameters',
-            'custom_imports', 'data_root', 'classes', 'num_threads')
+            'custom_imports', 'data_root', 'classes', 'num_threads', 'tta_model', 'tta_pipeline', 'test_postprocessors')
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
@@ -95,7 +95,8 @@ def load_config(path: str | Path, data_root: str | None = None, cfg_options: dic
 def merge_options(cfg: Config, cfg_options: dict | None, known: Collection[str] = SETTINGS) -> Config:
     """Overrides settings of a config, in place.
 
-    A schedule that ended with the training goes on to do so when ``train_cfg.max_epochs`` is overridden.
+    A schedule that ended with the training goes on to do so when ``train_cfg.max_epochs`` (or ``max_iters``) is
+    overridden.
 
     Args:
         cfg: The config.
@@ -119,17 +120,19 @@ def merge_options(cfg: Config, cfg_options: dict | None, known: Collection[str] 
         if isinstance(cfg.get(key), dict) and value is not None and not isinstance(value, dict):
             raise UserError(f'--cfg-options {key}={value}: is a dict in the config; name one of its settings, as '
                             f'{key}.NAME=VALUE')
-    before = (cfg.get('train_cfg') or {}).get('max_epochs')
+    before = dict(cfg.get('train_cfg') or {})
     try:
         cfg.merge_from_dict(cfg_options)
     except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise UserError(f'--cfg-options {" ".join(cfg_options)}: does not fit the config ({error})') from error
-    after = (cfg.get('train_cfg') or {}).get('max_epochs')
-    if before is not None and after != before and 'param_scheduler' not in cfg_options:
+    after = cfg.get('train_cfg') or {}
+    for length, by_epoch in (('max_epochs', True), ('max_iters', False)):
+        if before.get(length) is None or after.get(length) == before[length] or 'param_scheduler' in cfg_options:
+            continue
         schedulers = cfg.get('param_scheduler') or []
         for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
-            if scheduler.get('by_epoch', True) and scheduler.get('end') == before:
-                scheduler.end = after
+            if scheduler.get('by_epoch', True) == by_epoch and scheduler.get('end') == before[length]:
+                scheduler.end = after.get(length)
     return cfg
 
 

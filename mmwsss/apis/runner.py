@@ -14,6 +14,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import barrier
 from mmengine.logging import print_log
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch.utils.data import Dataset
@@ -202,7 +203,7 @@ def load_for_inference(model: torch.nn.Module, checkpoint: str | Path, classes: 
     """Loads a checkpoint that must fit the model and the class list.
 
     Args:
-        model: The model, or its distributed wrapper.
+        model: The model, or what is wrapped around it: for test-time augmentation, for a distributed run, or both.
         checkpoint: The checkpoint file.
         classes: The class names of the data; compared with those in the checkpoint where it has some.
 
@@ -210,6 +211,10 @@ def load_for_inference(model: torch.nn.Module, checkpoint: str | Path, classes: 
         UserError: If keys or shapes differ, or if the classes differ or stand in another order (a model that is
             ``class_agnostic`` serves any).
     """
+    if is_model_wrapper(model):
+        model = model.module
+    if isinstance(model, BaseTTAModel):
+        model = model.module
     trained = trained_classes(load_weights_strict(model, checkpoint))
     class_agnostic = getattr(getattr(model, 'module', model), 'class_agnostic', False)
     if trained and classes and not class_agnostic and trained != tuple(classes):

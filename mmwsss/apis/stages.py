@@ -14,6 +14,7 @@ from mmwsss.apis.config import set_backbone_weights
 from mmwsss.apis.evaluate import evaluate_cam_dir, evaluate_label_dir, has_masks
 from mmwsss.apis.pipeline import Pipeline, StageResult
 from mmwsss.apis.pseudo_label import make_pseudo_labels
+from mmwsss.apis.seg_options import use_postprocessors, use_tta, without_masks
 from mmwsss.datasets import on_rank_zero, read_split
 from mmwsss.postprocessing import DEFAULT_BACKGROUND
 from mmwsss.structures.cam_file import cam_path
@@ -109,27 +110,36 @@ def pseudo_label(folder: Path, pipeline: Pipeline, cams: str, split: str, backgr
     return StageResult(str(folder / 'labels'), omissions=[tuple(o) for o in summary['omissions']])
 
 
-def test(folder: Path, pipeline: Pipeline, config: str, checkpoint: str, split: str,
-         cfg_options: dict | None = None) -> StageResult:
-    """Tests a segmentor on a split, and writes its predictions as label maps; without masks it only writes them."""
+def test(folder: Path, pipeline: Pipeline, config: str, checkpoint: str, split: str, cfg_options: dict | None = None,
+         tta: bool = False, postprocessors: Sequence[dict] = (), num_workers: int | None = None) -> StageResult:
+    """Tests a segmentor on a split, and writes its predictions as label maps; without masks it only writes them.
+
+    ``tta`` averages over the config's scales and flips. The predictions are those after the ``postprocessors`` (the
+    final CRF), if there are any; these run in ``num_workers`` processes.
+    """
     cfg = pipeline.load_stage_config(config, cfg_options)
-    dataset = cfg.test_dataloader.dataset
-    dataset.split = split
+    if tta:
+        use_tta(cfg)
+    cfg.test_dataloader.dataset.split = split
     predictions = folder / 'predictions'
-    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
-    row = dict(metric='mIoU', value=None, unit='%', note=split)
-    if not has_masks(pipeline.data_root, split):
-        row['note'] = _no_masks(pipeline)
-        dataset.missing_mask = 'none'
-        dataset.pipeline = [step for step in dataset.pipeline if step['type'] != 'LoadMask']
-        evaluators = []
-    cfg.test_evaluator = [*evaluators, dict(type='PseudoLabelWriter', out_dir=str(predictions))]
+    judged = has_masks(pipeline.data_root, split)
+    if not judged:
+        without_masks(cfg)
+    if postprocessors:
+        use_postprocessors(cfg, postprocessors, out_dir=str(predictions), with_iou=judged, num_workers=num_workers)
+    else:
+        evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+        cfg.test_evaluator = [*evaluators, dict(type='PseudoLabelWriter', out_dir=str(predictions))]
     result = runner.test(cfg, checkpoint, folder / 'logs', pipeline.launcher)
     if is_main_process():
         write_json(folder / 'metrics.json', result.metrics)
-    if evaluators:
-        row['value'] = result.metrics['mIoU']
-    return StageResult(str(predictions), [row], result.omissions)
+    note = split if judged else _no_masks(pipeline)
+    rows = [dict(metric='mIoU', value=result.metrics['mIoU'] if judged else None, unit='%', note=note)]
+    if judged and postprocessors:
+        names = ', '.join(config['type'] for config in postprocessors)
+        rows[0]['note'] = f'{split}, before {names}'
+        rows.insert(0, dict(metric='mIoU', value=result.metrics['refined/mIoU'], unit='%', note=f'{split}, {names}'))
+    return StageResult(str(predictions), rows, result.omissions)
 
 
 @on_main_process

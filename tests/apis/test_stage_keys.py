@@ -83,8 +83,16 @@ def test_fingerprint_follows_required_saliency_maps(tiny_cam_cfg, generated_copy
 
 def test_refined_cams_depend_on_the_model_and_not_on_where_the_cams_are(repo_root, generated_root):
     cfg = load_config(repo_root / 'configs/affinitynet/affinitynet_efflite0_small.py', generated_root)
+    assert parts(cfg, **{'model.random_walk.steps': 4}) == parts(cfg)  # no part of the training
     same = parts(cfg, 'refine_cam')
     assert parts(cfg, 'refine_cam', **{'test_dataloader.dataset.pipeline.1.cam_dir': '/elsewhere'}) == same
     for change in ({'test_dataloader.dataset.pipeline.1.stride': 8}, {'model.random_walk.steps': 4},
                    {'model.test_cfg.alpha': 4}):
         assert parts(cfg, 'refine_cam', **change) != same
+
+
+def test_a_test_depends_on_its_views(repo_root, generated_root):
+    cfg = load_config(repo_root / 'configs/segmentation/deeplab_efflite0_small.py', generated_root)
+    change = {'tta_pipeline.2.transforms.0.0.factor': 0.6}
+    assert parts(cfg, 'test', **change) != parts(cfg, 'test') == parts(cfg, 'test', **{'log_level': 'ERROR'})
+    assert parts(cfg, **change) == parts(cfg)  # a training does not

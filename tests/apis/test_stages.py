@@ -1,9 +1,14 @@
+import importlib.util
 import shutil
 from types import SimpleNamespace
 
 import pytest
 
+from mmwsss.apis.config import load_config
+from mmwsss.apis.evaluate import evaluate_label_dir
+from mmwsss.apis.runner import train
 from mmwsss.apis.stages import STAGES, on_main_process, picture
+from mmwsss.models.segmentors import MultiViewSegmentor
 from mmwsss.utils.errors import UserError
 
 
@@ -31,3 +36,65 @@ def test_errors_of_the_main_process_come_out(tmp_path):
 
 def test_stages_are_documented():
     assert all(function.__doc__ for function in STAGES.values())
+
+
+@pytest.fixture(scope='module')
+def segmentor(tmp_path_factory, repo_root, generated_root, tiny_cam_options):
+    """A pipeline of one tiny segmentor, by its name ``seg``, and a checkpoint of it."""
+    from mmengine.config import Config
+    folder = tmp_path_factory.mktemp('segmentor')
+    cfg = Config.fromfile(repo_root / 'configs/segmentation/deeplab_efflite0_small.py')
+    options = {key: value for key, value in tiny_cam_options.items() if 'hooks' not in key and 'dataset' not in key}
+    cfg.merge_from_dict({**options, 'train_dataloader.dataset.pipeline.2.long_side': (40, 64),
+                         'train_dataloader.dataset.pipeline.3.crop_size': (48, 48), 'model.decode_head.channels': 8})
+    cfg.param_scheduler = []
+    cfg.train_cfg = dict(type='IterLimitedTrainLoop', max_iters=2)
+    cfg.tta_pipeline[2].transforms[0] = [dict(type='ScaleImage', factor=factor) for factor in (0.5, 1.0)]
+    cfg.dump(folder / 'seg.py')
+
+    def load_stage_config(name, cfg_options=None):
+        return load_config(folder / f'{name}.py', generated_root, cfg_options)
+
+    checkpoint = train(load_stage_config('seg'), folder / 'work').checkpoint
+    return load_stage_config, str(checkpoint)
+
+
+@pytest.mark.skipif(importlib.util.find_spec('pydensecrf') is None, reason='pydensecrf is not installed')
+def test_segmentor_with_views_and_crf(segmentor, pipeline, generated_root, tmp_path, monkeypatch):
+    views = []
+
+    def test_step(self, data, test_step=MultiViewSegmentor.test_step):
+        views.append(len(data['inputs']))
+        return test_step(self, data)
+
+    monkeypatch.setattr(MultiViewSegmentor, 'test_step', test_step)
+    pipeline.load_stage_config, checkpoint = segmentor
+    pipeline.launcher = 'none'
+    options = dict(pipeline=pipeline, config='seg', checkpoint=checkpoint, split='val', num_workers=1)
+    crf = [dict(type='DenseCRF', iterations=2, scale_factor=8)]
+    plain = STAGES['test'](folder=tmp_path / 'plain', **options)
+    refined = STAGES['test'](folder=tmp_path / 'refined', tta=True, postprocessors=crf, **options)
+    assert [(row['metric'], row['note']) for row in plain.metrics] == [('mIoU', 'val')]
+    assert [row['note'] for row in refined.metrics] == ['val, DenseCRF', 'val, before DenseCRF']
+    written = evaluate_label_dir(refined.output, generated_root, 'val', num_workers=0)
+    assert refined.metrics[0]['value'] == pytest.approx(100 * written['mIoU'])
+    assert refined.metrics[1]['value'] > 0 and views == [4] * 4  # two scales and flips of four images
+
+
+@pytest.mark.skipif(importlib.util.find_spec('pydensecrf') is None, reason='pydensecrf is not installed')
+def test_segmentor_on_images_without_masks(segmentor, generated_copy, pipeline, tmp_path):
+    load, checkpoint = segmentor
+    shutil.rmtree(generated_copy / 'SegmentationClass')
+    pipeline.launcher, pipeline.data_root = 'none', generated_copy
+
+    def load_stage_config(name, cfg_options=None):
+        cfg = load(name, cfg_options)
+        cfg.test_dataloader.dataset.data_root = str(generated_copy)
+        return cfg
+
+    pipeline.load_stage_config = load_stage_config
+    result = STAGES['test'](folder=tmp_path / 'test', pipeline=pipeline, config='seg', checkpoint=checkpoint,
+                            split='val', tta=True, postprocessors=[dict(type='DenseCRF', iterations=1)], num_workers=0)
+    row, = result.metrics
+    assert row['value'] is None and 'skipped' in row['note']
+    assert len(list((tmp_path / 'test/predictions').glob('*.png'))) == 4

@@ -4,8 +4,14 @@ import shutil
 import sys
 
 import pytest
+import torch
+from mmengine.registry import init_default_scope
 
+from mmwsss.apis.config import load_config
+from mmwsss.apis.evaluate import evaluate_label_dir
 from mmwsss.apis.runner import train
+from mmwsss.registry import MODELS
+from mmwsss.utils.errors import UserError
 
 
 @pytest.fixture(scope='module')
@@ -27,9 +33,9 @@ def run_test_tool(repo_root, tested, monkeypatch, tmp_path):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
 
-    def run(data_root):
+    def run(data_root, *options):
         monkeypatch.setattr(sys, 'argv', ['test.py', *map(str, tested), '--data-root', str(data_root), '--work-dir',
-                                          str(tmp_path / 'work'), '--out', str(tmp_path / 'metrics.json')])
+                                          str(tmp_path / 'work'), '--out', str(tmp_path / 'metrics.json'), *options])
         return module.main()
     return run
 
@@ -45,3 +51,59 @@ def test_without_masks_the_evaluation_is_skipped_and_said(run_test_tool, generat
     assert run_test_tool(generated_copy) == 0
     assert 'evaluation is skipped' in capsys.readouterr().out
     assert not (tmp_path / 'metrics.json').exists()
+
+
+def test_options_of_segmentors_need_their_settings(run_test_tool, generated_root, tmp_path):
+    for option, message in (('--tta', 'has no tta_model, tta_pipeline'), ('--crf', 'has no test_postprocessors')):
+        with pytest.raises(UserError, match=message):
+            run_test_tool(generated_root, option)
+    with pytest.raises(UserError, match='--out-dir and --num-workers are of --crf'):
+        run_test_tool(generated_root, '--out-dir', str(tmp_path / 'labels'))
+
+
+@pytest.mark.skipif(importlib.util.find_spec('pydensecrf') is None, reason='pydensecrf is not installed')
+def test_segmentor_at_two_scales_with_crf(tested_segmentor, run_segmentor, generated_copy, tmp_path):
+    out_dir = tmp_path / 'labels'
+    assert run_segmentor(generated_copy, '--tta', '--crf', '--num-workers', '0', '--out-dir', str(out_dir)) == 0
+    metrics = json.loads((tmp_path / 'metrics.json').read_text())
+    assert metrics['refined/num_labels'] == 4 and metrics['refined/mIoU'] > 0 and metrics['mIoU'] > 0
+    written = evaluate_label_dir(out_dir, generated_copy, 'val', num_workers=0)
+    assert metrics['refined/mIoU'] == pytest.approx(100 * written['mIoU'])
+    labels = {path.name: path.read_bytes() for path in out_dir.glob('*.png')}
+    shutil.rmtree(generated_copy / 'SegmentationClass')
+    shutil.rmtree(out_dir)
+    assert run_segmentor(generated_copy, '--tta', '--crf', '--num-workers', '1', '--out-dir', str(out_dir)) == 0
+    assert {path.name: path.read_bytes() for path in out_dir.glob('*.png')} == labels and len(labels) == 4
+
+
+@pytest.fixture
+def tested_segmentor(tmp_path, repo_root, generated_root):
+    """A tiny segmentor's config as a file, and a checkpoint of random weights."""
+    from mmengine.config import Config
+    cfg = Config.fromfile(repo_root / 'configs/segmentation/deeplab_efflite0_small.py')
+    cfg.model.backbone = dict(type='ResNet38', base_channels=1, out_indices=(2, ))
+    cfg.model.decode_head.update(in_channels=64, channels=8)
+    cfg.test_dataloader.num_workers = 0
+    cfg.tta_pipeline[2].transforms[0] = [dict(type='ScaleImage', factor=factor) for factor in (0.5, 1.0)]
+    cfg.dump(tmp_path / 'seg.py')
+    init_default_scope('mmwsss')
+    torch.manual_seed(0)
+    model = MODELS.build(load_config(tmp_path / 'seg.py', generated_root).model)
+    model.init_weights()
+    torch.nn.init.normal_(model.decode_head.conv_seg.weight, std=1)
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'seg.pth')
+    return tmp_path / 'seg.py', tmp_path / 'seg.pth'
+
+
+@pytest.fixture
+def run_segmentor(repo_root, tested_segmentor, monkeypatch, tmp_path):
+    spec = importlib.util.spec_from_file_location('test_tool', repo_root / 'tools/test.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def run(data_root, *options):
+        monkeypatch.setattr(sys, 'argv', ['test.py', *map(str, tested_segmentor), '--data-root', str(data_root),
+                                          '--work-dir', str(tmp_path / 'work'), '--out', str(tmp_path / 'metrics.json'),
+                                          *options])
+        return module.main()
+    return run

@@ -31,3 +31,19 @@ test_dataloader = dict(
                  pipeline=test_pipeline, test_mode=True))
 test_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
 test_cfg = dict(type='TestLoop')
+# tools/test.py --tta, and the option tta of a pipeline's stage: probabilities averaged over scales and flips.
+tta_model = dict(type='MultiViewSegmentor')
+tta_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='LoadMask'),
+    dict(type='TestTimeAug', transforms=[
+        [dict(type='ScaleImage', factor=factor) for factor in (0.5, 0.75, 1.0, 1.25, 1.5)],
+        [dict(type='RandomFlip', prob=prob) for prob in (0.0, 1.0)],
+        [dict(type='PackWSSSInputs')],
+    ]),
+]
+# tools/test.py --crf: the CRF that DeepLabV2's users run on VOC.
+test_postprocessors = [
+    dict(type='DenseCRF', unary='softmax', iterations=10, gaussian_sxy=1, gaussian_compat=3, bilateral_sxy=67,
+         bilateral_srgb=3, bilateral_compat=4),
+]

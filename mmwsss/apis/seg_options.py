@@ -1,0 +1,71 @@
+"""Options of a segmentor's test: several views of each image, and post-processing such as the final CRF."""
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from mmwsss.utils.errors import UserError
+
+
+def use_tta(cfg: Config) -> Config:
+    """Makes a test one at several scales and flipped, as the config's ``tta_model`` and ``tta_pipeline`` say, in place.
+
+    As mmsegmentation's ``--tta``: the model goes into ``tta_model`` as its ``module``, and the pipeline replaces the
+    test data's.
+
+    Args:
+        cfg: The config of a segmentor.
+
+    Returns:
+        ``cfg``.
+
+    Raises:
+        UserError: If the config has no such settings.
+    """
+    if missing := [name for name in ('tta_model', 'tta_pipeline') if not cfg.get(name)]:
+        raise UserError(f'{cfg.filename or "the config"}: has no {", ".join(missing)} for a test at several scales, '
+                        'see configs/_base_/datasets/voc_seg.py (CAM models have inference_hooks instead)')
+    cfg.test_dataloader.dataset.pipeline = copy.deepcopy(cfg.tta_pipeline)
+    cfg.model = ConfigDict(cfg.tta_model, module=cfg.model)
+    return cfg
+
+
+def use_postprocessors(cfg: Config, postprocessors: Sequence[dict] | None = None, **options: Any) -> Config:
+    """Adds an evaluator of post-processed predictions to a test, in place.
+
+    Args:
+        cfg: The config of a segmentor.
+        postprocessors: Configs of POSTPROCESSORS; ``None``: the config's ``test_postprocessors``.
+        options: Others of :class:`mmwsss.evaluation.RefinedIoUMetric`.
+
+    Returns:
+        ``cfg``.
+
+    Raises:
+        UserError: If there are none.
+    """
+    if postprocessors is None:
+        postprocessors = cfg.get('test_postprocessors')
+    if not postprocessors:
+        raise UserError(f'{cfg.filename or "the config"}: has no test_postprocessors; name some, such as '
+                        '[dict(type=DenseCRF)], see configs/_base_/datasets/voc_seg.py')
+    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+    cfg.test_evaluator = [*evaluators, dict(type='RefinedIoUMetric', postprocessors=list(postprocessors), **options)]
+    return cfg
+
+
+def without_masks(cfg: Config) -> Config:
+    """Makes a test one that predicts only, for images without masks, in place.
+
+    Args:
+        cfg: The config of a segmentor. Its evaluators go.
+
+    Returns:
+        ``cfg``.
+    """
+    dataset = cfg.test_dataloader.dataset
+    dataset.missing_mask = 'none'
+    dataset.pipeline = [step for step in dataset.pipeline if step['type'] != 'LoadMask']
+    cfg.test_evaluator = []
+    return cfg
