@@ -1,8 +1,7 @@
 # AffinityNet as in the paper: ResNet38, VOC trainaug, crop 448 without resizing, flip, colour jitter (released code),
 # batch 8 over all GPUs, 8 epochs, lr 0.1 (0.01 in SEAM's fork). The momentum is that of the released code (see
 # ../_base_/schedules/cam_sgd.py).
-# seg_dir: label maps of confident pixels (0 background, k + 1 for class k, 255 ignore), <stem>.png.
-_base_ = ['../_base_/default_runtime.py', '../_base_/datasets/voc_cam.py',
+_base_ = ['../_base_/default_runtime.py', '../_base_/datasets/voc_affinity.py',
           '../_base_/models/affinitynet_resnet38.py', '../_base_/schedules/cam_sgd.py']
 crop_size = (448, 448)
 max_epochs = 8
@@ -16,17 +15,8 @@ train_pipeline = [
     dict(type='PackWSSSInputs'),
 ]
 model = dict(data_preprocessor=dict(size=crop_size))
-train_dataloader = dict(batch_size=8, dataset=dict(
-    _delete_=True, type='VOCSegDataset', data_root={{_base_.data_root}}, split='train_aug', seg_dir='affinity_labels',
-    missing_mask='skip', classes=None, pipeline=train_pipeline))
+train_dataloader = dict(batch_size=8, dataset=dict(pipeline=train_pipeline))
 optim_wrapper = dict(optimizer=dict(lr=0.1, momentum=5e-4, weight_decay=5e-4))
 param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0, begin=0, end=max_epochs, by_epoch=True,
                         convert_to_iter_based=True)]
 train_cfg = dict(max_epochs=max_epochs)
-# The CAMs to refine; tools/refine_cam.py and the pipelines set cam_dir.
-test_pipeline = [
-    dict(type='LoadImage'),
-    dict(type='LoadCAM', cam_dir='work_dirs/cam/train', stride=4),
-    dict(type='PackWSSSInputs'),
-]
-test_dataloader = dict(dataset=dict(pipeline=test_pipeline))

@@ -1,5 +1,5 @@
 # IRNet on small images with ResNet50 in caffe style: crop 224, batch 16, 3 epochs.
-_base_ = ['../_base_/default_runtime.py', '../_base_/datasets/small_cam.py',
+_base_ = ['../_base_/default_runtime.py', '../_base_/datasets/small_affinity.py',
           '../_base_/models/irnet_resnet50_caffe.py', '../_base_/schedules/cam_sgd.py']
 max_epochs = 3
 train_pipeline = [
@@ -11,9 +11,7 @@ train_pipeline = [
     dict(type='PackWSSSInputs'),
 ]
 model = dict(data_preprocessor=dict(size={{_base_.crop_size}}))
-train_dataloader = dict(dataset=dict(
-    _delete_=True, type='VOCSegDataset', data_root={{_base_.data_root}}, split='train', seg_dir='irnet_labels',
-    missing_mask='skip', classes=None, pipeline=train_pipeline))
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 optim_wrapper = dict(
     optimizer=dict(lr=0.1, momentum=1e-4, weight_decay=1e-4),
     paramwise_cfg=dict(new_layers=['displacement_head'], bias_mult=1, new_weight_mult=10, new_bias_mult=10,
@@ -23,10 +21,3 @@ param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0, begin=0, end=max_ep
 train_cfg = dict(max_epochs=max_epochs)
 custom_hooks = [dict(type='SeedHook'), dict(type='ProgressHook'), dict(type='ChannelsLastHook'),
                 dict(type='MeanDisplacementHook')]
-# The CAMs to refine; tools/refine_cam.py and the pipelines set cam_dir.
-test_pipeline = [
-    dict(type='LoadImage'),
-    dict(type='LoadCAM', cam_dir='work_dirs/cam/train', stride=4),
-    dict(type='PackWSSSInputs'),
-]
-test_dataloader = dict(dataset=dict(pipeline=test_pipeline))

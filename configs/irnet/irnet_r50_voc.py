@@ -1,8 +1,7 @@
 # IRNet as in the paper: ResNet50 frozen, VOC trainaug, long side rescaled by 0.5 to 1.5, crop 512, flip, batch 32 over
 # all GPUs, 3 epochs, lr 0.1 (displacements x10), biases like weights. The momentum is that of the released code (see
 # ../_base_/schedules/cam_sgd.py).
-# seg_dir: label maps of confident pixels (0 background, k + 1 for class k, 255 ignore), <stem>.png.
-_base_ = ['../_base_/default_runtime.py', '../_base_/datasets/voc_cam.py', '../_base_/models/irnet_resnet50.py',
+_base_ = ['../_base_/default_runtime.py', '../_base_/datasets/voc_affinity.py', '../_base_/models/irnet_resnet50.py',
           '../_base_/schedules/cam_sgd.py']
 max_epochs = 3
 train_pipeline = [
@@ -14,9 +13,7 @@ train_pipeline = [
     dict(type='PackWSSSInputs'),
 ]
 model = dict(data_preprocessor=dict(size={{_base_.crop_size}}))
-train_dataloader = dict(batch_size=32, dataset=dict(
-    _delete_=True, type='VOCSegDataset', data_root={{_base_.data_root}}, split='train_aug', seg_dir='irnet_labels',
-    missing_mask='skip', classes=None, pipeline=train_pipeline))
+train_dataloader = dict(batch_size=32, dataset=dict(pipeline=train_pipeline))
 optim_wrapper = dict(
     optimizer=dict(lr=0.1, momentum=1e-4, weight_decay=1e-4),
     paramwise_cfg=dict(new_layers=['displacement_head'], bias_mult=1, new_weight_mult=10, new_bias_mult=10,
@@ -26,10 +23,3 @@ param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0, begin=0, end=max_ep
 train_cfg = dict(max_epochs=max_epochs)
 custom_hooks = [dict(type='SeedHook'), dict(type='ProgressHook'), dict(type='ChannelsLastHook'),
                 dict(type='MeanDisplacementHook')]
-# The CAMs to refine; tools/refine_cam.py and the pipelines set cam_dir.
-test_pipeline = [
-    dict(type='LoadImage'),
-    dict(type='LoadCAM', cam_dir='work_dirs/cam/train', stride=4),
-    dict(type='PackWSSSInputs'),
-]
-test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
