@@ -8,93 +8,17 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from pseudo_label_data import BACKGROUND, CLASSES, Data, data_fixture, files, random_cam, registered  # noqa: F401  two are fixtures
 
 from mmwsss.apis import pseudo_label as module
 from mmwsss.apis.pseudo_label import make_pseudo_labels
 from mmwsss.datasets.preflight import read_image
-from mmwsss.postprocessing import merge_confident
-from mmwsss.registry import POSTPROCESSORS
-from mmwsss.structures.cam_file import CAMFile, CAMManifest, cam_path, open_cam_dir, write_cam
+from mmwsss.structures.cam_file import CAMManifest, open_cam_dir, write_cam
 from mmwsss.structures.label_file import read_label, voc_palette
-from mmwsss.structures.score_map import ScoreMap
 from mmwsss.utils.errors import UserError
 
-CLASSES = ('cat', 'dog', 'sheep')
-BACKGROUND = {'type': 'constant', 'threshold': 0.4}
 CRF = {'type': 'DenseCRF', 'iterations': 3}
 needs_crf = pytest.mark.skipif(importlib.util.find_spec('pydensecrf') is None, reason='pydensecrf is not installed')
-
-
-class Brightness:
-    """Adds red / 255 to the background's score."""
-
-    def __init__(self, gain=1.0):
-        self.gain = gain
-
-    def __call__(self, score_map, image):
-        scores = score_map.scores.copy()
-        scores[0] += self.gain * image[..., 0] / np.float32(255)
-        return ScoreMap(scores, score_map.classes)
-
-
-class Broken:
-
-    def __call__(self, score_map, image):
-        raise UserError('this image is not to my taste')
-
-
-@pytest.fixture(autouse=True)
-def registered():
-    POSTPROCESSORS.register_module(name='TestBrightness', module=Brightness)
-    POSTPROCESSORS.register_module(name='TestBroken', module=Broken)
-    yield
-    POSTPROCESSORS.module_dict.pop('TestBrightness')
-    POSTPROCESSORS.module_dict.pop('TestBroken')
-
-
-def random_cam(rng, classes, size):
-    grid = tuple(-(-n // 4) for n in size)
-    return CAMFile(np.array(classes, np.int64), rng.random((len(classes), *grid)).astype(np.float16), size)
-
-
-class Data:
-    """A folder in VOC layout with CAMs; images: stem -> (size, classes)."""
-
-    def __init__(self, root, images):
-        self.root, self.cams, self.out = root / 'data', root / 'cams', root / 'labels'
-        self.images = images
-        rng = np.random.default_rng(0)
-        (self.root / 'JPEGImages').mkdir(parents=True)
-        (self.root / 'ImageSets').mkdir()
-        (self.root / 'classes.txt').write_text('\n'.join(CLASSES))
-        (self.root / 'ImageSets/train.txt').write_text('\n'.join(images))
-        open_cam_dir(self.cams, CAMManifest('0' * 64, '1' * 64, CLASSES, {'stride': 4}))
-        self.cam_files = {}
-        for stem, (size, classes) in images.items():
-            pixels = cv2.GaussianBlur(rng.integers(0, 256, (*size, 3)).astype(np.uint8), (0, 0), 3)
-            Image.fromarray(pixels.reshape(*size, 3)).save(self.image(stem), quality=95)
-            self.cam_files[stem] = random_cam(rng, classes, size)
-            write_cam(self.cam(stem), self.cam_files[stem])
-
-    def image(self, stem):
-        return self.root / f'JPEGImages/{stem}.jpg'
-
-    def cam(self, stem):
-        return cam_path(self.cams, stem)
-
-    def make(self, out=None, **options):
-        options = {'background': BACKGROUND, 'num_workers': 0, **options}
-        return make_pseudo_labels(self.cams, self.root, 'train', out or self.out, **options)
-
-
-def files(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-@pytest.fixture
-def data(tmp_path):
-    return Data(tmp_path, {'a': ((30, 41), [0]), 'b.c': ((24, 24), [1, 2]), 'c': ((1, 1), [2]), 'd': ((17, 9), []),
-                           'e': ((33, 20), [0, 1, 2]), 'f': ((25, 31), [1])})
 
 
 def test_labels_equal_the_definition(data):
@@ -384,64 +308,3 @@ def test_label_older_than_its_cam_or_image_is_made_again(data):
     for path in (data.cam(first), data.image(second)):
         os.utime(path, ns=(later, later))
     assert data.make()['made'] == 2
-
-
-MUCH, LITTLE = {'type': 'constant', 'threshold': 0.6}, {'type': 'constant', 'threshold': 0.2}
-CONFIDENT = {'type': 'confident', 'foreground': MUCH, 'background': LITTLE}
-# More background where the image is red.
-RED = {'type': 'TestBrightness', 'gain': 0.3}
-
-
-@pytest.mark.parametrize('conflict', ['background', 'class'])
-@pytest.mark.parametrize('postprocessors', [[], [RED], pytest.param([CRF], marks=needs_crf)])
-def test_confident_labels_are_two_runs_merged(data, tmp_path, postprocessors, conflict):
-    summary = data.make(background={**CONFIDENT, 'conflict': conflict}, postprocessors=postprocessors, num_workers=1)
-    data.make(tmp_path / 'much', background=MUCH, postprocessors=postprocessors)
-    data.make(tmp_path / 'little', background=LITTLE, postprocessors=postprocessors)
-    found = []
-    for stem in data.images:
-        label, much, little = (read_label(folder / f'{stem}.png')
-                               for folder in (data.out, tmp_path / 'much', tmp_path / 'little'))
-        np.testing.assert_array_equal(label, merge_confident(much, little, conflict))
-        found.append(label.ravel())
-    found = np.concatenate(found)
-    assert (found == 255).any() and (found == 0).any() and ((found > 0) & (found < 255)).any()
-    assert summary['background_share'] == pytest.approx((found == 0).mean())
-    assert summary['ignored_share'] == pytest.approx((found == 255).mean())
-    assert not read_label(data.out / 'd.png').any()  # no class: all of it is background
-
-
-def test_default_conflict(data, tmp_path):
-    data.make(background=CONFIDENT)
-    data.make(tmp_path / 'named', background={**CONFIDENT, 'conflict': 'background'})
-    assert all(path.read_bytes() == (tmp_path / 'named' / path.name).read_bytes() for path in data.out.glob('*.png'))
-
-
-def test_confident_labels_resume(data, tmp_path):
-    whole = data.make(tmp_path / 'whole', background=CONFIDENT)
-    data.make(background=CONFIDENT)
-    (data.out / 'e.png').unlink()
-    resumed = data.make(background=CONFIDENT)
-    assert (resumed['made'], resumed['kept']) == (1, 5)
-    assert resumed['ignored_share'] == whole['ignored_share'] > 0
-    assert files(data.out) == files(tmp_path / 'whole')
-
-
-@pytest.mark.parametrize('change', [{'foreground': {**MUCH, 'threshold': 0.61}},
-                                    {'background': {**LITTLE, 'threshold': 0.19}}, {'conflict': 'class'}])
-def test_confident_labels_of_other_settings_do_not_mix(data, change):
-    data.make(background=CONFIDENT)
-    before = files(data.out)
-    with pytest.raises(UserError, match=r'manifest\.json.*\(background\).*another folder'):
-        data.make(background={**CONFIDENT, **change})
-    assert files(data.out) == before
-
-
-@pytest.mark.parametrize('change, message', [
-    ({'foreground': LITTLE, 'background': MUCH}, 'more background'), ({'foreground': 0.6}, 'background must be'),
-    ({'conflict': 'ignore'}, 'conflict'), ({'background': CONFIDENT}, 'cannot hold another'),
-])
-def test_wrong_confident_background_leaves_nothing_behind(data, change, message):
-    with pytest.raises(UserError, match=message):
-        data.make(background={**CONFIDENT, **change})
-    assert not data.out.exists()
