@@ -3,7 +3,6 @@ import json
 from pathlib import Path
 
 import pytest
-from mmengine.config import Config
 
 from mmwsss.utils.errors import run_cli
 
@@ -20,23 +19,22 @@ def benchmark():
 
 @pytest.fixture
 def config(repo_root, tmp_path):
-    cfg = Config.fromfile(repo_root / 'configs/rcm_mam/rcm_mam_efflite0_small.py')
-    cfg.model.data_preprocessor.size = (32, 32)
-    cfg.dump(tmp_path / 'small.py')
+    base = repo_root / 'configs/rcm_mam/rcm_mam_efflite0_small.py'
+    (tmp_path / 'small.py').write_text(f'_base_ = {str(base)!r}\nmodel = dict(data_preprocessor=dict(size=(32, 32)))\n')
     return str(tmp_path / 'small.py')
 
 
 def test_every_variant_is_timed_in_parts(benchmark, config, tmp_path, capsys):
     out = tmp_path / 'figures.json'
-    variants = ['baseline', 'RCM', 'RCM, weight sharing', 'RCM + MAM']
-    assert benchmark.main([config, '--variants', *variants, '--batch-size', '2', '--classes', '3', '--rounds', '2',
+    variants = ['baseline', 'RCM, weight sharing', 'RCM + MAM']
+    assert benchmark.main([config, '--variants', *variants, '--batch-size', '2', '--classes', '3', '--rounds', '1',
                            '--stride', '4', '--out', str(out)]) == 0
     assert 'stride 4' in capsys.readouterr().out
     report = json.loads(out.read_text())
     figures = report['figures']
     assert report['stride'] == 4 and set(figures) == set(variants) and figures['baseline']['ratio'] == 1
     common = {'MainNet, forward', 'backward', 'optimizer', "SupportNet's update", 'the rest'}
-    modules = dict(zip(variants, (set(), {'RCM, forward', 'SupportNet, forward'}, {'RCM, forward'},
+    modules = dict(zip(variants, (set(), {'RCM, forward'},
                                   {'RCM, forward', 'MAM, forward', 'SupportNet, forward'})))
     for name, figure in figures.items():
         assert set(figure['parts']) == common | modules[name]
