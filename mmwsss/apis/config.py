@@ -34,6 +34,9 @@ class CfgOptions(DictAction):
             super().__call__(parser, namespace, values, option_string)
         except (ValueError, AssertionError) as error:
             parser.error(f'{option_string} {" ".join(values)}: must be KEY=VALUE, with closed brackets ({error})')
+        except RecursionError:
+            parser.error(f'{option_string} {" ".join(values)}: a VALUE is made of numbers, words, lists and tuples; write '
+                         'a config that inherits this one for anything else, such as dicts')
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:

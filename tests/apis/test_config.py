@@ -161,3 +161,14 @@ def test_options_that_are_none(words, capsys):
     with pytest.raises(SystemExit) as info:
         parser.parse_args(['--cfg-options', *words])
     assert info.value.code == 2 and words[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(('value', 'message'), [
+    ('a.b=[1', 'closed brackets'), ('hooks=[dict(type=A, name=1)]', 'such as dicts'), ('nothing', 'KEY=VALUE')])
+def test_option_that_cannot_be_read_ends_in_one_line(capsys, value, message):
+    parser = argparse.ArgumentParser()
+    add_config_arguments(parser)
+    with pytest.raises(SystemExit) as stop:
+        parser.parse_args(['--cfg-options', value])
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert stop.value.code == 2 and message in last and value in last
