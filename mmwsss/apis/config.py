@@ -35,8 +35,8 @@ class CfgOptions(DictAction):
         except (ValueError, AssertionError) as error:
             parser.error(f'{option_string} {" ".join(values)}: must be KEY=VALUE, with closed brackets ({error})')
         except RecursionError:
-            parser.error(f'{option_string} {" ".join(values)}: a VALUE is made of numbers, words, lists and tuples; write '
-                         'a config that inherits this one for anything else, such as dicts')
+            parser.error(f'{option_string} {" ".join(values)}: a VALUE is of numbers, words, lists and tuples; for '
+                         'anything else, such as dicts, write a config that inherits this one')
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:

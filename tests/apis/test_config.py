@@ -164,7 +164,7 @@ def test_options_that_are_none(words, capsys):
 
 
 @pytest.mark.parametrize(('value', 'message'), [
-    ('a.b=[1', 'closed brackets'), ('hooks=[dict(type=A, name=1)]', 'such as dicts'), ('nothing', 'KEY=VALUE')])
+    ('a=[1,(2]', 'closed brackets'), ('hooks=[dict(type=A, name=1)]', 'such as dicts'), ('nothing', 'KEY=VALUE')])
 def test_option_that_cannot_be_read_ends_in_one_line(capsys, value, message):
     parser = argparse.ArgumentParser()
     add_config_arguments(parser)
