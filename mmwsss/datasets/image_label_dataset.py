@@ -35,6 +35,7 @@ class ImageLabelDataset(CheckedDataset):
         saliency_dir: Folder of ``<stem>.png`` saliency maps.
         missing_label: What to do about images without a class: ``'error'``, ``'skip'`` (leave out), or ``'none'``
             (keep without label: CAMs are then gated by scores).
+        use_crowd: Of a COCO json, also take labels from annotations that are marked ``iscrowd``.
         **kwargs: See :class:`~mmwsss.datasets.base.CheckedDataset`.
 
     Raises:
@@ -44,11 +45,13 @@ class ImageLabelDataset(CheckedDataset):
 
     def __init__(self, data_root: str | os.PathLike, img_dir: str = 'images', label_file: str | None = 'labels.csv',
                  split: str | None = None, classes: Sequence[str] | None = None, mask_dir: str | None = None,
-                 saliency_dir: str | None = None, missing_label: str = 'error', **kwargs: Any) -> None:
+                 saliency_dir: str | None = None, missing_label: str = 'error', use_crowd: bool = True,
+                 **kwargs: Any) -> None:
         if missing_label not in MISSING_LABEL:
             raise UserError(f'missing_label: must be one of {", ".join(MISSING_LABEL)}, not {missing_label!r}')
         self.label_file = label_file and os.path.join(data_root, label_file)
         self.missing_label = missing_label
+        self.use_crowd = use_crowd
         names = load_classes(data_root, classes)
         kwargs.setdefault('recursive', True)
         super().__init__(data_root, classes=names, num_foreground=len(names), split=split, img_dir=img_dir,
@@ -69,7 +72,7 @@ class ImageLabelDataset(CheckedDataset):
                 raise UserError("label_file: is None; name the label file, or set missing_label='none' for images "
                                 'without labels')
             return {}, ''
-        labels = read_label_file(self.label_file)
+        labels = read_label_file(self.label_file, self.use_crowd)
         if self.split is None:  # then the label file is a list of the images as well
             stems = {sample['stem'] for sample in samples}
             omissions += [(os.path.join(self.img_dir, stem), f'missing image, listed in {self.label_file}')

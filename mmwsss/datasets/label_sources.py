@@ -1,6 +1,7 @@
-"""Image-level labels out of files: csv, json and txt lists, VOC XML, segmentation masks."""
+"""Image-level labels out of files: csv, json and txt lists, COCO json, VOC XML, segmentation masks."""
 import csv
 import difflib
+import functools
 import io
 import json
 import os
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from mmwsss.datasets.coco import LISTS, is_instances, label_part, parse_instances
 from mmwsss.datasets.layout import read_text, stem_of
 from mmwsss.structures.label_file import IGNORE, read_label
 from mmwsss.utils.errors import UserError
@@ -23,18 +25,20 @@ CLASSES_KEYS = ('labels', 'classes')
 Entry = tuple[str, str, list[str]]
 
 
-def read_label_file(path: str | os.PathLike) -> dict[str, list[str]]:
+def read_label_file(path: str | os.PathLike, use_crowd: bool = True) -> dict[str, list[str]]:
     """Reads the class names of images from a csv, json or txt file (UTF-8).
 
     - csv: first cell the image, each other cell a class name or several separated by ``;``. The first line is
       a header when its first cell is one of :data:`HEADER_NAMES`.
     - json: ``{image: [class, ...]}`` or ``[{"image": ..., "labels": [class, ...]}, ...]``; the keys ``name`` and
-      ``file_name``, and ``classes``, are understood too.
+      ``file_name``, and ``classes``, are understood too. Or COCO's ``instances_*.json``, known by its lists
+      ``images``, ``annotations`` and ``categories``: the categories of each image's annotations.
     - txt: image, then class names; separated by tabs where the line has one, else by commas where it has one,
       else by white space. Lines that begin with ``#`` are comments.
 
     Args:
         path: The file.
+        use_crowd: Of a COCO json, also take annotations that are marked ``iscrowd``.
 
     Returns:
         Stem of the image (name without folder and image extension) -> class names without repetitions. The
@@ -43,7 +47,8 @@ def read_label_file(path: str | os.PathLike) -> dict[str, list[str]]:
     Raises:
         UserError: If the file is missing, empty or malformed, or lists an image twice with different labels.
     """
-    readers = {'.csv': _csv_entries, '.json': _json_entries, '.txt': _txt_entries}
+    readers = {'.csv': _csv_entries, '.json': functools.partial(_json_entries, use_crowd=use_crowd),
+               '.txt': _txt_entries}
     reader = readers.get(Path(path).suffix.lower())
     if reader is None:
         raise UserError(f'{path}: a label file must be .csv, .json or .txt')
@@ -93,11 +98,21 @@ class _Object(list):
     """A json object as its (key, value) pairs; a dict would hide that a key is repeated."""
 
 
-def _json_entries(text: str, path: str | os.PathLike) -> Iterator[Entry]:
+def _json_object(pairs: list[tuple[str, Any]]) -> _Object:
+    fields = dict(pairs)
+    part = label_part(fields)
+    return _Object(pairs if part is fields else part.items())
+
+
+def _json_entries(text: str, path: str | os.PathLike, use_crowd: bool) -> Iterator[Entry]:
     try:
-        value = json.loads(text, object_pairs_hook=_Object)
+        value = json.loads(text, object_pairs_hook=_json_object)
     except (ValueError, RecursionError) as error:
         raise UserError(f'{path}: not valid json ({error}); correct it there') from error
+    content = _coco_content(value)
+    if content is not None:
+        yield from _coco_entries(content, path, use_crowd)
+        return
     if isinstance(value, _Object):
         entries: Iterable[tuple[str, Any, Any]] = ((f'entry {name!r}', name, classes) for name, classes in value)
     elif isinstance(value, list):
@@ -117,6 +132,24 @@ def _json_list_entry(item: Any, place: str) -> tuple[str, Any, Any]:
     fields = dict(item) if isinstance(item, _Object) else {}
     name = next((fields[key] for key in NAME_KEYS if key in fields), None)
     return place, name, next((fields[key] for key in CLASSES_KEYS if key in fields), None)
+
+
+def _coco_content(value: Any) -> dict[str, Any] | None:
+    """Returns a json of COCO's form with dicts for the objects in its lists, ``None`` for any other."""
+    if not isinstance(value, _Object):
+        return None
+    content = {key: dict(items) if isinstance(items, _Object) else items for key, items in value}
+    for key in LISTS:
+        if isinstance(content.get(key), list):
+            content[key] = [dict(item) if isinstance(item, _Object) else item for item in content[key]]
+    return content if is_instances(content) else None
+
+
+def _coco_entries(content: dict[str, Any], path: str | os.PathLike, use_crowd: bool) -> Iterator[Entry]:
+    instances = parse_instances(content, path)
+    for image, annotations in instances.images:
+        name = image['file_name']
+        yield f'image {name!r}', name, instances.class_names(annotations, use_crowd)
 
 
 class _NoDoctype(ElementTree.TreeBuilder):

@@ -35,7 +35,7 @@ class VOCImageLabelDataset(ImageLabelDataset):
         saliency_dir: Folder of the saliency maps.
         use_difficult: Also take labels from XML objects that are marked difficult.
         missing_label: See :class:`ImageLabelDataset`.
-        **kwargs: See :class:`~mmwsss.datasets.base.CheckedDataset`.
+        **kwargs: See :class:`ImageLabelDataset` (``use_crowd``) and :class:`~mmwsss.datasets.base.CheckedDataset`.
 
     Raises:
         UserError: See :class:`ImageLabelDataset`; also if there is no label source at all.
@@ -78,7 +78,7 @@ class VOCImageLabelDataset(ImageLabelDataset):
         if source == 'mask':
             return self._labels_from_masks(samples, omissions), self.mask_dir
         path = self.label_file if source == 'json' else os.path.join(self.data_root, source)
-        return read_label_file(path), path
+        return read_label_file(path, self.use_crowd), path
 
     def _labels_from_masks(self, samples: list[dict], omissions: list[Omission]) -> dict[str, list[str]]:
         if not os.path.isdir(self.mask_dir):
