@@ -78,7 +78,8 @@ class SameSizeBatchSampler(Sampler):
 
     @staticmethod
     def _without_existing(batches: list[list[int]], stems: list[str], dir: str, suffix: str) -> list[list[int]]:
-        names = {path.name for path in Path(dir).iterdir()} if Path(dir).is_dir() else set()
+        # Below sub folders too: stems may have slashes. Without a folder there is nothing to find.
+        names = {path.relative_to(dir).as_posix() for path in Path(dir).rglob(f'*{suffix}')}
         missing = torch.tensor([any(stems[i] + suffix not in names for i in batch) for batch in batches],
                                dtype=torch.uint8)
         # Another rank may already be writing: all must leave out the same batches.

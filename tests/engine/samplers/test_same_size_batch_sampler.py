@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.dataset import DefaultSampler
+from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
@@ -91,6 +92,15 @@ def test_skips_only_whole_batches(tmp_path):
     assert len(sampler_of(sizes, batch_size=3, skip_existing=existing)) == 0
 
 
+def test_skips_files_in_sub_folders(tmp_path, monkeypatch):
+    monkeypatch.setattr(Sized, 'get_data_info', lambda self, index: dict(height=4, width=4, stem=f'sub/d.{index}'))
+    (tmp_path / 'sub').mkdir()
+    (tmp_path / 'sub/d.1.npz').touch()
+    (tmp_path / 'd.0.npz').touch()  # another image's
+    existing = dict(dir=str(tmp_path), suffix='.npz')
+    assert list(sampler_of([(4, 4)] * 2, batch_size=1, skip_existing=existing)) == [[0]]
+
+
 def test_all_ranks_skip_what_the_main_process_saw(tmp_path, monkeypatch):
     (tmp_path / 'img0.npz').touch()
     (tmp_path / 'img1.npz').touch()
@@ -104,10 +114,11 @@ def test_all_ranks_skip_what_the_main_process_saw(tmp_path, monkeypatch):
 
 
 def test_through_the_runner():
-    loader = Runner.build_dataloader(dict(
-        dataset=dict(type='mmwsss.Sized', sizes=random_sizes(0, 12)), batch_size=4, num_workers=0,
-        sampler=dict(type='DefaultSampler', shuffle=False),
-        batch_sampler=dict(type='mmwsss.SameSizeBatchSampler', max_pixels=100)))
+    with DefaultScope.overwrite_default_scope('mmwsss'):  # as of a config; by itself the test has none
+        loader = Runner.build_dataloader(dict(
+            dataset=dict(type='Sized', sizes=random_sizes(0, 12)), batch_size=4, num_workers=0,
+            sampler=dict(type='DefaultSampler', shuffle=False),
+            batch_sampler=dict(type='SameSizeBatchSampler', max_pixels=100)))
     seen = []
     for batch in loader:
         assert len({tuple(image.shape) for image in batch['inputs']}) == 1
