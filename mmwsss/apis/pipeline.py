@@ -22,6 +22,7 @@ from mmwsss.apis.config import load_config, merge_options, read_config
 from mmwsss.apis.stage_keys import config_parts, data_fingerprint
 from mmwsss.datasets import load_classes, on_rank_zero
 from mmwsss.postprocessing import build_postprocessors
+from mmwsss.postprocessing.background import check_background
 from mmwsss.utils.dist import init_dist
 from mmwsss.utils.errors import EXIT_DONE, EXIT_OMISSIONS, UserError
 from mmwsss.utils.fileio import read_json, sha256_of_json, write_json
@@ -120,18 +121,25 @@ class Pipeline:
                 raise UserError(f'{self.path}: every stage needs a name of its own, got {name!r}')
             if kind not in known:
                 raise UserError(f'{self.path}: stage {name}: type {kind!r} is not one of {sorted(known)}')
-            missing = [source for source in stage.get('inputs', {}).values() if _stage_of(source) not in names]
+            inputs = stage.get('inputs', {})
+            if not isinstance(inputs, dict) or not all(isinstance(source, str) for source in inputs.values()):
+                raise UserError(f'{self.path}: stage {name}: inputs must be a dict of option -> stage or NAME/FOLDER, '
+                                f'got {inputs!r}')
+            missing = [source for source in inputs.values() if _stage_of(source) not in names]
             if missing:
                 raise UserError(f'{self.path}: stage {name} reads {missing[0]!r}, which is no stage before it')
             if 'config' in stage and stage['config'] not in self.configs:
                 raise UserError(f'{self.path}: stage {name}: {stage["config"]!r} is not one of the configs '
                                 f'{sorted(self.configs)}')
-            options = (stage.keys() | stage.get('inputs', {}).keys()) - {'name', 'type', 'inputs'}
+            options = (stage.keys() | inputs.keys()) - {'name', 'type', 'inputs'}
             try:
                 inspect.signature(known[kind]).bind(folder=None, pipeline=None, **dict.fromkeys(options))
             except TypeError as error:
                 raise UserError(f'{self.path}: stage {name}: {error}') from error
-            build_postprocessors(stage.get('postprocessors') or ())  # a missing package shows now, not in an hour
+            # A wrong background or a missing package shows now, not in an hour.
+            if stage.get('background') is not None:
+                check_background(stage['background'])
+            build_postprocessors(stage.get('postprocessors') or ())
             names.append(name)
 
     def run(self) -> int:

@@ -95,7 +95,7 @@ def merge_confident(much_background: np.ndarray, little_background: np.ndarray,
 
 
 def check_background(background: Mapping) -> None:
-    """Checks a background config, see :func:`mmwsss.apis.pseudo_label.pseudo_label`.
+    """Checks a background config, see :func:`mmwsss.postprocessing.pseudo_label`.
 
     Raises:
         UserError: If the type is unknown, the value is missing, not a number or out of its range,

@@ -51,6 +51,8 @@ def test_segmentor_was_trained_on_the_pseudo_labels(finished):
     ({'options': dict(labels=dict(split='val'))}, "'labels'"), ({'options': 3}, 'dict of dicts'),
     ({'options': dict(label=3)}, 'dict of dicts'),
     ({'options': dict(label=dict(threshold=.2))}, 'stage label.*threshold'),
+    ({'options': dict(label=dict(inputs=3))}, 'stage label: inputs must be a dict'),
+    ({'options': dict(label=dict(background=dict(type='power', alpha=0)))}, 'alpha must be above 0'),
 ])
 def test_wrong_options_show_before_the_first_stage(tiny_pipeline, generated_root, tmp_path, options, word):
     with pytest.raises(UserError, match=word):
@@ -145,6 +147,7 @@ def test_foreign_folder_is_not_touched(tiny_pipeline, generated_root, tmp_path):
     ("[dict(type='train', config='cam', split='train')]", 'name of its own'),
     ("[dict(name='a', type='dance')]", "'dance' is not one of"),
     ("[dict(name='a', type='eval_cam', split='train', inputs=dict(cams='b'))]", "reads 'b'"),
+    ("[dict(name='a', type='eval_cam', split='train', inputs=dict(cams=5))]", 'NAME/FOLDER'),
     ("[dict(name='a', type='train', config='x', split='train')]", "'x' is not one of the configs"),
 ])
 def test_bad_pipeline_configs(stages, message, generated_root, tmp_path):
