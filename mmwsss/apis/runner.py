@@ -19,6 +19,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch.utils.data import Dataset
 
+from mmwsss.apis.cam_checks import check_refinement
 from mmwsss.apis.config import backbones_of
 from mmwsss.datasets import on_rank_zero
 from mmwsss.datasets.checks import check_batch_size
@@ -275,7 +276,7 @@ def refine_cam(cfg: Config, checkpoint: str | Path, cam_dir: str | Path, out_dir
 
     Raises:
         UserError: If the config loads no CAMs, or a CAM is missing, damaged or of other classes than the data; or if
-            ``out_dir`` holds files of another checkpoint, config or input.
+            ``out_dir`` holds files of another checkpoint, config or input, or label maps of something else.
     """
     _check_settings(cfg, 'test_dataloader', 'test_cfg')
     cfg, out_dir = copy.deepcopy(cfg), Path(out_dir)
@@ -320,6 +321,8 @@ def _write_cams(cfg: Config, checkpoint: str | Path, out_dir: str | Path, split:
     cfg.test_dataloader.batch_sampler.skip_existing = existing
     init_default_scope(cfg.get('default_scope', 'mmwsss'))
     samples = DATASETS.build(dataset)  # by all processes: they share the work of listing it
+    if source_dir is not None:
+        check_refinement(source_dir, out_dir, label_writer, samples.metainfo['classes'])
     on_rank_zero(lambda: open_cam_dir(out_dir, CAMManifest(
         checkpoint_sha256=sha256_of_file(checkpoint), config_hash=cam_config_hash(cfg),
         classes=samples.metainfo['classes'], extra=dict(extra, stride=stride))))

@@ -136,6 +136,24 @@ def test_wrong_inputs(finished, cfg, tmp_path, config, generated_root):
         refine_cam(cfg, checkpoint, finished / 'walk/cam', tmp_path / 'out', 'train')
 
 
+def test_mistakes_leave_nothing_behind(finished, cfg, tmp_path):
+    checkpoint, cams, out = finished / 'affinity/epoch_1.pth', finished / 'cam/cam', tmp_path / 'out'
+    stem = next(cams.glob('*.npz')).stem
+    with pytest.raises(UserError, match='alpha must be above 0'):
+        refine_cam(cfg, checkpoint, cams, out, 'train', background=dict(type='power', alpha=0))
+    (out / 'labels').mkdir(parents=True)
+    (out / 'labels' / f'{stem}.png').write_bytes(b'precious')
+    with pytest.raises(UserError, match='choose another --out-dir'):
+        refine_cam(cfg, checkpoint, cams, out, 'train')
+    assert (out / 'labels' / f'{stem}.png').read_bytes() == b'precious' and not (out / 'cam').exists()
+    manifest = json.loads((cams / 'manifest.json').read_text())
+    (tmp_path / 'others').mkdir()
+    (tmp_path / 'others/manifest.json').write_text(json.dumps({**manifest, 'classes': manifest['classes'][::-1]}))
+    with pytest.raises(UserError, match=r'others/manifest\.json: the CAMs are of the classes'):
+        refine_cam(cfg, checkpoint, tmp_path / 'others', tmp_path / 'new', 'train')
+    assert not (tmp_path / 'new/cam').exists()
+
+
 def test_missing_cam_is_named(finished, cfg, tmp_path):
     cams = tmp_path / 'cams'
     cams.mkdir()
