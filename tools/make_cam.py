@@ -1,9 +1,9 @@
 """Makes CAM files: python tools/make_cam.py CONFIG CHECKPOINT --out-dir DIR --split NAME."""
 import argparse
 
+from mmwsss.apis.cam_files import make_cam
 from mmwsss.apis.cli import report_result
 from mmwsss.apis.config import add_config_arguments, load_config
-from mmwsss.apis.runner import make_cam
 from mmwsss.utils.errors import run_cli
 
 

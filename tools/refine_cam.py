@@ -1,10 +1,10 @@
 """Refines CAM files by an AffinityNet or IRNet: python tools/refine_cam.py CONFIG CHECKPOINT CAM_DIR --out-dir DIR."""
 import argparse
 
+from mmwsss.apis.cam_files import refine_cam
 from mmwsss.apis.cli import report_result
 from mmwsss.apis.config import add_config_arguments, load_config, read_config
 from mmwsss.apis.pseudo_label import label_settings
-from mmwsss.apis.runner import refine_cam
 from mmwsss.utils.errors import run_cli
 
 

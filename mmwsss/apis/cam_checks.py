@@ -1,11 +1,19 @@
-"""What is checked before CAM files are refined, so that a mistake leaves nothing behind."""
+"""What is checked before CAM files are made or refined, so that a mistake leaves nothing behind."""
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmengine.config import Config
+
 from mmwsss.registry import METRICS
 from mmwsss.structures.cam_file import MANIFEST_NAME, read_manifest
 from mmwsss.utils.errors import UserError
+
+
+def cam_loaders(cfg: Config) -> list[dict]:
+    """Returns the ``LoadCAM`` steps of a config's test pipeline: a model that refines CAMs has some."""
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+    return [step for step in dataset.get('pipeline') or () if step.get('type') == 'LoadCAM']
 
 
 def check_refinement(source_dir: str | os.PathLike, out_dir: str | os.PathLike, label_writer: dict,

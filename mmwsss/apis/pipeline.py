@@ -172,7 +172,7 @@ class Pipeline:
         options = self._options(stage)
         key = self.keys[name] = self._key(stage, options)
         # One process looks, so that all of them take the same decision.
-        marker = on_rank_zero(lambda: self._read_marker(folder, key))
+        marker = on_rank_zero(lambda: self._read_marker(folder, key, self._folders_read(name)))
         if marker is not None:
             if is_main_process():
                 console.print(f'{title}: complete, skipped', markup=False, highlight=False)
@@ -190,10 +190,15 @@ class Pipeline:
             key=key, seconds=seconds, output=output, metrics=result.metrics, omissions=result.omissions)))
         return result, seconds, False
 
+    def _folders_read(self, name: str) -> list[str]:
+        """Returns the folders of a stage, beside its output, that other stages read."""
+        return [source.partition('/')[2] for stage in self.stages for source in stage.get('inputs', {}).values()
+                if '/' in source and _stage_of(source) == name]
+
     @staticmethod
-    def _read_marker(folder: Path, key: str) -> dict | None:
+    def _read_marker(folder: Path, key: str, folders: list[str]) -> dict | None:
         marker = _read_state(folder / 'complete.json')
-        if marker.get('key') == key and (folder / marker['output']).exists():
+        if marker.get('key') == key and all((folder / path).exists() for path in (marker['output'], *folders)):
             return marker
         return None
 

@@ -1,35 +1,23 @@
 """Training, testing and making CAMs: thin functions around MMEngine's Runner."""
-import copy
-import dataclasses
 import itertools
-import logging
 import math
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
 from mmengine.dist import barrier
-from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
-from mmengine.registry import init_default_scope
 from mmengine.runner import EpochBasedTrainLoop, Runner
-from torch.utils.data import Dataset
 
-from mmwsss.apis.cam_checks import check_refinement
 from mmwsss.apis.config import backbones_of
-from mmwsss.datasets import on_rank_zero
 from mmwsss.datasets.checks import check_batch_size
 from mmwsss.engine.checkpoint import load_weights_strict, trained_classes
-from mmwsss.registry import DATASETS
-from mmwsss.structures.cam_file import CAMManifest, cam_path, open_cam_dir, read_cam, read_manifest
-from mmwsss.structures.label_file import label_path
 from mmwsss.utils.dist import init_dist, patch_cfg_for_cpu_ddp
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import naming_errors, sha256_of_file, sha256_of_json
+from mmwsss.utils.fileio import naming_errors
 from mmwsss.utils.memory import keep_freed_memory
 
 _RUN_NUMBER = itertools.count()
@@ -110,7 +98,7 @@ def train(cfg: Config, work_dir: str | Path, resume: bool = False, launcher: str
     Raises:
         UserError: If the training wrote no checkpoint.
     """
-    _check_settings(cfg, 'train_dataloader', 'train_cfg', 'optim_wrapper')
+    check_settings(cfg, 'train_dataloader', 'train_cfg', 'optim_wrapper')
     check_pretrained(cfg)
     prepare_run(cfg, work_dir, launcher)
     latest = find_latest_checkpoint(work_dir) if resume else None
@@ -160,7 +148,12 @@ def _parts_on_the_way(model: dict, path: str) -> list[dict]:
     return [part for part in parts if isinstance(part, dict)]
 
 
-def _check_settings(cfg: Config, *names: str) -> None:
+def check_settings(cfg: Config, *names: str) -> None:
+    """Checks that a config has a model and some other settings.
+
+    Raises:
+        UserError: If one is missing or empty.
+    """
     if missing := [name for name in ('model', *names) if not cfg.get(name)]:
         raise UserError(f'{cfg.filename or "the config"}: has no {", ".join(missing)}; name a config that has')
 
@@ -180,7 +173,7 @@ def test(cfg: Config, checkpoint: str | Path, work_dir: str | Path, launcher: st
     Raises:
         UserError: If the checkpoint belongs to another model or to other classes.
     """
-    _check_settings(cfg, 'test_dataloader', 'test_cfg', 'test_evaluator')
+    check_settings(cfg, 'test_dataloader', 'test_cfg', 'test_evaluator')
     prepare_run(cfg, work_dir, launcher)
     cfg.load_from, cfg.resume = None, False
     for unused in ('train_cfg', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'val_cfg',
@@ -221,176 +214,6 @@ def load_for_inference(model: torch.nn.Module, checkpoint: str | Path, classes: 
     if trained and classes and not class_agnostic and trained != tuple(classes):
         raise UserError(f'{checkpoint}: was trained with the classes {trained}, but the data has '
                         f'{tuple(classes)}; use the class list and the order of the training')
-
-
-def make_cam(cfg: Config, checkpoint: str | Path, out_dir: str | Path, split: str | None = None,
-             work_dir: str | Path | None = None, launcher: str = 'none') -> RunResult:
-    """Makes the CAM files of a split with the config's test loop.
-
-    A CAM file that is there is not made again when the folder's manifest says that it comes from the same
-    checkpoint and config. Batches are formed from the whole split whether or not files exist, so a resumed
-    run writes the same bytes.
-
-    Args:
-        cfg: A CAM config from :func:`mmwsss.apis.config.load_config`.
-        checkpoint: The checkpoint.
-        out_dir: Folder of the CAM files, one ``<stem>.npz`` per image.
-        split: Split to make CAMs for; ``None``: the one of the config's test data.
-        work_dir: Folder for logs; default ``out_dir``/logs.
-        launcher: How the processes were started.
-
-    Returns:
-        ``metrics`` has ``num_cams``, how many were made now; ``omissions`` the images without CAM.
-
-    Raises:
-        UserError: If ``out_dir`` holds CAM files of another checkpoint or config.
-    """
-    gate = (cfg.get('model') or {}).get('test_cfg', {}).get('gate', 'label')
-    return _write_cams(cfg, checkpoint, out_dir, split, work_dir or Path(out_dir) / 'logs', launcher,
-                       extra=dict(cam_gate=gate))
-
-
-def refine_cam(cfg: Config, checkpoint: str | Path, cam_dir: str | Path, out_dir: str | Path,
-               split: str | None = None, work_dir: str | Path | None = None, launcher: str = 'none',
-               background: dict | None = None, postprocessors: Sequence[dict] = ()) -> RunResult:
-    """Refines CAM files by a trained AffinityNet or IRNet, with the config's test loop.
-
-    Files that are there are kept as :func:`make_cam` keeps them, unless their input is newer.
-
-    Args:
-        cfg: The config of a model that takes CAMs, from :func:`mmwsss.apis.config.load_config`. Its test pipeline has
-            a ``LoadCAM``.
-        checkpoint: The checkpoint.
-        cam_dir: Folder of the CAM files to refine.
-        out_dir: Gets a folder ``cam`` of refined CAM files and a folder ``labels`` of label maps ``<stem>.png``.
-        split: Split of the images; ``None``: the one of the config's test data.
-        work_dir: Folder for logs; default ``out_dir``/logs.
-        launcher: How the processes were started.
-        background: Makes the label maps from the refined CAMs, see :func:`mmwsss.postprocessing.pseudo_label`;
-            ``None``: they are those that the model predicts.
-        postprocessors: Configs of POSTPROCESSORS for label maps with ``background``, e.g. a dense CRF. They run in
-            worker processes while the model goes on.
-
-    Returns:
-        ``metrics`` has ``num_cams`` and ``num_labels``, how many were made now; ``omissions`` the images left out.
-
-    Raises:
-        UserError: If the config loads no CAMs, or a CAM is missing, damaged or of other classes than the data; or if
-            ``out_dir`` holds files of another checkpoint, config or input, or label maps of something else.
-    """
-    _check_settings(cfg, 'test_dataloader', 'test_cfg')
-    cfg, out_dir = copy.deepcopy(cfg), Path(out_dir)
-    loaders = [step for step in cfg.test_dataloader.dataset.get('pipeline') or () if step.get('type') == 'LoadCAM']
-    if not loaders:
-        raise UserError(f'{cfg.filename or "the config"}: loads no CAMs in its test pipeline (LoadCAM); name the '
-                        'config of an AffinityNet or IRNet')
-    for loader in loaders:
-        loader.cam_dir = str(cam_dir)
-    if (out_dir / 'cam').resolve() == Path(cam_dir).resolve():
-        raise UserError(f'{out_dir / "cam"}: is the folder of the CAMs to refine; choose another --out-dir')
-    source = read_manifest(cam_dir)
-    labels = dict(background=background, postprocessors=list(postprocessors))
-    return _write_cams(cfg, checkpoint, out_dir / 'cam', split, work_dir or out_dir / 'logs', launcher,
-                       extra=dict(cam_gate=source.extra.get('cam_gate'), refined=dataclasses.asdict(source), **labels),
-                       label_writer=dict(type='PseudoLabelWriter', out_dir=str(out_dir / 'labels'), **labels),
-                       source_dir=cam_dir)
-
-
-def _write_cams(cfg: Config, checkpoint: str | Path, out_dir: str | Path, split: str | None, work_dir: str | Path,
-                launcher: str, extra: dict, label_writer: dict | None = None,
-                source_dir: str | Path | None = None) -> RunResult:
-    _check_settings(cfg, 'test_dataloader', 'test_cfg')
-    cfg = copy.deepcopy(cfg)
-    init_dist(launcher)
-    dataset = cfg.test_dataloader.dataset
-    dataset.pop('require_masks', None)  # only a test looks at masks
-    if split is not None:
-        dataset.split = split
-    if not Path(checkpoint).is_file():
-        raise UserError(f'{checkpoint}: no such checkpoint')
-    if not cfg.test_dataloader.get('batch_sampler'):
-        raise UserError('CAM files need test_dataloader.batch_sampler=dict(type=SameSizeBatchSampler), which deals '
-                        'whole batches to the processes')
-    stride = cfg.model.get('test_cfg', {}).get('stride', 4)
-    cfg.test_evaluator = [dict(type='CAMWriter', out_dir=str(out_dir), stride=stride)]
-    existing = dict(dir=str(out_dir), suffix='.npz')
-    if label_writer is not None:
-        # An image is done when its label is there, which is written after its CAM file, maybe much later.
-        cfg.test_evaluator.append(label_writer)
-        existing = dict(dir=label_writer['out_dir'], suffix='.png')
-    cfg.test_dataloader.batch_sampler.skip_existing = existing
-    init_default_scope(cfg.get('default_scope', 'mmwsss'))
-    samples = DATASETS.build(dataset)  # by all processes: they share the work of listing it
-    if source_dir is not None:
-        check_refinement(source_dir, out_dir, label_writer, samples.metainfo['classes'])
-    on_rank_zero(lambda: open_cam_dir(out_dir, CAMManifest(
-        checkpoint_sha256=sha256_of_file(checkpoint), config_hash=cam_config_hash(cfg),
-        classes=samples.metainfo['classes'], extra=dict(extra, stride=stride))))
-    on_rank_zero(lambda: remove_stale_cams(out_dir, samples, extra['cam_gate'], source_dir,
-                                           label_writer and label_writer['out_dir']))
-    return test(cfg, checkpoint, work_dir, launcher)
-
-
-def remove_stale_cams(out_dir: str | Path, dataset: Dataset, gate: str | None,
-                      source_dir: str | Path | None = None, label_dir: str | Path | None = None) -> int:
-    """Removes the CAM files of images that have changed since.
-
-    These are files that are older than their image (or than the CAM that they were refined from), whose image has
-    another size, which cannot be read, or whose classes are not those of the image's label (under the gate
-    ``'label'``).
-
-    Args:
-        out_dir: Folder of the CAM files.
-        dataset: The images, with ``stem``, ``img_path``, ``height``, ``width`` and ``gt_img_label``.
-        gate: What the CAM files were gated by.
-        source_dir: Folder of the CAM files that they were refined from, if they were.
-        label_dir: Folder of label maps that were written with them: those of removed or missing CAM files go too.
-
-    Returns:
-        How many were removed.
-    """
-    removed = 0
-    for index in range(len(dataset)):
-        info = dataset.get_data_info(index)
-        path = cam_path(out_dir, info['stem'])
-        sources = [info['img_path'], *([cam_path(source_dir, info['stem'])] if source_dir else ())]
-        if path.exists() and _is_stale(path, sources, info, gate):
-            path.unlink()
-            removed += 1
-        if label_dir is not None and not path.exists():
-            label_path(label_dir, info['stem']).unlink(missing_ok=True)
-    if removed:
-        print_log(f'{out_dir}: {removed} CAM files do not belong to the images and labels of now; they are made again',
-                  logger='current', level=logging.WARNING)
-    return removed
-
-
-def _is_stale(path: Path, sources: Sequence[str | Path], info: dict, gate: str | None) -> bool:
-    if any(path.stat().st_mtime_ns < os.stat(source).st_mtime_ns for source in sources if os.path.exists(source)):
-        return True
-    try:
-        cam_file = read_cam(path)
-    except UserError:
-        return True
-    label = info.get('gt_img_label')
-    return (cam_file.size != (info['height'], info['width'])
-            or (gate == 'label' and label is not None and cam_file.classes.tolist() != label.nonzero()[0].tolist()))
-
-
-def cam_config_hash(cfg: Config) -> str:
-    """Returns the sha256 of what decides the content of CAM files besides checkpoint and images.
-
-    These are the model (how backbones were initialised before training does not count), the test pipeline (where
-    it finds CAMs to refine does not count: the manifest holds theirs) and the precision.
-    """
-    model = cfg.model.to_dict()
-    for _, backbone in backbones_of(model):
-        backbone.pop('init_cfg', None)
-    return sha256_of_json(dict(model=model, test_cfg=cfg.test_cfg.to_dict(),
-                               pipeline=[{key: value for key, value in step.items() if key != 'cam_dir'}
-                                         for step in cfg.test_dataloader.dataset.get('pipeline') or ()],
-                               channels_last=any(h.get('type') == 'ChannelsLastHook'
-                                                 for h in cfg.get('custom_hooks') or ())))
 
 
 def _omissions(dataset) -> list[tuple[str, str]]:

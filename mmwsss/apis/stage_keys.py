@@ -6,7 +6,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import get_world_size
 
-from mmwsss.apis.runner import cam_config_hash
+from mmwsss.apis.cam_files import cam_config_hash
 from mmwsss.datasets import read_split
 from mmwsss.registry import DATASETS
 from mmwsss.utils.fileio import sha256_of_file, sha256_of_json

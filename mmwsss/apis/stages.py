@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmengine.dist import is_main_process
 
-from mmwsss.apis import runner
+from mmwsss.apis import cam_files, runner
 from mmwsss.apis.config import set_backbone_weights
 from mmwsss.apis.evaluate import evaluate_cam_dir, evaluate_label_dir, has_masks
 from mmwsss.apis.pipeline import Pipeline, StageResult
@@ -54,7 +54,7 @@ def make_cam(folder: Path, pipeline: Pipeline, config: str, checkpoint: str, spl
              cfg_options: dict | None = None) -> StageResult:
     """Makes the CAM files of a split."""
     cfg = pipeline.load_stage_config(config, cfg_options)
-    result = runner.make_cam(cfg, checkpoint, folder / 'cam', split, folder / 'logs', pipeline.launcher)
+    result = cam_files.make_cam(cfg, checkpoint, folder / 'cam', split, folder / 'logs', pipeline.launcher)
     return StageResult(str(folder / 'cam'), omissions=result.omissions)
 
 
@@ -63,7 +63,7 @@ def refine_cam(folder: Path, pipeline: Pipeline, config: str, checkpoint: str, c
                postprocessors: Sequence[dict] = ()) -> StageResult:
     """Refines CAM files by an AffinityNet or IRNet; its label maps are ``<name of the stage>/labels``."""
     cfg = pipeline.load_stage_config(config, cfg_options)
-    result = runner.refine_cam(cfg, checkpoint, cams, folder, split, folder / 'logs', pipeline.launcher,
+    result = cam_files.refine_cam(cfg, checkpoint, cams, folder, split, folder / 'logs', pipeline.launcher,
                                background, postprocessors)
     return StageResult(str(folder / 'cam'), omissions=result.omissions)
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
+from mmwsss.apis.cam_files import make_cam
 from mmwsss.apis.inferencer import CAMInferencer
-from mmwsss.apis.runner import make_cam, train
+from mmwsss.apis.runner import train
 from mmwsss.structures.cam_file import read_cam
 from mmwsss.utils.errors import UserError
 

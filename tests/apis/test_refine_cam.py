@@ -1,6 +1,7 @@
 """CAMs that a trained AffinityNet refines: in a pipeline, by the function, by the tool."""
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -8,10 +9,10 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
+from mmwsss.apis.cam_files import refine_cam
 from mmwsss.apis.config import load_config
 from mmwsss.apis.pipeline import Pipeline
 from mmwsss.apis.pseudo_label import make_pseudo_labels
-from mmwsss.apis.runner import refine_cam
 from mmwsss.structures.cam_file import read_cam
 from mmwsss.structures.label_file import read_label
 from mmwsss.utils.errors import EXIT_DONE, UserError
@@ -173,6 +174,15 @@ def test_checkpoint_of_other_classes_will_do(finished, cfg, generated_copy, tmp_
     result = refine_cam(cfg, finished / 'affinity/epoch_1.pth', finished / 'cam/cam', tmp_path / 'out', 'train')
     manifest = json.loads((tmp_path / 'out/cam/manifest.json').read_text())
     assert result.metrics['num_cams'] == 12 and manifest['classes'] == names
+
+
+def test_stage_whose_folder_is_gone_is_done_again(finished, config, generated_root, tmp_path):
+    work = shutil.copytree(finished, tmp_path / 'work')
+    shutil.rmtree(work / 'walk/labels')
+    pipeline = Pipeline(config, generated_root, work)
+    assert pipeline.run() == EXIT_DONE
+    assert [row['stage'] for row in pipeline.rows if not row['skipped']] == ['walk']
+    assert contents(work / 'walk/labels') == contents(finished / 'walk/labels')
 
 
 @pytest.mark.parametrize(('source', 'message'), [('nothing/labels', "reads 'nothing/labels'"),

@@ -1,56 +1,19 @@
 import copy
-import json
 
-import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 
-from mmwsss.apis.runner import cam_config_hash, check_pretrained, find_latest_checkpoint, make_cam, train
+from mmwsss.apis.cam_files import make_cam
+from mmwsss.apis.runner import check_pretrained, find_latest_checkpoint, train
 from mmwsss.apis.runner import test as run_test
-from mmwsss.structures.cam_file import read_cam
 from mmwsss.utils.errors import UserError
-
-
-@pytest.fixture(scope='module')
-def trained(tmp_path_factory, repo_root, generated_root, tiny_cam_options):
-    """A work folder with a trained tiny CAM classifier."""
-    from mmwsss.apis.config import load_config
-    cfg = load_config(repo_root / 'configs/cam/cam_efflite0_small.py', generated_root, dict(tiny_cam_options))
-    return train(cfg, tmp_path_factory.mktemp('trained')).checkpoint
-
-
-def files(folder):
-    return {p.name: p.read_bytes() for p in sorted(folder.glob('*.npz'))}
 
 
 def test_training_leaves_a_checkpoint_of_plain_values(trained):
     assert trained.name == 'epoch_2.pth'
     checkpoint = torch.load(trained, weights_only=True)
     assert checkpoint['meta']['dataset_meta']['classes']
-
-
-def test_cam_files_cover_the_split(trained, tiny_cam_cfg, generated_root, tmp_path):
-    result = make_cam(tiny_cam_cfg, trained, tmp_path / 'cam', 'train')
-    labels = json.loads((generated_root / 'labels.json').read_text())
-    classes = (generated_root / 'classes.txt').read_text().split()
-    stems = (generated_root / 'ImageSets/train.txt').read_text().split()
-    assert result.metrics['num_cams'] == len(stems) and not result.omissions
-    for stem in stems:
-        cam = read_cam(tmp_path / 'cam' / f'{stem}.npz')
-        assert [classes[k] for k in cam.classes] == sorted(labels[stem], key=classes.index)
-        assert cam.cam.dtype == np.float16 and cam.cam.min() >= 0 and cam.cam.max() <= 1
-
-
-def test_resuming_writes_the_same_bytes(trained, tiny_cam_cfg, tmp_path):
-    make_cam(tiny_cam_cfg, trained, tmp_path / 'whole', 'train')
-    make_cam(tiny_cam_cfg, trained, tmp_path / 'part', 'train')
-    for path in list((tmp_path / 'part').glob('*.npz'))[::3]:
-        path.unlink()
-    result = make_cam(tiny_cam_cfg, trained, tmp_path / 'part', 'train')
-    assert 0 < result.metrics['num_cams'] <= 12
-    assert files(tmp_path / 'part') == files(tmp_path / 'whole')
-    assert make_cam(tiny_cam_cfg, trained, tmp_path / 'part', 'train').metrics['num_cams'] == 0
 
 
 def test_images_that_do_not_fill_a_batch_are_an_error(tiny_cam_cfg, tmp_path):
@@ -104,14 +67,6 @@ def test_weights_may_come_from_a_model_around_the_backbone(model):
     check_pretrained(Config(dict(model=model)))
 
 
-def test_initial_weights_of_a_model_inside_do_not_make_other_cams(tiny_cam_cfg):
-    def digest(**classifier):
-        return cam_config_hash(Config(dict(tiny_cam_cfg.to_dict(), model=frozen(**classifier))))
-    backbone = frozen()['classifier']['backbone']
-    assert digest() == digest(backbone=dict(backbone, init_cfg=WEIGHTS))
-    assert digest() != digest(backbone=dict(backbone, depth=3))
-
-
 def test_config_without_a_test_is_an_error(tiny_cam_cfg, tmp_path):
     tiny_cam_cfg.pop('test_evaluator')
     with pytest.raises(UserError, match='has no test_evaluator'):
@@ -136,40 +91,6 @@ def test_odd_metadata_name_no_classes(trained, tiny_cam_cfg, tmp_path, meta):
         train(tiny_cam_cfg, tmp_path, resume=True)
 
 
-def test_workers_do_not_change_the_bytes(trained, tiny_cam_cfg, tmp_path):
-    make_cam(tiny_cam_cfg, trained, tmp_path / 'zero', 'train')
-    tiny_cam_cfg.test_dataloader.num_workers = 4
-    make_cam(tiny_cam_cfg, trained, tmp_path / 'four', 'train')
-    assert files(tmp_path / 'zero') == files(tmp_path / 'four')
-
-
-def test_batch_size_changes_cams_within_the_bound(trained, tiny_cam_cfg, tmp_path):
-    tiny_cam_cfg.test_dataloader.batch_size = 1
-    make_cam(tiny_cam_cfg, trained, tmp_path / 'one', 'train')
-    tiny_cam_cfg.test_dataloader.batch_size = 8
-    make_cam(tiny_cam_cfg, trained, tmp_path / 'eight', 'train')
-    for path in (tmp_path / 'one').glob('*.npz'):
-        one, eight = read_cam(path).cam, read_cam(tmp_path / 'eight' / path.name).cam
-        assert np.abs(one.astype(np.float32) - eight.astype(np.float32)).max() <= 2**-10
-
-
-def test_folder_of_another_config_is_refused(trained, tiny_cam_cfg, tmp_path):
-    make_cam(tiny_cam_cfg, trained, tmp_path, 'train')
-    other = copy.deepcopy(tiny_cam_cfg)
-    other.model.inference_hooks = []
-    with pytest.raises(UserError, match=str(tmp_path)):
-        make_cam(other, trained, tmp_path, 'train')
-
-
-def test_predictions_and_files_are_judged_alike(trained, tiny_cam_cfg, generated_root, tmp_path):
-    from mmwsss.apis.evaluate import evaluate_cam_dir
-    tested = run_test(copy.deepcopy(tiny_cam_cfg), trained, tmp_path / 'work').metrics
-    make_cam(tiny_cam_cfg, trained, tmp_path / 'cam', 'train')
-    report = evaluate_cam_dir(tmp_path / 'cam', generated_root, 'train')
-    assert tested['mIoU'] == pytest.approx(100 * report['mIoU'], abs=0.01)
-    assert tested['threshold'] == pytest.approx(report['threshold'])
-
-
 def test_checkpoint_of_another_model_or_class_list(trained, tiny_cam_cfg, generated_copy, tmp_path):
     with pytest.raises(UserError, match=r'nothing\.pth'):
         make_cam(tiny_cam_cfg, tmp_path / 'nothing.pth', tmp_path / 'cam')
@@ -190,15 +111,6 @@ def test_damaged_checkpoint_is_named(trained, tiny_cam_cfg, tmp_path):
     damaged.write_bytes(trained.read_bytes()[:5000])
     with pytest.raises(UserError, match=r'damaged\.pth'):
         run_test(tiny_cam_cfg, damaged, tmp_path / 'work')
-
-
-def test_unreadable_image_is_left_out_and_said(trained, tiny_cam_cfg, generated_copy, tmp_path):
-    victim = sorted((generated_copy / 'JPEGImages').glob('train_*.jpg'))[2]
-    victim.write_bytes(victim.read_bytes()[:300])
-    tiny_cam_cfg.test_dataloader.dataset.data_root = str(generated_copy)
-    result = make_cam(tiny_cam_cfg, trained, tmp_path / 'cam', 'train')
-    assert [path for path, _ in result.omissions] == [str(victim)]
-    assert len(files(tmp_path / 'cam')) == 11 and f'{victim.stem}.npz' not in files(tmp_path / 'cam')
 
 
 def test_latest_checkpoint_is_the_one_of_the_largest_number(tmp_path):

@@ -26,9 +26,10 @@ from rich.table import Table
 from torch.utils.data import DataLoader, Dataset
 
 from mmwsss.apis import runner as runner_api
+from mmwsss.apis.cam_files import make_cam
 from mmwsss.apis.config import load_config
 from mmwsss.apis.evaluate import evaluate_cam_dir
-from mmwsss.apis.runner import load_for_inference, make_cam
+from mmwsss.apis.runner import load_for_inference
 from mmwsss.datasets import read_split
 from mmwsss.registry import DATASETS, MODELS
 from mmwsss.structures.cam_file import CAMFile, CAMManifest, open_cam_dir, write_cam
