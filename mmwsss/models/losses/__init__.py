@@ -16,12 +16,14 @@ from mmwsss.models.losses.regional_contrast_loss import (
     class_region_masks,
     region_cross_entropy,
     regional_contrast,
+    without_incomplete,
 )
 from mmwsss.models.losses.saliency_conflict_loss import SaliencyConflictLoss, background_conflict, saliency_loss
 
-__all__ = ['AffinityLoss', 'DisplacementLoss', 'ECRLoss', 'ERLoss', 'MinPoolingLoss', 'PixelPairs',
-           'SaliencyConflictLoss', 'affinity_losses', 'attention_targets', 'background_conflict', 'class_prototypes',
-           'class_region_masks', 'displacement_losses', 'equivariant_cross_regularization',
-           'equivariant_regularization', 'global_mean', 'keep_highest_foreground', 'min_pooling',
-           'multi_scale_attention', 'multi_scale_cam', 'region_cross_entropy', 'regional_contrast',
-           'saliency_loss', 'scale_attention', 'sort_pairs']
+__all__ = [
+    'AffinityLoss', 'DisplacementLoss', 'ECRLoss', 'ERLoss', 'MinPoolingLoss', 'PixelPairs', 'SaliencyConflictLoss',
+    'affinity_losses', 'attention_targets', 'background_conflict', 'class_prototypes', 'class_region_masks',
+    'displacement_losses', 'equivariant_cross_regularization', 'equivariant_regularization', 'global_mean',
+    'keep_highest_foreground', 'min_pooling', 'multi_scale_attention', 'multi_scale_cam', 'region_cross_entropy',
+    'regional_contrast', 'saliency_loss', 'scale_attention', 'sort_pairs', 'without_incomplete'
+]

@@ -69,7 +69,8 @@ def attention_targets(main_maps: Tensor, support_maps: Tensor) -> Tensor:
 
 
 def multi_scale_attention(main_cams: Sequence[Tensor], support_cams: Sequence[Tensor], labels: Tensor,
-                          mode: str = 'mam', reduction: str = 'mean', reference_index: int = 1) -> Tensor:
+                          mode: str = 'mam', reduction: str = 'mean', reference_index: int = 1,
+                          skip_empty: bool = False) -> Tensor:
     """Pulls MainNet's CAMs of all scales to what SupportNet knows from all scales (eq. 8 and Table 1).
 
     ``sum_k sum_i || target_i^k - A_i^{F,k} ||_1`` over the classes k of an image and the scales i, with the mean over
@@ -84,11 +85,15 @@ def multi_scale_attention(main_cams: Sequence[Tensor], support_cams: Sequence[Te
             ``reference_index`` counts.
         reduction: ``'mean'`` or ``'sum'`` over the pixels; the latter is the L1 norm, and depends on the size.
         reference_index: Place of ratio 1 among the scales.
+        skip_empty: Leave out classes of an image for which SupportNet has no CAM at any scale. By the paper their
+            target is zero, which keeps a class empty that has not been learned yet.
 
     Returns:
         A scalar, at least float32; 0 if no image has a class.
     """
     present = labels.bool()
+    if skip_empty:
+        present = present & torch.stack([cam.detach().flatten(2).amax(dim=2) > 0 for cam in support_cams]).any(dim=0)
     # One map for each class of each image: S x P x h x w.
     main = torch.stack([_at_least_float32(cam[present]) for cam in main_cams])
     support = torch.stack([_at_least_float32(cam.detach()[present]) for cam in support_cams])

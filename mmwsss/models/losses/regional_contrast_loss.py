@@ -37,6 +37,24 @@ def class_region_masks(cam: Tensor, labels: Tensor, threshold: float = 0.2) -> T
     return region[:, None] == torch.arange(cam.shape[1] + 1, device=cam.device)[:, None, None]
 
 
+def without_incomplete(masks: Tensor, labels: Tensor) -> Tensor:
+    """Takes the masks away from images in which some class of the label has no pixel.
+
+    Not in the paper. Where the CAM of a class is empty, its pixels count as background or as another class, which keeps
+    it empty: classes with few images can vanish that way while a training is young.
+
+    Args:
+        masks: bool N x (C + 1) x h x w from :func:`class_region_masks`.
+        labels: N x C, multi-hot.
+
+    Returns:
+        bool N x (C + 1) x h x w; nothing is set in such an image.
+    """
+    has_pixels = masks[:, 1:].flatten(2).any(dim=2)
+    complete = (has_pixels | ~labels.bool()).all(dim=1)
+    return masks & complete[:, None, None, None]
+
+
 @torch.no_grad()
 def class_prototypes(features: Tensor, masks: Tensor, pixel_weighted: bool = False) -> tuple[Tensor, Tensor]:
     """Averages the features in the region of each class over the images of all ranks (eq. 3 and below).

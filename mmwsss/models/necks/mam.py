@@ -19,12 +19,15 @@ class MAM(nn.Module):
             ``'smm'`` (only ratio 1 is).
         reduction: ``'mean'`` or ``'sum'`` over the pixels.
         reference_index: Place of ratio 1 among the scales; the default is that of (0.5, 1, 2).
+        skip_empty: Whether classes of an image for which SupportNet has no CAM are left out; the paper pulls MainNet's
+            to zero there.
 
     Raises:
         ValueError: If ``mode`` or ``reduction`` is unknown.
     """
 
-    def __init__(self, mode: str = 'mam', reduction: str = 'mean', reference_index: int = 1) -> None:
+    def __init__(self, mode: str = 'mam', reduction: str = 'mean', reference_index: int = 1,
+                 skip_empty: bool = False) -> None:
         super().__init__()
         if mode not in MODES:
             raise ValueError(f'MAM: mode is one of {", ".join(MODES)}, got {mode!r}')
@@ -33,6 +36,7 @@ class MAM(nn.Module):
         self.mode = mode
         self.reduction = reduction
         self.reference_index = reference_index
+        self.skip_empty = skip_empty
 
     def forward(self, main_cams: Sequence[Tensor], support_cams: Sequence[Tensor], labels: Tensor) -> Tensor:
         """Computes the loss.
@@ -52,4 +56,4 @@ class MAM(nn.Module):
             raise ValueError(f'MAM: expects as many CAMs of MainNet as of SupportNet and reference_index '
                              f'{self.reference_index} among them, got {len(main_cams)} and {len(support_cams)}')
         return multi_scale_attention(main_cams, support_cams, labels, self.mode, self.reduction,
-                                     self.reference_index)
+                                     self.reference_index, self.skip_empty)

@@ -8,6 +8,7 @@ from mmwsss.models.losses.regional_contrast_loss import (
     class_region_masks,
     region_cross_entropy,
     regional_contrast,
+    without_incomplete,
 )
 from mmwsss.registry import MODELS
 
@@ -34,6 +35,8 @@ class RCM(nn.Module):
         normalize: ``'count'`` or ``'none'``, see :func:`mmwsss.models.losses.regional_contrast`.
         mode: ``'contrast'``, or ``'direct'`` for the ablation of Table 2: MainNet's CAM is pulled to the regions by
             :func:`mmwsss.models.losses.region_cross_entropy`, without prototypes.
+        skip_incomplete: Whether images in which some class of the label has no pixel are left out, see
+            :func:`mmwsss.models.losses.without_incomplete`. The paper does not.
 
     Raises:
         ValueError: If an argument is out of range or not one of the above.
@@ -41,7 +44,7 @@ class RCM(nn.Module):
 
     def __init__(self, num_classes: int, feat_channels: int = 256, threshold: float = 0.2, temperature: float = 0.5,
                  log: bool = True, pixel_weighted: bool = False, normalize: str = 'count',
-                 mode: str = 'contrast') -> None:
+                 mode: str = 'contrast', skip_incomplete: bool = False) -> None:
         super().__init__()
         if not 0 <= threshold < 1:
             raise ValueError(f'RCM: threshold is in [0, 1), got {threshold}')
@@ -57,6 +60,7 @@ class RCM(nn.Module):
         self.pixel_weighted = pixel_weighted
         self.normalize = normalize
         self.mode = mode
+        self.skip_incomplete = skip_incomplete
         self.register_buffer('prototypes', torch.zeros(num_classes + 1, feat_channels))
         self.register_buffer('seen', torch.zeros(num_classes + 1, dtype=torch.bool))
 
@@ -79,6 +83,8 @@ class RCM(nn.Module):
             ValueError: If ``main_cam`` is missing in direct mode.
         """
         masks = class_region_masks(support_cam, labels, self.threshold)
+        if self.skip_incomplete:
+            masks = without_incomplete(masks, labels)
         if self.mode == 'direct':
             if main_cam is None:
                 raise ValueError("RCM: mode 'direct' needs main_cam, got None")

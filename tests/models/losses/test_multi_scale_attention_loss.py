@@ -100,3 +100,27 @@ def test_half_precision_is_computed_in_full(mode, dtype):
         found = multi_scale_attention(main, support, labels, mode)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize('mode', ['mam', 'mmm', 'smm'])
+def test_classes_without_a_cam_of_supportnet_are_left_out(mode):
+    """As if the label did not name them."""
+    shape = (3, 2, 3, 3, 4)
+    main, support, labels = case(shape)
+    labels = torch.tensor([[1, 1, 0], [0, 1, 1]])
+    for maps in support:
+        maps[0, 1] = 0
+    found = multi_scale_attention(main, support, labels, mode, skip_empty=True)
+    expected = slow.mam(main, support, torch.tensor([[1, 0, 0], [0, 1, 1]]), mode)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+    assert found != multi_scale_attention(main, support, labels, mode)
+    gradients = torch.autograd.grad(found, main, allow_unused=True)
+    assert all(gradient is None or not gradient[0, 1].any() for gradient in gradients)
+
+
+def test_class_without_a_cam_at_one_scale_only_is_not_left_out():
+    main, support, labels = case((3, 2, 3, 3, 4))
+    support[0][1, 2] = 0
+    labels = torch.ones_like(labels)
+    with_it = multi_scale_attention(main, support, labels, skip_empty=True)
+    assert with_it == multi_scale_attention(main, support, labels)

@@ -4,7 +4,13 @@ import pytest
 import rcm_mam_reference as slow
 import torch
 
-from mmwsss.models.losses import class_prototypes, class_region_masks, region_cross_entropy, regional_contrast
+from mmwsss.models.losses import (
+    class_prototypes,
+    class_region_masks,
+    region_cross_entropy,
+    regional_contrast,
+    without_incomplete,
+)
 
 # Images, classes, feature channels, height, width.
 SHAPES = [(1, 1, 2, 1, 1), (2, 3, 4, 3, 5), (3, 5, 2, 4, 3), (4, 2, 7, 2, 2)]
@@ -179,3 +185,21 @@ def test_half_precision_is_computed_in_full(dtype):
     for one, other in zip(found, expected):
         assert one.dtype == torch.float32
         torch.testing.assert_close(one.double(), other, rtol=1e-5, atol=1e-3 if one.dim() else 0)
+
+
+@pytest.mark.parametrize('shape', SHAPES)
+@pytest.mark.parametrize('threshold', [0.2, 0.9])
+def test_images_without_a_pixel_of_some_class_are_left_out(shape, threshold):
+    _, _, _, labels, masks, region = case(shape, threshold)
+    found = without_incomplete(masks, labels)
+    for n in range(shape[0]):
+        classes = {k + 1 for k in range(shape[1]) if labels[n, k]}
+        seen = {int(region[n, y, x]) for y in range(shape[3]) for x in range(shape[4])}
+        assert torch.equal(found[n], masks[n] if classes <= seen else masks[n] & False)
+
+
+def test_complete_and_incomplete_images():
+    cam = torch.tensor([[[0.9, 0.1], [0.1, 0.8]], [[0.9, 0.9], [0.1, 0.8]], [[0.0, 0.0], [0.0, 0.0]]])[:, :, None]
+    labels = torch.tensor([[1, 1], [1, 1], [0, 0]])  # both have a pixel; the second has none; there is none to have one
+    kept = without_incomplete(class_region_masks(cam, labels, 0.2), labels)
+    assert kept.flatten(1).any(dim=1).tolist() == [True, False, True]

@@ -19,6 +19,16 @@ def test_hands_its_options_to_the_loss(mode, reduction):
         torch.testing.assert_close(found, slow.mam(main, support, labels, mode, reduction, index))
 
 
+def test_skips_empty_maps_on_demand():
+    main, support, labels = cams(1), cams(2), torch.ones(2, 4)
+    for maps in support:
+        maps[1, 2] = 0
+    known = labels.clone()
+    known[1, 2] = 0
+    torch.testing.assert_close(MAM(skip_empty=True)(main, support, labels), slow.mam(main, support, known))
+    assert MAM()(main, support, labels) > MAM(skip_empty=True)(main, support, labels)
+
+
 def test_defaults():
     module = MODELS.build(dict(type='MAM'))
     assert (module.mode, module.reduction, module.reference_index) == ('mam', 'mean', 1)

@@ -26,6 +26,19 @@ def rcm(**kwargs):
     return RCM(NUM_CLASSES, CHANNELS, **kwargs).double()
 
 
+@pytest.mark.parametrize('mode', ['contrast', 'direct'])
+def test_incomplete_images_are_as_if_they_were_not_there(mode):
+    """The second image has a class whose CAM is empty."""
+    main, main_cam, support, cam, labels = batch([[1, 0, 1, 0], [0, 1, 0, 1], [0, 0, 1, 0]])
+    cam[1, 3] = 0
+    kept = torch.tensor([0, 2])
+    module, other = rcm(mode=mode, skip_incomplete=True, threshold=0), rcm(mode=mode, threshold=0)
+    loss = module(main, main_cam, support, cam, labels)
+    torch.testing.assert_close(loss, other(main[kept], main_cam[kept], support[kept], cam[kept], labels[kept]))
+    assert torch.equal(module.seen, other.seen)
+    torch.testing.assert_close(module.prototypes, other.prototypes)
+
+
 @pytest.mark.parametrize('options', [{}, dict(log=False, normalize='none'), dict(pixel_weighted=True, threshold=0.7),
                                      dict(temperature=0.07)])
 def test_bank_keeps_the_latest_prototype_of_each_class(options):
