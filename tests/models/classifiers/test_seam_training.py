@@ -149,7 +149,7 @@ def test_two_ranks_give_losses_and_gradients_of_one_with_twice_the_batch(tmp_pat
     done = subprocess.run(
         [sys.executable, '-W', 'ignore', str(tests / 'seam_ddp_worker.py'), str(tmp_path)], cwd=tests.parents[1],
         env={**os.environ, 'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''},
-        capture_output=True, text=True, timeout=120, check=False)
+        capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-6000:]
     ranks = [torch.load(tmp_path / f'rank{rank}.pth', weights_only=True) for rank in range(2)]
     for name, options in MODELS.items():
