@@ -2,7 +2,7 @@
 import contextlib
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mmwsss.utils.errors import UserError
 
@@ -68,3 +68,8 @@ def no_autocast(device: torch.device) -> contextlib.AbstractContextManager:
     if device.type == 'meta':  # shapes without values: autocast does not know it
         return contextlib.nullcontext()
     return torch.autocast(device_type=device.type, enabled=False)
+
+
+def at_least_float32(maps: Tensor) -> Tensor:
+    """Returns a tensor in float32, or as it is where it is more precise."""
+    return maps.to(torch.promote_types(maps.dtype, torch.float32))

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from mmwsss.models import EfficientNetLite, ResNet38
-from mmwsss.utils.autocast import autocast, cast_backbone_weights, no_autocast
+from mmwsss.utils.autocast import at_least_float32, autocast, cast_backbone_weights, no_autocast
 from mmwsss.utils.errors import UserError
 
 
@@ -30,6 +30,12 @@ def test_full_precision_within_mixed_precision():
         assert (a @ a).dtype == torch.bfloat16
     with no_autocast(a.device), no_autocast(torch.device('meta')):
         assert (a @ a).dtype == torch.float32
+
+
+@pytest.mark.parametrize(('given', 'expected'), [(torch.bfloat16, torch.float32), (torch.float32, torch.float32),
+                                                 (torch.float64, torch.float64)])
+def test_at_least_float32(given, expected):
+    assert at_least_float32(torch.ones(2, dtype=given)).dtype == expected
 
 
 @pytest.mark.parametrize('make', [lambda: EfficientNetLite('lite0'), lambda: ResNet38(base_channels=4)])

@@ -6,16 +6,12 @@ from torch import Tensor
 
 from mmwsss.inference.functional import max_normalize
 from mmwsss.models.losses.global_mean import global_mean
-from mmwsss.utils.autocast import no_autocast
+from mmwsss.utils.autocast import at_least_float32, no_autocast
 
 # The least length of a map; one that is not empty has a maximum of one, and so a length above one.
 EPS = 1e-5
 MODES = ('mam', 'mmm', 'smm')
 REDUCTIONS = ('mean', 'sum')
-
-
-def _at_least_float32(maps: Tensor) -> Tensor:
-    return maps.to(torch.promote_types(maps.dtype, torch.float32))
 
 
 def multi_scale_cam(maps: Sequence[Tensor]) -> Tensor:
@@ -27,7 +23,7 @@ def multi_scale_cam(maps: Sequence[Tensor]) -> Tensor:
     Returns:
         N x C x h x w, at least float32: their mean, divided by its maximum again.
     """
-    return max_normalize(torch.stack([_at_least_float32(x) for x in maps]).mean(dim=0))
+    return max_normalize(torch.stack([at_least_float32(x) for x in maps]).mean(dim=0))
 
 
 def scale_attention(main_maps: Tensor, support_maps: Tensor) -> Tensor:
@@ -42,7 +38,7 @@ def scale_attention(main_maps: Tensor, support_maps: Tensor) -> Tensor:
     Returns:
         S x S x ..., i before j, in [1, 2]; 2 where one of the two maps is empty.
     """
-    main, support = (_at_least_float32(maps).flatten(-2) for maps in (main_maps, support_maps))
+    main, support = (at_least_float32(maps).flatten(-2) for maps in (main_maps, support_maps))
     with no_autocast(main.device):
         products = torch.einsum('i...p,j...p->ij...', main, support)
     lengths, support_lengths = (torch.linalg.vector_norm(x, dim=-1).clamp(min=EPS) for x in (main, support))
@@ -95,8 +91,8 @@ def multi_scale_attention(main_cams: Sequence[Tensor], support_cams: Sequence[Te
     if skip_empty:
         present = present & torch.stack([cam.detach().flatten(2).amax(dim=2) > 0 for cam in support_cams]).any(dim=0)
     # One map for each class of each image: S x P x h x w.
-    main = torch.stack([_at_least_float32(cam[present]) for cam in main_cams])
-    support = torch.stack([_at_least_float32(cam.detach()[present]) for cam in support_cams])
+    main = torch.stack([at_least_float32(cam[present]) for cam in main_cams])
+    support = torch.stack([at_least_float32(cam.detach()[present]) for cam in support_cams])
     if mode == 'mam':
         target = attention_targets(main, support)
     else:

@@ -6,15 +6,11 @@ from torch import Tensor
 
 from mmwsss.models.losses.ecr_loss import with_background
 from mmwsss.models.losses.global_mean import global_mean
-from mmwsss.utils.autocast import no_autocast
+from mmwsss.utils.autocast import at_least_float32, no_autocast
 
 # The least length of a feature vector: also bounds the gradient at pixels without features.
 EPS = 1e-5
 NORMALIZATIONS = ('count', 'none')
-
-
-def _at_least_float32(maps: Tensor) -> Tensor:
-    return maps.to(torch.promote_types(maps.dtype, torch.float32))
 
 
 def class_region_masks(cam: Tensor, labels: Tensor, threshold: float = 0.2) -> Tensor:
@@ -71,7 +67,7 @@ def class_prototypes(features: Tensor, masks: Tensor, pixel_weighted: bool = Fal
         ``prototypes`` (C + 1) x D, at least float32, not normalised, zeros for a class without pixels, and ``present``
         bool (C + 1): whether the class has pixels. Both are the same on all ranks.
     """
-    features = _at_least_float32(features)
+    features = at_least_float32(features)
     with no_autocast(features.device):
         sums = masks.flatten(2).to(features.dtype) @ features.flatten(2).transpose(1, 2)  # N x (C + 1) x D
     counts = masks.sum(dim=(2, 3))
@@ -104,7 +100,7 @@ def regional_contrast(features: Tensor, prototypes: Tensor, masks: Tensor, tempe
     Returns:
         A scalar, at least float32; 0 if no pixel counts.
     """
-    features = _at_least_float32(features)
+    features = at_least_float32(features)
     prototypes = prototypes.detach().to(features.dtype)
     if valid is not None:
         prototypes, masks = prototypes[valid], masks[:, valid]
@@ -136,7 +132,7 @@ def region_cross_entropy(cam: Tensor, masks: Tensor, labels: Tensor, temperature
     Returns:
         A scalar, at least float32.
     """
-    cam = _at_least_float32(cam)
+    cam = at_least_float32(cam)
     absent = ~labels.bool()[:, :, None, None]
     logits = with_background(cam.masked_fill(absent, 0)) / temperature
     logits = logits.masked_fill(F.pad(absent, (0, 0, 0, 0, 1, 0)), -torch.inf)
