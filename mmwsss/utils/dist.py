@@ -9,6 +9,8 @@ from mmengine.config import Config
 from mmengine.dist import barrier, get_rank, is_distributed
 from mmengine.dist import init_dist as mmengine_init_dist
 from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from torch import nn
 
 from mmwsss.utils.errors import UserError
 
@@ -105,3 +107,8 @@ def end_dist(code: int) -> int:
             Path(path).write_text(str(code))
         torch_dist.destroy_process_group()
     return 0 if TORCHRUN in os.environ else code
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Returns the model itself: without the wrapper that it has in a distributed run."""
+    return model.module if is_model_wrapper(model) else model

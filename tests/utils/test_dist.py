@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 
 from mmwsss.utils import dist
-from mmwsss.utils.dist import init_dist, patch_cfg_for_cpu_ddp
+from mmwsss.utils.dist import init_dist, patch_cfg_for_cpu_ddp, unwrapped
 from mmwsss.utils.errors import UserError
 
 ENVIRONMENT = ('RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT')
@@ -127,3 +127,8 @@ def test_two_processes_train_to_the_same_weights(tmp_path):
     assert first['metrics'] == dict(count=3, mine=3) and second['metrics'] == dict(count=3, mine=0)
     saved = torch.load(tmp_path / 'run/epoch_3.pth', weights_only=True)['state_dict']
     assert all(torch.equal(saved[key], value) for key, value in first['weights'].items())
+
+
+def test_unwrapped():
+    model = torch.nn.Linear(1, 1)
+    assert unwrapped(model) is model and unwrapped(torch.nn.DataParallel(model)) is model

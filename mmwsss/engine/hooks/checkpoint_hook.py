@@ -12,13 +12,13 @@ import torch
 from mmengine.dist import is_main_process, master_only
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner, find_latest_checkpoint
 
 from mmwsss.engine.checkpoint import extract_state_dict, load_checkpoint_file, load_state_dict_strict
 from mmwsss.engine.file_backend import AtomicBackend
 from mmwsss.engine.plain_values import NotPlainError, from_plain, to_plain
 from mmwsss.registry import HOOKS
+from mmwsss.utils.dist import unwrapped
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import remove_leftovers
 
@@ -94,8 +94,7 @@ class SafeCheckpointHook(CheckpointHook):
         for key in checkpoint.keys() - {'state_dict'}:
             checkpoint[key] = from_plain(checkpoint[key])
         if runner._resume or not training:
-            model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-            load_state_dict_strict(model, state_dict, name)
+            load_state_dict_strict(unwrapped(runner.model), state_dict, name)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         if self.max_keep_ckpts > 0 and step not in self.keep_ckpt_ids:

@@ -1,9 +1,9 @@
 """Losses that start later than the training."""
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmwsss.registry import HOOKS
+from mmwsss.utils.dist import unwrapped
 from mmwsss.utils.errors import UserError
 
 
@@ -34,7 +34,7 @@ class LossWeightScheduleHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Finds the weight."""
-        weights = getattr(_model(runner), 'loss_weights', {})
+        weights = getattr(unwrapped(runner.model), 'loss_weights', {})
         if self.name not in weights:
             raise UserError(f'LossWeightScheduleHook.name={self.name}: the model has loss_weights of '
                             f'{", ".join(weights) or "no loss"}; choose one of these or remove the hook')
@@ -44,8 +44,4 @@ class LossWeightScheduleHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         """Sets the weight of this iteration."""
         has_begun = runner.iter >= round(self.begin * runner.max_iters)
-        _model(runner).loss_weights[self.name] = self.value if has_begun else 0.0
-
-
-def _model(runner: Runner) -> object:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+        unwrapped(runner.model).loss_weights[self.name] = self.value if has_begun else 0.0

@@ -1,9 +1,9 @@
 """The mean displacement of IRNet, computed when the training ends."""
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmwsss.registry import HOOKS
+from mmwsss.utils.dist import unwrapped
 from mmwsss.utils.errors import UserError
 
 
@@ -21,16 +21,12 @@ class MeanDisplacementHook(Hook):
         if not isinstance(runner.train_loop, EpochBasedTrainLoop):
             raise UserError('MeanDisplacementHook: works with an EpochBasedTrainLoop; remove the hook or set '
                             "train_cfg.type='EpochBasedTrainLoop'")
-        if not hasattr(_unwrapped(runner), 'update_mean_displacement'):
+        if not hasattr(unwrapped(runner.model), 'update_mean_displacement'):
             raise UserError('MeanDisplacementHook: the model has no displacements; remove the hook from the config')
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Sets the mean displacement of the model."""
         if self.is_last_train_epoch(runner):
-            model = _unwrapped(runner)
+            model = unwrapped(runner.model)
             model.update_mean_displacement(model.data_preprocessor(batch, training=True)['inputs']
                                            for batch in runner.train_dataloader)
-
-
-def _unwrapped(runner: Runner) -> object:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model

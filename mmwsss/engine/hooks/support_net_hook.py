@@ -1,9 +1,9 @@
 """Keeping SupportNet, a moving average inside of the model, up to date."""
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmwsss.registry import HOOKS
+from mmwsss.utils.dist import unwrapped
 from mmwsss.utils.errors import UserError
 
 
@@ -19,17 +19,13 @@ class SupportNetHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Synchronises SupportNet, unless the training is resumed."""
-        if not hasattr(_model(runner), 'sync_support_net'):
+        if not hasattr(unwrapped(runner.model), 'sync_support_net'):
             raise UserError('SupportNetHook: the model has no SupportNet; remove the hook from the config')
         if runner.iter == 0:
-            _model(runner).sync_support_net()
+            unwrapped(runner.model).sync_support_net()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
         """Updates SupportNet, if the optimizer has made a step."""
         if runner.optim_wrapper.should_update():
-            _model(runner).update_support_net()
-
-
-def _model(runner: Runner) -> object:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+            unwrapped(runner.model).update_support_net()
