@@ -2,16 +2,8 @@
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/small_affinity.py',
           '../_base_/models/affinitynet_resnet50.py', '../_base_/schedules/cam_sgd.py']
 max_epochs = 3
-train_pipeline = [
-    dict(type='LoadImage'),
-    dict(type='LoadMask'),
-    dict(type='RandomCrop', crop_size={{_base_.crop_size}}),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackWSSSInputs'),
-]
 # In an image half as large as VOC's a walk gets twice as far: 256 steps lose 4 points of mIoU, 32 win (see README.md).
 model = dict(data_preprocessor=dict(size={{_base_.crop_size}}), random_walk=dict(steps=32), test_cfg=dict(alpha=12))
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 optim_wrapper = dict(optimizer=dict(lr=0.01, momentum=0.0))
 param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0, begin=0, end=max_epochs, by_epoch=True,
                         convert_to_iter_based=True)]

@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.dist import barrier
-from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.model import BaseTTAModel
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmwsss.apis.config import backbones_of
 from mmwsss.datasets.checks import check_batch_size
 from mmwsss.engine.checkpoint import load_weights_strict, trained_classes
-from mmwsss.utils.dist import init_dist, patch_cfg_for_cpu_ddp
+from mmwsss.utils.dist import init_dist, patch_cfg_for_cpu_ddp, unwrapped
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import naming_errors
 from mmwsss.utils.memory import keep_freed_memory
@@ -205,13 +205,11 @@ def load_for_inference(model: torch.nn.Module, checkpoint: str | Path, classes: 
         UserError: If keys or shapes differ, or if the classes differ or stand in another order (a model that is
             ``class_agnostic`` serves any).
     """
-    if is_model_wrapper(model):
-        model = model.module
+    model = unwrapped(model)
     if isinstance(model, BaseTTAModel):
         model = model.module
     trained = trained_classes(load_weights_strict(model, checkpoint))
-    class_agnostic = getattr(getattr(model, 'module', model), 'class_agnostic', False)
-    if trained and classes and not class_agnostic and trained != tuple(classes):
+    if trained and classes and not getattr(model, 'class_agnostic', False) and trained != tuple(classes):
         raise UserError(f'{checkpoint}: was trained with the classes {trained}, but the data has '
                         f'{tuple(classes)}; use the class list and the order of the training')
 
