@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / 'engine'))
 from toy_runner import ToyDataset, toy_runner, train, weights
 
 from mmwsss.registry import DATASETS, METRICS
-from mmwsss.utils.dist import init_dist, patch_cfg_for_cpu_ddp
+from mmwsss.utils.dist import end_dist, init_dist, patch_cfg_for_cpu_ddp
 
 
 @DATASETS.register_module()
@@ -54,6 +54,8 @@ def main(out_dir: Path) -> None:
     metrics = runner.test()
     torch.save(dict(weights=weights(runner.model), metrics=metrics, world=runner.world_size,
                     find_unused=runner.model.find_unused_parameters), out_dir / f'rank{get_rank()}.pth')
+    # gloo's threads must not outlive the interpreter: a rank that just ends now and then aborts.
+    assert end_dist(0) == 0
 
 
 if __name__ == '__main__':
