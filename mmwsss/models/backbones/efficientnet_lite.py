@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmwsss.models.backbones.base_backbone import StagedBackbone, check_out_indices
+from mmwsss.models.utils.conv_norm import conv_norm
 from mmwsss.registry import MODELS
 from mmwsss.utils.errors import UserError
 
@@ -85,9 +86,9 @@ class MBConvBlock(nn.Module):
         """Maps N x in_channels x h x w to N x out_channels x ceil(h / stride) x ceil(w / stride)."""
         branch = x
         if self.has_expansion:
-            branch = F.relu6(self._bn0(self._expand_conv(branch)), inplace=True)
-        branch = F.relu6(self._bn1(self._depthwise_conv(branch)), inplace=True)
-        branch = self._bn2(self._project_conv(branch))
+            branch = F.relu6(conv_norm(self._expand_conv, self._bn0, branch), inplace=True)
+        branch = F.relu6(conv_norm(self._depthwise_conv, self._bn1, branch), inplace=True)
+        branch = conv_norm(self._project_conv, self._bn2, branch)
         return x + branch if self.has_skip else branch
 
 
@@ -218,7 +219,7 @@ class EfficientNetLite(StagedBackbone):
             The outputs of the stages in ``out_indices``, then the head's (in [0, 6]); each
             N x channels x ceil(H / stride) x ceil(W / stride).
         """
-        x = F.relu6(self._bn0(self._conv_stem(x)), inplace=True)
+        x = F.relu6(conv_norm(self._conv_stem, self._bn0, x), inplace=True)
         taps = []
         start = 0
         for index, end in enumerate(self.stage_ends):
@@ -228,5 +229,5 @@ class EfficientNetLite(StagedBackbone):
             if index in self.out_indices:
                 taps.append(x)
         if self.with_head_conv:
-            taps.append(F.relu6(self._bn1(self._conv_head(x)), inplace=True))
+            taps.append(F.relu6(conv_norm(self._conv_head, self._bn1, x), inplace=True))
         return tuple(taps)

@@ -1,0 +1,32 @@
+"""A convolution and its BatchNorm in one pass."""
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+def conv_norm(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
+    """Computes ``norm(conv(x))``, in one pass where the normalisation is a constant.
+
+    With fixed statistics and parameters BatchNorm scales and shifts each channel; a convolution with scaled weights, and
+    the shift as bias, does that on its way (``tools/benchmark/backbone_step.py`` says what it gains). In mixed
+    precision the norm stays on its own: there the scaled weights would be rounded, and weights that were cast
+    (:func:`mmwsss.utils.autocast.cast_backbone_weights`) twice.
+
+    Args:
+        conv: A convolution without bias.
+        norm: Its BatchNorm, or what :mod:`mmwsss.utils.fuse_conv_bn` has left of it.
+        x: N x C x h x w.
+
+    Returns:
+        N x channels of the norm x h' x w'.
+    """
+    if not _is_constant(norm) or torch.is_autocast_enabled(x.device.type) or conv.weight.dtype != norm.weight.dtype:
+        return norm(conv(x))
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    folded = dict(weight=conv.weight * scale[:, None, None, None], bias=norm.bias - norm.running_mean * scale)
+    return torch.func.functional_call(conv, folded, (x,))
+
+
+def _is_constant(norm: nn.Module) -> bool:
+    is_trained = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in norm.parameters())
+    return isinstance(norm, _BatchNorm) and not norm.training and not is_trained
