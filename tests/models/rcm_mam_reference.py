@@ -57,9 +57,17 @@ def prototypes(features, region, pixel_weighted=False):
 
 
 def total(terms, num_images, normalize):
-    if not terms:
+    """``terms``: one (class, loss) for each pixel."""
+    losses = [loss for _, loss in terms]
+    if not losses:
         return torch.zeros((), dtype=torch.float64)
-    return sum(terms) / (len(terms) if normalize == 'count' else num_images)
+    if normalize == 'class':
+        means = []
+        for k in {k for k, _ in terms}:
+            mine = [loss for other, loss in terms if other == k]
+            means.append(sum(mine) / len(mine))
+        return sum(means) / len(means)
+    return sum(losses) / (len(losses) if normalize == 'count' else num_images)
 
 
 def contrast(features, protos, region, temperature=0.5, log=True, normalize='count'):
@@ -70,7 +78,7 @@ def contrast(features, protos, region, temperature=0.5, log=True, normalize='cou
         vector = features[n, :, y, x] / length(features[n, :, y, x])
         sims = {k: torch.exp((vector * proto / length(proto)).sum() / temperature) for k, proto in protos.items()}
         ratio = sims[region[n, y, x]] / sum(sims.values())
-        terms.append(-(torch.log(ratio) if log else ratio))
+        terms.append((int(region[n, y, x]), -(torch.log(ratio) if log else ratio)))
     return total(terms, len(features), normalize)
 
 
@@ -80,7 +88,7 @@ def direct(cam, region, labels, temperature=0.5, normalize='count'):
         values = {k + 1: cam[n, k, y, x] for k in range(cam.shape[1]) if labels[n, k]}
         values[0] = 1 - max(values.values()) if values else torch.ones((), dtype=torch.float64)
         chances = {k: torch.exp(value / temperature) for k, value in values.items()}
-        terms.append(-torch.log(chances[region[n, y, x]] / sum(chances.values())))
+        terms.append((int(region[n, y, x]), -torch.log(chances[region[n, y, x]] / sum(chances.values()))))
     return total(terms, len(cam), normalize)
 
 

@@ -1,7 +1,7 @@
 """Class regions, class-wise prototypes and the losses of the regional contrastive module (RCM)."""
 import torch
 import torch.nn.functional as F
-from mmengine.dist import all_reduce
+from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor
 
 from mmwsss.models.losses.ecr_loss import with_background
@@ -10,7 +10,7 @@ from mmwsss.utils.autocast import at_least_float32, no_autocast
 
 # The least length of a feature vector: also bounds the gradient at pixels without features.
 EPS = 1e-5
-NORMALIZATIONS = ('count', 'none')
+NORMALIZATIONS = ('count', 'class', 'none')
 
 
 def class_region_masks(cam: Tensor, labels: Tensor, threshold: float = 0.2) -> Tensor:
@@ -92,8 +92,10 @@ def regional_contrast(features: Tensor, prototypes: Tensor, masks: Tensor, tempe
         masks: bool N x (C + 1) x h x w from :func:`class_region_masks`.
         temperature: T.
         log: With the logarithm (InfoNCE, which the paper names); without it the ratio itself, as eq. 5 is printed.
-        normalize: ``'count'`` divides the sum by the number of pixels that carry a mask, ``'none'`` (eq. 5 as printed)
-            only by the number of images. Both counts are over all ranks.
+        normalize: ``'count'`` divides the sum by the number of pixels that carry a mask; ``'class'`` divides that of each
+            class by its pixels, and takes the mean over the classes that have some, so that small and rare classes
+            count as much as the background; ``'none'`` (eq. 5 as printed) divides by the number of images only. All
+            counts are over all ranks.
         valid: bool (C + 1), the prototypes that exist (default: all). The others are left out of the denominator,
             and the pixels of their classes out of the loss.
 
@@ -142,5 +144,8 @@ def region_cross_entropy(cam: Tensor, masks: Tensor, labels: Tensor, temperature
 def _masked_mean(score: Tensor, masks: Tensor, normalize: str) -> Tensor:
     # score: N x K x hw, masks: N x K x h x w. Not score * masks: a score may be infinite where no mask is set.
     masks = masks.flatten(2)
-    loss = -score.where(masks, 0).sum()
-    return global_mean(loss, masks.sum() if normalize == 'count' else torch.tensor(len(masks), device=masks.device))
+    loss, counts = -score.where(masks, 0).sum(dim=(0, 2)), masks.sum(dim=(0, 2))
+    if normalize == 'class':
+        all_reduce(counts)
+        return get_world_size() * (loss / counts.clamp(min=1)).sum() / (counts > 0).sum().clamp(min=1)
+    return global_mean(loss.sum(), counts.sum() if normalize == 'count' else torch.tensor(len(masks), device=masks.device))

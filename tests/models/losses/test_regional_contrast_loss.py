@@ -82,7 +82,7 @@ def test_images_or_pixels_have_equal_weight():
 
 
 @pytest.mark.parametrize('shape', SHAPES)
-@pytest.mark.parametrize('log, normalize', itertools.product([True, False], ['count', 'none']))
+@pytest.mark.parametrize('log, normalize', itertools.product([True, False], ['count', 'class', 'none']))
 def test_contrast_equals_loops(shape, log, normalize):
     main, support, _, _, masks, region = case(shape)
     protos = slow.prototypes(support, region)
@@ -90,6 +90,18 @@ def test_contrast_equals_loops(shape, log, normalize):
     for temperature in (0.5, 0.1):
         found = regional_contrast(main, matrix, masks, temperature, log, normalize, valid)
         assert_same(found, slow.contrast(main, protos, region, temperature, log, normalize), main)
+
+
+def test_classes_count_the_same():
+    """Nine pixels of the background and one of the class, each at its prototype's opposite: the mean of both."""
+    masks = torch.zeros(1, 2, 1, 10, dtype=torch.bool)
+    masks[0, 0, 0, :9] = masks[0, 1, 0, 9:] = True
+    prototypes = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    features = torch.tensor([[1.0, 0.0]] * 10).T.reshape(1, 2, 1, 10)  # all look like background
+    right, wrong = (torch.tensor([a, 1 - a]).div(0.5).log_softmax(0)[0].neg() for a in (1.0, 0.0))
+    for normalize, expected in (('count', 0.9 * right + 0.1 * wrong), ('class', 0.5 * right + 0.5 * wrong),
+                                ('none', 9 * right + wrong)):
+        torch.testing.assert_close(regional_contrast(features, prototypes, masks, normalize=normalize), expected)
 
 
 def test_classes_without_prototype_take_no_part():
@@ -149,7 +161,7 @@ def test_features_of_zero_length_stay_finite():
 
 
 @pytest.mark.parametrize('shape', SHAPES)
-@pytest.mark.parametrize('normalize', ['count', 'none'])
+@pytest.mark.parametrize('normalize', ['count', 'class', 'none'])
 def test_direct_equals_loops(shape, normalize):
     _, _, _, labels, masks, region = case(shape)
     cam = slow.random_cam(shape[0], shape[1], *shape[3:], seed=8).requires_grad_()
