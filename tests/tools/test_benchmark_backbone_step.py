@@ -1,0 +1,38 @@
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from mmwsss.utils.errors import run_cli
+
+TOOL = Path(__file__).parents[2] / 'tools/benchmark/backbone_step.py'
+
+
+@pytest.fixture
+def benchmark():
+    spec = importlib.util.spec_from_file_location('benchmark_backbone_step', TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_both_ways_are_timed(benchmark, tmp_path, capsys):
+    out = tmp_path / 'figures.json'
+    assert benchmark.main(['--batch-size', '1', '--size', '32', '--rounds', '1', '--out', str(out)]) == 0
+    assert '32 x 32' in capsys.readouterr().out
+    seconds = json.loads(out.read_text())['seconds']
+    assert set(seconds) == {'forward', 'forward and backward'}
+    assert all(set(ways) == {'obvious', 'ours'} and min(ways.values()) > 0 for ways in seconds.values())
+
+
+def test_different_results_are_an_error(benchmark, monkeypatch):
+    monkeypatch.setattr(benchmark, 'obvious', lambda conv, norm, x: 1.5 * norm(conv(x)))
+    with pytest.raises(AssertionError, match='not close'):
+        benchmark.main(['--batch-size', '1', '--size', '32', '--rounds', '1'])
+
+
+def test_wrong_arguments(benchmark, capsys):
+    with pytest.raises(SystemExit):
+        run_cli(lambda: benchmark.main(['--size', '0']))
+    assert 'at least 1' in capsys.readouterr().err
