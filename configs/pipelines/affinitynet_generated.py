@@ -2,3 +2,4 @@
 _base_ = './affinitynet_small.py'
 configs = dict(cam='../cam/cam_efflite0_generated.py', affinity='../affinitynet/affinitynet_efflite0_generated.py',
                segmentor='../segmentation/deeplab_efflite0_generated.py')
+options = dict(_delete_=True)  # the published backgrounds

@@ -13,3 +13,4 @@ stages = [
     dict(name='picture_train', type='picture', split='train', inputs=dict(cams='cam', pseudo_label='label')),
     dict(name='picture_val', type='picture', split='val', inputs=dict(predictions='eval_segmentor')),
 ]
+options = dict(_delete_=True, label=dict(background=dict(type='constant', threshold=0.36)))  # as in cam_small.py

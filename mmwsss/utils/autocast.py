@@ -63,6 +63,11 @@ def cast_backbone_weights(model: nn.Module, dtype: str | None) -> int:
     return len(convolutions)
 
 
+def is_autocast(device: torch.device) -> bool:
+    """Returns whether operations on a device run in mixed precision here."""
+    return device.type != 'meta' and torch.is_autocast_enabled(device.type)  # which does not know meta
+
+
 def no_autocast(device: torch.device) -> contextlib.AbstractContextManager:
     """Returns a context in which operations keep the precision of their inputs, even within mixed precision."""
     if device.type == 'meta':  # shapes without values: autocast does not know it

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from mmwsss.models import EfficientNetLite, ResNet38
-from mmwsss.utils.autocast import at_least_float32, autocast, cast_backbone_weights, no_autocast
+from mmwsss.utils.autocast import at_least_float32, autocast, cast_backbone_weights, is_autocast, no_autocast
 from mmwsss.utils.errors import UserError
 
 
@@ -20,6 +20,15 @@ def test_refused(dtype):
     with pytest.raises(UserError, match=dtype) as error:
         autocast(nn.Linear(2, 2), dtype)
     assert '\n' not in str(error.value)
+
+
+def test_is_autocast():
+    cpu, meta = torch.device('cpu'), torch.device('meta')
+    assert not is_autocast(cpu) and not is_autocast(meta)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        assert is_autocast(cpu) and not is_autocast(meta)
+        with no_autocast(cpu):
+            assert not is_autocast(cpu)
 
 
 def test_full_precision_within_mixed_precision():

@@ -3,6 +3,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmwsss.utils.autocast import is_autocast
+
 
 def conv_norm(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
     """Computes ``norm(conv(x))``, in one pass where the normalisation is a constant.
@@ -20,7 +22,7 @@ def conv_norm(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
     Returns:
         N x channels of the norm x h' x w'.
     """
-    if not _is_constant(norm) or torch.is_autocast_enabled(x.device.type) or conv.weight.dtype != norm.weight.dtype:
+    if not _is_constant(norm) or is_autocast(x.device) or conv.weight.dtype != norm.weight.dtype:
         return norm(conv(x))
     scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
     folded = dict(weight=conv.weight * scale[:, None, None, None], bias=norm.bias - norm.running_mean * scale)
