@@ -11,8 +11,8 @@ train_pipeline = [
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackWSSSInputs'),
 ]
-model = dict(data_preprocessor=dict(size=crop_size), stride=8, momentum=0.03, rcm=dict(skip_incomplete=True),
-             mam=dict(skip_empty=True))
+model = dict(data_preprocessor=dict(size=crop_size), stride=8, momentum=0.03,
+             rcm=dict(normalize='balanced', skip_incomplete=True), mam=dict(skip_empty=True))
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 optim_wrapper = dict(optimizer=dict(lr=0.01, momentum=0.0))
 param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0, begin=0, end=max_epochs, by_epoch=True,

@@ -14,7 +14,7 @@ LABELS = torch.tensor([[[1, 1, 0], [1, 0, 0], [0, 1, 0], [0, 0, 0]], [[1, 0, 1],
 OPTIONS = {
     'default': ({}, {}),
     'pixels': (dict(pixel_weighted=True, log=False), dict(mode='mmm', reduction='sum')),
-    'classes': (dict(normalize='class'), dict(mode='smm')),
+    'balanced': (dict(normalize='balanced'), dict(mode='smm')),
     'sums': (dict(normalize='none'), dict(mode='smm')),
     'direct': (dict(mode='direct'), dict(reduction='sum')),
 }

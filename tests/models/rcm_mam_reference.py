@@ -61,12 +61,11 @@ def total(terms, num_images, normalize):
     losses = [loss for _, loss in terms]
     if not losses:
         return torch.zeros((), dtype=torch.float64)
-    if normalize == 'class':
-        means = []
-        for k in {k for k, _ in terms}:
-            mine = [loss for other, loss in terms if other == k]
-            means.append(sum(mine) / len(mine))
-        return sum(means) / len(means)
+    if normalize == 'balanced':
+        of_class = {k: [loss for other, loss in terms if other == k] for k, _ in terms}
+        means = {k: sum(mine) / len(mine) for k, mine in of_class.items()}
+        foreground = [mean for k, mean in means.items() if k > 0]
+        return (means.get(0, 0) + (sum(foreground) / len(foreground) if foreground else 0)) / 2
     return sum(losses) / (len(losses) if normalize == 'count' else num_images)
 
 

@@ -10,7 +10,7 @@ from mmwsss.utils.autocast import at_least_float32, no_autocast
 
 # The least length of a feature vector: also bounds the gradient at pixels without features.
 EPS = 1e-5
-NORMALIZATIONS = ('count', 'class', 'none')
+NORMALIZATIONS = ('count', 'balanced', 'none')
 
 
 def class_region_masks(cam: Tensor, labels: Tensor, threshold: float = 0.2) -> Tensor:
@@ -92,10 +92,10 @@ def regional_contrast(features: Tensor, prototypes: Tensor, masks: Tensor, tempe
         masks: bool N x (C + 1) x h x w from :func:`class_region_masks`.
         temperature: T.
         log: With the logarithm (InfoNCE, which the paper names); without it the ratio itself, as eq. 5 is printed.
-        normalize: ``'count'`` divides the sum by the number of pixels that carry a mask; ``'class'`` divides that of each
-            class by its pixels, and takes the mean over the classes that have some, so that small and rare classes
-            count as much as the background; ``'none'`` (eq. 5 as printed) divides by the number of images only. All
-            counts are over all ranks.
+        normalize: ``'count'`` divides the sum by the number of pixels that carry a mask. ``'balanced'`` divides that of each
+            class by its own number; the background counts half, and the mean of the classes that have pixels the
+            other half, so that small and rare classes weigh as much as others. ``'none'`` (eq. 5 as printed) divides by
+            the number of images only. All counts are over all ranks.
         valid: bool (C + 1), the prototypes that exist (default: all). The others are left out of the denominator,
             and the pixels of their classes out of the loss.
 
@@ -104,15 +104,16 @@ def regional_contrast(features: Tensor, prototypes: Tensor, masks: Tensor, tempe
     """
     features = at_least_float32(features)
     prototypes = prototypes.detach().to(features.dtype)
+    num_backgrounds = 1
     if valid is not None:
-        prototypes, masks = prototypes[valid], masks[:, valid]
+        prototypes, masks, num_backgrounds = prototypes[valid], masks[:, valid], int(valid[0])
     vectors = features.flatten(2)
     with no_autocast(features.device):
         # Dividing the products, not the vectors, by the length saves a copy of the features.
         cosine = F.normalize(prototypes, dim=1, eps=EPS) @ vectors
         cosine = cosine / torch.linalg.vector_norm(vectors, dim=1, keepdim=True).clamp(min=EPS)
         ratio = F.log_softmax(cosine / temperature, dim=1)
-    return _masked_mean(ratio if log else ratio.exp(), masks, normalize)
+    return _masked_mean(ratio if log else ratio.exp(), masks, normalize, num_backgrounds)
 
 
 def region_cross_entropy(cam: Tensor, masks: Tensor, labels: Tensor, temperature: float = 0.5,
@@ -141,11 +142,14 @@ def region_cross_entropy(cam: Tensor, masks: Tensor, labels: Tensor, temperature
     return _masked_mean(F.log_softmax(logits, dim=1).flatten(2), masks, normalize)
 
 
-def _masked_mean(score: Tensor, masks: Tensor, normalize: str) -> Tensor:
+def _masked_mean(score: Tensor, masks: Tensor, normalize: str, num_backgrounds: int = 1) -> Tensor:
     # score: N x K x hw, masks: N x K x h x w. Not score * masks: a score may be infinite where no mask is set.
     masks = masks.flatten(2)
     loss, counts = -score.where(masks, 0).sum(dim=(0, 2)), masks.sum(dim=(0, 2))
-    if normalize == 'class':
+    if normalize == 'balanced':
         all_reduce(counts)
-        return get_world_size() * (loss / counts.clamp(min=1)).sum() / (counts > 0).sum().clamp(min=1)
-    return global_mean(loss.sum(), counts.sum() if normalize == 'count' else torch.tensor(len(masks), device=masks.device))
+        means, has_pixels = loss / counts.clamp(min=1), counts[num_backgrounds:] > 0
+        background, classes = means[:num_backgrounds].sum(), means[num_backgrounds:].sum() / has_pixels.sum().clamp(min=1)
+        return get_world_size() * (background + classes) / 2
+    count = counts.sum() if normalize == 'count' else torch.tensor(len(masks), device=masks.device)
+    return global_mean(loss.sum(), count)

@@ -82,7 +82,7 @@ def test_images_or_pixels_have_equal_weight():
 
 
 @pytest.mark.parametrize('shape', SHAPES)
-@pytest.mark.parametrize('log, normalize', itertools.product([True, False], ['count', 'class', 'none']))
+@pytest.mark.parametrize('log, normalize', itertools.product([True, False], ['count', 'balanced', 'none']))
 def test_contrast_equals_loops(shape, log, normalize):
     main, support, _, _, masks, region = case(shape)
     protos = slow.prototypes(support, region)
@@ -92,19 +92,19 @@ def test_contrast_equals_loops(shape, log, normalize):
         assert_same(found, slow.contrast(main, protos, region, temperature, log, normalize), main)
 
 
-def test_classes_count_the_same():
-    """Nine pixels of the background and one of the class, each at its prototype's opposite: the mean of both."""
-    masks = torch.zeros(1, 2, 1, 10, dtype=torch.bool)
-    masks[0, 0, 0, :9] = masks[0, 1, 0, 9:] = True
-    prototypes = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    features = torch.tensor([[1.0, 0.0]] * 10).T.reshape(1, 2, 1, 10)  # all look like background
-    right, wrong = (torch.tensor([a, 1 - a]).div(0.5).log_softmax(0)[0].neg() for a in (1.0, 0.0))
-    for normalize, expected in (('count', 0.9 * right + 0.1 * wrong), ('class', 0.5 * right + 0.5 * wrong),
-                                ('none', 9 * right + wrong)):
-        torch.testing.assert_close(regional_contrast(features, prototypes, masks, normalize=normalize), expected)
+def test_what_classes_weigh():
+    """Eight pixels of the background and one of each of two classes; all features look like background."""
+    masks = torch.zeros(1, 3, 1, 10, dtype=torch.bool)
+    masks[0, 0, 0, :8] = masks[0, 1, 0, 8] = masks[0, 2, 0, 9] = True
+    features = torch.eye(3)[:, :1].expand(3, 10).reshape(1, 3, 1, 10)
+    right, wrong = (-torch.tensor([2.0, 0, 0]).log_softmax(0)[k] for k in (0, 1))
+    for normalize, expected in (('count', 0.8 * right + 0.2 * wrong), ('balanced', (right + wrong) / 2),
+                                ('none', 8 * right + 2 * wrong)):
+        torch.testing.assert_close(regional_contrast(features, torch.eye(3), masks, normalize=normalize), expected)
 
 
-def test_classes_without_prototype_take_no_part():
+@pytest.mark.parametrize('normalize', ['count', 'balanced', 'none'])
+def test_classes_without_prototype_take_no_part(normalize):
     """Neither in the denominator, nor with their pixels, nor in the count."""
     main, support, _, _, masks, region = case((3, 5, 2, 4, 3))
     protos = slow.prototypes(support, region)
@@ -112,9 +112,9 @@ def test_classes_without_prototype_take_no_part():
     for unseen in ({0}, {1}, {2, 3}):
         known = {k: proto for k, proto in protos.items() if k not in unseen}
         matrix, valid = rows(known, 5, 2)
-        found = regional_contrast(main, matrix, masks, valid=valid)
-        assert_same(found, slow.contrast(main, known, region), main)
-        assert regional_contrast(main, matrix, masks) != found  # the zeros of unknown prototypes would count
+        found = regional_contrast(main, matrix, masks, normalize=normalize, valid=valid)
+        assert_same(found, slow.contrast(main, known, region, normalize=normalize), main)
+        assert regional_contrast(main, matrix, masks, normalize=normalize) != found  # the zeros of unknown prototypes would count
 
 
 def test_no_prototype_or_no_pixel_gives_zero_with_gradient():
@@ -161,7 +161,7 @@ def test_features_of_zero_length_stay_finite():
 
 
 @pytest.mark.parametrize('shape', SHAPES)
-@pytest.mark.parametrize('normalize', ['count', 'class', 'none'])
+@pytest.mark.parametrize('normalize', ['count', 'balanced', 'none'])
 def test_direct_equals_loops(shape, normalize):
     _, _, _, labels, masks, region = case(shape)
     cam = slow.random_cam(shape[0], shape[1], *shape[3:], seed=8).requires_grad_()
