@@ -28,7 +28,8 @@ stages = [
     dict(name='picture_val', type='picture', split='val', inputs=dict(predictions='eval_segmentor')),
 ]
 # The CAMs of EfficientNet-Lite0 are wider than those the published backgrounds were made for: these leave it as many
-# confident pixels, and as much background in the walk, as those leave to ResNet50's (every twelfth training image of voc8).
+# confident pixels, and as much background in the walk, as those leave to ResNet50's (every twelfth training image of
+# voc8).
 options = dict(
     affinity_label=dict(
         background=dict(type='confident', foreground=dict(type='constant', threshold=0.49),

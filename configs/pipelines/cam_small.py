@@ -24,7 +24,7 @@ stages = [
          inputs=dict(cams='cam', pseudo_label='label', with_CRF='label_crf')),
     dict(name='picture_val', type='picture', split='val', inputs=dict(predictions='eval_segmentor')),
 ]
-# EfficientNet-Lite0's CAMs are wider than ResNet50's, for which the default threshold was chosen. This one leaves as many
-# pixels to the background as that does there, on every twelfth training image of voc8 (mIoU with CRF there 47, not 42).
+# EfficientNet-Lite0's CAMs are wider than ResNet50's, for which the default threshold was chosen. On every twelfth
+# training image of voc8 this one gives labels of mIoU 47, with CRF, and 0.2 gives 42.
 _line = dict(type='constant', threshold=0.36)
 options = dict(label=dict(background=_line), label_crf=dict(background=_line))

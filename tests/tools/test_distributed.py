@@ -45,10 +45,21 @@ def weights(checkpoint):
     return {key: value.double() for key, value in torch.load(checkpoint, weights_only=True)['state_dict'].items()}
 
 
-def test_two_processes_train_and_make_the_cams_of_one(repo_root, config, generated_root, tmp_path):
-    printed = run(repo_root, 2, 'train.py', config, '--data-root', generated_root, '--work-dir', tmp_path / 'work')
-    assert 'Warning' not in printed
-    checkpoint = tmp_path / 'work/epoch_1.pth'
+def run_script(repo_root, name, *arguments):
+    environment = dict(os.environ, PYTHON=sys.executable, PORT=str(free_port()), OMP_NUM_THREADS='1',
+                       PYTHONPATH=str(repo_root))
+    done = subprocess.run(['bash', repo_root / 'tools' / name, *arguments], capture_output=True, text=True,
+                          env=environment, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-6000:]
+    return done.stdout, done.stderr
+
+
+def test_two_processes_train_test_and_make_the_cams_of_one(repo_root, config, generated_root, tmp_path):
+    """Trained and tested by the scripts, which pass their arguments on."""
+    checkpoint, metrics = tmp_path / 'work/epoch_1.pth', tmp_path / 'metrics.json'
+    stdout, stderr = run_script(repo_root, 'dist_train.sh', config, '2', '--data-root', generated_root,
+                                '--work-dir', tmp_path / 'work')
+    assert stdout.count('trained: ') == 1 and 'Warning' not in stdout + stderr
     meta = torch.load(checkpoint, weights_only=True)['meta']
     assert meta['iter'] == 3  # 12 images, 2 ranks x batch 2
 
@@ -60,6 +71,10 @@ def test_two_processes_train_and_make_the_cams_of_one(repo_root, config, generat
         folders[processes] = {path.name: path.read_bytes() for path in out.glob('*.npz')}
     assert len(folders[1]) == 12
     assert folders[1] == folders[2]
+
+    run_script(repo_root, 'dist_test.sh', config, checkpoint, '2', '--data-root', generated_root, '--work-dir',
+               tmp_path / 'work', '--out', metrics)
+    assert 'mIoU' in metrics.read_text()
 
 
 def test_two_processes_train_the_weights_of_one_with_twice_the_batch(repo_root, config, generated_root, tmp_path):
@@ -78,23 +93,6 @@ def test_two_processes_train_the_weights_of_one_with_twice_the_batch(repo_root, 
         # Of how far training has moved it: with other batches, or their sum, it goes another way.
         tolerance = 1e-2 * moved[key] + 1e-6 * expected.abs().max()
         assert (found['two'][key] - expected).abs().max() <= tolerance, key
-
-
-def test_dist_scripts_pass_their_arguments(repo_root, config, generated_root, tmp_path):
-    environment = dict(os.environ, PYTHON=sys.executable, PORT=str(free_port()), OMP_NUM_THREADS='1',
-                       PYTHONPATH=str(repo_root))
-    done = subprocess.run(
-        ['bash', repo_root / 'tools/dist_train.sh', config, '2', '--data-root', generated_root, '--work-dir', tmp_path],
-        capture_output=True, text=True, env=environment, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr[-6000:]
-    assert done.stdout.count('trained: ') == 1
-    environment['PORT'] = str(free_port())
-    done = subprocess.run(
-        ['bash', repo_root / 'tools/dist_test.sh', config, tmp_path / 'epoch_1.pth', '2', '--data-root', generated_root,
-         '--work-dir', tmp_path, '--out', tmp_path / 'metrics.json'],
-        capture_output=True, text=True, env=environment, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr[-6000:]
-    assert 'mIoU' in (tmp_path / 'metrics.json').read_text()
 
 
 @pytest.mark.parametrize('name', ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh'])

@@ -1,7 +1,7 @@
 """EfficientNet-Lite with constant BatchNorm: convolution and norm in one pass against one after the other.
 
-Both take the same random pictures, in turns, with the same weights; medians count. The outputs and gradients of both are
-compared before.
+Both take the same random pictures, in turns, with the same weights; medians count. The outputs and gradients of both
+are compared before.
 
     python tools/benchmark/backbone_step.py --batch-size 16 --size 224
 """

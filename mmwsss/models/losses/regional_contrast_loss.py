@@ -92,10 +92,10 @@ def regional_contrast(features: Tensor, prototypes: Tensor, masks: Tensor, tempe
         masks: bool N x (C + 1) x h x w from :func:`class_region_masks`.
         temperature: T.
         log: With the logarithm (InfoNCE, which the paper names); without it the ratio itself, as eq. 5 is printed.
-        normalize: ``'count'`` divides the sum by the number of pixels that carry a mask. ``'balanced'`` divides that of each
-            class by its own number; the background counts half, and the mean of the classes that have pixels the
-            other half, so that small and rare classes weigh as much as others. ``'none'`` (eq. 5 as printed) divides by
-            the number of images only. All counts are over all ranks.
+        normalize: ``'count'`` divides the sum by the number of pixels that carry a mask. ``'balanced'`` divides that of
+            each class by its own number; the background counts half, and the mean of the classes that have pixels
+            the other half, so that small and rare classes weigh as much as others. ``'none'`` (eq. 5 as printed)
+            divides by the number of images only. All counts are over all ranks.
         valid: bool (C + 1), the prototypes that exist (default: all). The others are left out of the denominator,
             and the pixels of their classes out of the loss.
 
@@ -149,7 +149,7 @@ def _masked_mean(score: Tensor, masks: Tensor, normalize: str, num_backgrounds: 
     if normalize == 'balanced':
         all_reduce(counts)
         means, has_pixels = loss / counts.clamp(min=1), counts[num_backgrounds:] > 0
-        background, classes = means[:num_backgrounds].sum(), means[num_backgrounds:].sum() / has_pixels.sum().clamp(min=1)
-        return get_world_size() * (background + classes) / 2
+        classes = means[num_backgrounds:].sum() / has_pixels.sum().clamp(min=1)
+        return get_world_size() * (means[:num_backgrounds].sum() + classes) / 2
     count = counts.sum() if normalize == 'count' else torch.tensor(len(masks), device=masks.device)
     return global_mean(loss.sum(), count)

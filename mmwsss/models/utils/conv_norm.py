@@ -9,8 +9,8 @@ from mmwsss.utils.autocast import is_autocast
 def conv_norm(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
     """Computes ``norm(conv(x))``, in one pass where the normalisation is a constant.
 
-    With fixed statistics and parameters BatchNorm scales and shifts each channel; a convolution with scaled weights, and
-    the shift as bias, does that on its way (``tools/benchmark/backbone_step.py`` says what it gains). In mixed
+    With fixed statistics and parameters BatchNorm scales and shifts each channel; a convolution with scaled weights,
+    and the shift as bias, does that on its way (``tools/benchmark/backbone_step.py`` says what it gains). In mixed
     precision the norm stays on its own: there the scaled weights would be rounded, and weights that were cast
     (:func:`mmwsss.utils.autocast.cast_backbone_weights`) twice.
 

@@ -114,7 +114,8 @@ def test_classes_without_prototype_take_no_part(normalize):
         matrix, valid = rows(known, 5, 2)
         found = regional_contrast(main, matrix, masks, normalize=normalize, valid=valid)
         assert_same(found, slow.contrast(main, known, region, normalize=normalize), main)
-        assert regional_contrast(main, matrix, masks, normalize=normalize) != found  # the zeros of unknown prototypes would count
+        # The zeros of unknown prototypes would count.
+        assert regional_contrast(main, matrix, masks, normalize=normalize) != found
 
 
 def test_no_prototype_or_no_pixel_gives_zero_with_gradient():

@@ -75,6 +75,6 @@ def test_mixed_precision_is_left_alone():
 
 
 def test_a_norm_that_is_gone():
-    conv, norm, x = pair('dilated')
+    conv, _, x = pair('dilated')
     with torch.no_grad():
         assert torch.equal(conv_norm(conv, nn.Identity(), x), conv(x))
