@@ -16,5 +16,5 @@ for _name, _key, _three in (('baseline', 'baseline', True), ('SMM', 'smm', False
                             ('RCM + MAM', 'rcm_mam', True)):
     rows.append(dict(name=_name, config=_key, seeds=(0, 1, 2) if _three else (0,), tests=['scale 1']))
 for _name, _key in (('baseline', 'baseline'), ('RCM + MAM', 'rcm_mam')):
-    rows.append(dict(name=f'{_name}, other scales', config=_key, checkpoint_of=_name, seeds=(0,),
+    rows.append(dict(name=f'{_name}, other scales', config=_key, checkpoint_of=_name, seeds=(1,),
                      tests=[test for test in tests if test != 'scale 1'], baseline='baseline, other scales'))
