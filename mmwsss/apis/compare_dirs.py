@@ -121,9 +121,10 @@ def parse_sources(arguments: Iterable[str]) -> dict[str, list[Path]]:
         {name of a pipeline: its folders}, in the order given.
 
     Raises:
-        UserError: For two pipelines of one name, a folder that is given twice in one, or a pattern without folders.
+        UserError: For two pipelines of one name, a folder that is given twice, or a pattern without folders.
     """
     sources: dict[str, list[Path]] = {}
+    owners: dict[Path, str] = {}
     unnamed = set()
     for argument in arguments:
         name, sign, value = argument.partition('=')
@@ -139,12 +140,15 @@ def parse_sources(arguments: Iterable[str]) -> dict[str, list[Path]]:
             raise UserError(f'{argument}: give it a name, NAME=DIR')
         if is_unnamed:
             unnamed.add(name)
-        known = {folder.resolve() for folder in sources.setdefault(name, [])}
         for folder in folders:
-            if folder.resolve() in known:
+            owner = owners.get(folder.resolve())
+            if owner == name:
                 raise UserError(f'{argument}: {folder} is given twice for {name}; a seed counts once')
-            known.add(folder.resolve())
-            sources[name].append(folder)
+            if owner is not None:
+                raise UserError(f'{argument}: {folder} is given for {owner} too; '
+                                'does a pattern match more than it should?')
+            owners[folder.resolve()] = name
+            sources.setdefault(name, []).append(folder)
     return sources
 
 

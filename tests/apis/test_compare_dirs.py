@@ -24,8 +24,8 @@ def folders(tmp_path, monkeypatch):
     (['seam=seam_seed*', 'b=base'], {'seam': ['seam_seed0', 'seam_seed1'], 'b': ['base']}),
     (['s=seam_seed1,seam_seed0'], {'s': ['seam_seed1', 'seam_seed0']}),
     (['s=seam_seed1', 'base', 's=seam_seed0'], {'s': ['seam_seed1', 'seam_seed0'], 'base': ['base']}),
-    (['a=base', 'b=base'], {'a': ['base'], 'b': ['base']}),
-    (['lr=0.1', 'x=lr=0.1', 'y=a,b'], {'lr=0.1': ['lr=0.1'], 'x': ['lr=0.1'], 'y': ['a,b']}),
+    (['a=base', 'b=seam_seed0'], {'a': ['base'], 'b': ['seam_seed0']}),
+    (['x=lr=0.1', 'y=a,b'], {'x': ['lr=0.1'], 'y': ['a,b']}), (['lr=0.1'], {'lr=0.1': ['lr=0.1']}),
     (['s=nowhere'], {'s': ['nowhere']})])
 def test_arguments_name_folders(folders, arguments, found):
     assert {name: [str(path) for path in paths] for name, paths in parse_sources(arguments).items()} == found
@@ -34,7 +34,9 @@ def test_arguments_name_folders(folders, arguments, found):
 @pytest.mark.parametrize(('arguments', 'word'), [
     (['base', '../{}/base'], 'another pipeline is called base'), (['base', 'base=seam_seed0'], 'called base'),
     (['base=seam_seed0', 'base'], 'called base'), (['s=base', 's=./base'], 'given twice'),
-    (['s=base,base'], 'given twice'), (['s=nothing*'], 'no folder matches nothing'), (['=base'], 'give it a name'),
+    (['s=base,base'], 'given twice'), (['s=base', 't=./base'], 'given for s too'),
+    (['s=base', 'base'], 'for s too'), (['s=seam_seed1', 't=seam*'], 'match more'),
+    (['s=nothing*'], 'no folder matches nothing'), (['=base'], 'give it a name'),
     (['s='], 'a folder is missing'), (['s=base,'], 'a folder is missing')])
 def test_mistakes_in_arguments(folders, tmp_path, arguments, word):
     with pytest.raises(UserError, match=word):
