@@ -60,7 +60,9 @@ def measure(model: EfficientNetLite, images: Tensor, rounds: int) -> dict[str, d
                 gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]
                 results[way] = [found, *gradients]
         for one, other in zip(*results.values(), strict=True):
-            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3 * float(other.abs().max()))
+            # Rounding flips a relu6 here and there; in float64 both are the same: tests/models/utils/test_conv_norm.py.
+            if (difference := (one - other).norm() / other.norm()) > 0.02:
+                raise UserError(f'{name}: the results of both ways differ by {difference:.2%}')
         figures[name] = {way: statistics.median(times) for way, times in seconds.items()}
     return figures
 
