@@ -1,20 +1,13 @@
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 
 from mmwsss.utils.errors import UserError, run_cli
 
-TOOL = Path(__file__).parents[2] / 'tools/benchmark/backbone_step.py'
-
 
 @pytest.fixture
-def benchmark():
-    spec = importlib.util.spec_from_file_location('benchmark_backbone_step', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def benchmark(load_tool):
+    return load_tool('benchmark/backbone_step.py')
 
 
 def test_both_ways_are_timed(benchmark, tmp_path, capsys):

@@ -1,17 +1,11 @@
-import importlib.util
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-TOOL = Path(__file__).parents[2] / 'tools/benchmark/threshold_curve.py'
-
 
 @pytest.fixture(scope='module')
-def benchmark():
-    spec = importlib.util.spec_from_file_location('benchmark_threshold_curve', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def benchmark(load_tool):
+    module = load_tool('benchmark/threshold_curve.py')
     return module
 
 

@@ -1,7 +1,5 @@
-import importlib.util
 import json
 import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,21 +7,18 @@ import pytest
 
 from mmwsss.utils.errors import run_cli
 
-TOOL = Path(__file__).parents[2] / 'tools/dataset_converters/coco_to_voc.py'
-
 
 @pytest.fixture
-def tool(tmp_path, monkeypatch, capsys):
-    spec = importlib.util.spec_from_file_location('coco_to_voc_tool', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def tool(load_tool, tmp_path, monkeypatch, capsys):
+    module = load_tool('dataset_converters/coco_to_voc.py')
     (tmp_path / 'images').mkdir()
     cv2.imwrite(str(tmp_path / 'images/a.png'), np.zeros((4, 6, 3), np.uint8))
 
     def run(content, *options):
         (tmp_path / 'instances_val.json').write_text(json.dumps(content))
-        monkeypatch.setattr(sys, 'argv', [str(TOOL), str(tmp_path / 'images'), str(tmp_path / 'instances_val.json'),
-                                          '--out-dir', str(tmp_path / 'voc'), '--num-workers', '0', *options])
+        monkeypatch.setattr(sys, 'argv', [
+            module.__file__, str(tmp_path / 'images'), str(tmp_path / 'instances_val.json'), '--out-dir',
+            str(tmp_path / 'voc'), '--num-workers', '0', *options])
         with pytest.raises(SystemExit) as caught:
             run_cli(module.main)
         return (caught.value.code, *capsys.readouterr())

@@ -28,30 +28,31 @@ def config(tmp_path_factory, repo_root, tiny_cam_options):
     return path
 
 
+def call(repo_root, command, **environment):
+    """Runs a command on this checkout, one thread a process, and returns what it printed."""
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=240, check=False,
+                          env=dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(repo_root), **environment))
+    assert done.returncode == 0, done.stderr[-6000:]
+    return done.stdout, done.stderr
+
+
 def run(repo_root, processes, tool, *arguments):
     command = [sys.executable]
     if processes > 1:
         command += ['-m', 'torch.distributed.run', f'--nproc_per_node={processes}', '--master_addr=127.0.0.1',
                     f'--master_port={free_port()}']
-    command += [str(repo_root / 'tools' / tool), *map(str, arguments)]
+    command += [repo_root / 'tools' / tool, *arguments]
     command += ['--launcher', 'pytorch'] if processes > 1 else []
-    environment = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(repo_root))
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr[-6000:]
-    return done.stdout + done.stderr
+    call(repo_root, command)
+
+
+def run_script(repo_root, name, *arguments):
+    return call(repo_root, ['bash', repo_root / 'tools' / name, *arguments], PYTHON=sys.executable,
+                PORT=str(free_port()))
 
 
 def weights(checkpoint):
     return {key: value.double() for key, value in torch.load(checkpoint, weights_only=True)['state_dict'].items()}
-
-
-def run_script(repo_root, name, *arguments):
-    environment = dict(os.environ, PYTHON=sys.executable, PORT=str(free_port()), OMP_NUM_THREADS='1',
-                       PYTHONPATH=str(repo_root))
-    done = subprocess.run(['bash', repo_root / 'tools' / name, *arguments], capture_output=True, text=True,
-                          env=environment, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr[-6000:]
-    return done.stdout, done.stderr
 
 
 def test_two_processes_train_test_and_make_the_cams_of_one(repo_root, config, generated_root, tmp_path):

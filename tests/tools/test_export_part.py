@@ -1,28 +1,22 @@
-import importlib.util
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
 from mmwsss.utils.errors import run_cli
 
-TOOL = Path(__file__).parents[2] / 'tools/model_converters/export_part.py'
-
 
 @pytest.fixture
-def tool(tmp_path, monkeypatch, capsys):
+def tool(load_tool, tmp_path, monkeypatch, capsys):
     """Runs the tool in this process on a checkpoint: (exit code, stdout, stderr)."""
-    spec = importlib.util.spec_from_file_location('export_part_tool', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_tool('model_converters/export_part.py')
     weights = torch.arange(24.0).view(4, 6)
     torch.save(dict(meta=dict(dataset_meta=dict(classes=('one', 'two')), epoch=3), optimizer=dict(lr=1.0), state_dict={
         'main_net.a': weights[1:3], 'main_net.b.c': torch.tensor(5), 'support_net.a': weights, 'main_network': weights,
     }), tmp_path / 'whole.pth')
 
     def run(*options):
-        monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, options)])
+        monkeypatch.setattr(sys, 'argv', [module.__file__, *map(str, options)])
         with pytest.raises(SystemExit) as caught:
             run_cli(module.main)
         return (caught.value.code, *capsys.readouterr())
