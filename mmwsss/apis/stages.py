@@ -115,7 +115,8 @@ def test(folder: Path, pipeline: Pipeline, config: str, checkpoint: str, split: 
     """Tests a segmentor on a split, and writes its predictions as label maps; without masks it only writes them.
 
     ``tta`` averages over the config's scales and flips. The predictions are those after the ``postprocessors`` (the
-    final CRF), if there are any; these run in ``num_workers`` processes.
+    final CRF), if there are any; these run in ``num_workers`` processes. ``metrics.json`` also has the IoU of every
+    class in the predictions that were written.
     """
     cfg = pipeline.load_stage_config(config, cfg_options)
     if tta:
@@ -132,7 +133,11 @@ def test(folder: Path, pipeline: Pipeline, config: str, checkpoint: str, split: 
         cfg.test_evaluator = [*evaluators, dict(type='PseudoLabelWriter', out_dir=str(predictions))]
     result = runner.test(cfg, checkpoint, folder / 'logs', pipeline.launcher)
     if is_main_process():
-        write_json(folder / 'metrics.json', result.metrics)
+        metrics = dict(result.metrics)
+        if judged:
+            metrics['per_class'] = evaluate_label_dir(predictions, pipeline.data_root, split, pipeline.classes,
+                                                      missing='skip')['per_class']
+        write_json(folder / 'metrics.json', metrics)
     note = split if judged else _no_masks(pipeline)
     rows = [dict(metric='mIoU', value=result.metrics['mIoU'] if judged else None, unit='%', note=note)]
     if judged and postprocessors:

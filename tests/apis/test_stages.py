@@ -1,4 +1,5 @@
 import importlib.util
+import json
 import shutil
 from types import SimpleNamespace
 
@@ -78,6 +79,8 @@ def test_segmentor_with_views_and_crf(segmentor, pipeline, generated_root, tmp_p
     assert [row['note'] for row in refined.metrics] == ['val, DenseCRF', 'val, before DenseCRF']
     written = evaluate_label_dir(refined.output, generated_root, 'val', num_workers=0)
     assert refined.metrics[0]['value'] == pytest.approx(100 * written['mIoU'])
+    metrics = json.loads((tmp_path / 'refined/metrics.json').read_text())
+    assert metrics['per_class'] == written['per_class'] and metrics['refined/mIoU'] == refined.metrics[0]['value']
     assert refined.metrics[1]['value'] > 0 and views == [4] * 4  # two scales and flips of four images
 
 
@@ -97,4 +100,5 @@ def test_segmentor_on_images_without_masks(segmentor, generated_copy, pipeline, 
                             split='val', tta=True, postprocessors=[dict(type='DenseCRF', iterations=1)], num_workers=0)
     row, = result.metrics
     assert row['value'] is None and 'skipped' in row['note']
+    assert 'per_class' not in json.loads((tmp_path / 'test/metrics.json').read_text())
     assert len(list((tmp_path / 'test/predictions').glob('*.png'))) == 4

@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -14,11 +13,8 @@ TOOL = Path(__file__).parents[2] / 'tools/benchmark/infer_cam.py'
 
 
 @pytest.fixture(scope='module')
-def module():
-    spec = importlib.util.spec_from_file_location('benchmark_infer_cam', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def module(load_tool):
+    return load_tool('benchmark/infer_cam.py')
 
 
 @pytest.fixture

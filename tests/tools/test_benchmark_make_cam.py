@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -14,11 +13,9 @@ TOOL = Path(__file__).parents[2] / 'tools/benchmark/make_cam.py'
 
 
 @pytest.fixture
-def tool(repo_root, generated_root, tiny_cam_options, tmp_path, monkeypatch, capsys):
+def tool(load_tool, repo_root, generated_root, tiny_cam_options, tmp_path, monkeypatch, capsys):
     """Runs the tool on an untrained model in this process: (exit code, stderr)."""
-    spec = importlib.util.spec_from_file_location('benchmark_make_cam', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_tool('benchmark/make_cam.py')
     cfg = load_config(repo_root / 'configs/cam/cam_efflite0_small.py', generated_root, dict(tiny_cam_options))
     cfg.dump(tmp_path / 'cam.py')
     torch.save(MODELS.build(cfg.model).state_dict(), tmp_path / 'weights.pth')

@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -13,11 +12,8 @@ TOOL = Path(__file__).parents[2] / 'tools/benchmark/random_walk.py'
 
 
 @pytest.fixture(scope='module')
-def benchmark():
-    spec = importlib.util.spec_from_file_location('benchmark_random_walk', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def benchmark(load_tool):
+    return load_tool('benchmark/random_walk.py')
 
 
 def test_every_way_is_timed(benchmark, tmp_path, capsys, monkeypatch):

@@ -1,4 +1,3 @@
-import importlib.util
 import sys
 
 import pytest
@@ -7,11 +6,9 @@ from mmwsss.utils.errors import run_cli
 
 
 @pytest.fixture
-def tool(repo_root, make_work_dir, tmp_path, monkeypatch, capsys):
+def tool(load_tool, make_work_dir, tmp_path, monkeypatch, capsys):
     """Runs the tool in this process, beside some work folders: (exit code, stdout, stderr)."""
-    spec = importlib.util.spec_from_file_location('compare', repo_root / 'tools/compare.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_tool('compare.py')
     for name, value in (('base', 40.), ('seam_seed0', 42.), ('seam_seed1', 44.)):
         make_work_dir(tmp_path / 'work' / name, {'train': {}, 'eval': dict(
             metrics=[dict(metric='mIoU', value=value, unit='%', note='val')],

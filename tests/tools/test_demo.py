@@ -5,12 +5,9 @@ import pytest
 
 
 @pytest.fixture
-def demo(repo_root, monkeypatch):
+def demo(load_tool, repo_root, monkeypatch):
     monkeypatch.syspath_prepend(str(repo_root / 'tools'))
-    spec = importlib.util.spec_from_file_location('demo', repo_root / 'tools/demo.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool('demo.py')
 
 
 @pytest.fixture

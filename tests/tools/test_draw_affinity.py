@@ -1,4 +1,3 @@
-import importlib.util
 import sys
 
 import cv2
@@ -40,11 +39,8 @@ def folder(tmp_path_factory, config):
 
 
 @pytest.fixture(scope='module')
-def draw_affinity(repo_root):
-    spec = importlib.util.spec_from_file_location('draw_affinity', repo_root / 'tools/draw_affinity.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def draw_affinity(load_tool):
+    return load_tool('draw_affinity.py')
 
 
 @pytest.fixture

@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import sys
 
@@ -12,12 +11,9 @@ from mmwsss.visualization import conflict_temperature
 
 
 @pytest.fixture
-def tool(repo_root, monkeypatch, capsys, tmp_path):
+def tool(load_tool, monkeypatch, capsys, tmp_path):
     """Runs the tool in this process: (exit code, stdout, stderr)."""
-    spec = importlib.util.spec_from_file_location('draw_saliency_conflict',
-                                                  repo_root / 'tools/draw_saliency_conflict.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_tool('draw_saliency_conflict.py')
 
     def run(root, *options, labels=None, split='train'):
         monkeypatch.setattr(sys, 'argv', ['draw_saliency_conflict.py', str(labels or root / 'SegmentationClass'),

@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import os
 import subprocess
@@ -35,11 +34,9 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def tool(folder, monkeypatch, capsys):
+def tool(load_tool, folder, monkeypatch, capsys):
     """Runs the tool in this process: (exit code, stdout, stderr)."""
-    spec = importlib.util.spec_from_file_location('eval_cam', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_tool('eval_cam.py')
     monkeypatch.setenv('COLUMNS', '100')
 
     def run(source, *options, split='train'):

@@ -1,5 +1,4 @@
 """A folder of images with a label file, from the command line: no VOC layout, sub folders, no split."""
-import importlib.util
 import json
 import shutil
 import sys
@@ -36,12 +35,10 @@ def photographs(generated_root, tmp_path_factory):
 
 
 @pytest.fixture
-def tool(repo_root, monkeypatch, capsys):
+def tool(load_tool, monkeypatch, capsys):
     """Runs a tool in this process and returns what it printed; its exit code must be the one given."""
     def run(name, *arguments, code=0):
-        spec = importlib.util.spec_from_file_location(name, repo_root / f'tools/{name}.py')
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = load_tool(f'{name}.py')
         monkeypatch.setattr(sys, 'argv', [name, *map(str, arguments)])
         with pytest.raises(SystemExit) as caught:
             run_cli(module.main)

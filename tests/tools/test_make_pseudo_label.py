@@ -37,11 +37,9 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def tool(folder, monkeypatch, capsys):
+def tool(load_tool, folder, monkeypatch, capsys):
     """Runs the tool in this process: (exit code, stdout, stderr)."""
-    spec = importlib.util.spec_from_file_location('make_pseudo_label', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_tool('make_pseudo_label.py')
 
     def run(*options, out='labels'):
         monkeypatch.setattr(sys, 'argv', [

@@ -1,4 +1,3 @@
-import importlib.util
 import os
 import subprocess
 import sys
@@ -31,11 +30,9 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def tool(folder, monkeypatch, capsys):
+def tool(load_tool, folder, monkeypatch, capsys):
     """Runs the tool in this process: (exit code, stdout, stderr)."""
-    spec = importlib.util.spec_from_file_location('make_saliency', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_tool('make_saliency.py')
 
     def run(*options, model='m.onnx', root='data'):
         monkeypatch.setattr(sys, 'argv', [str(TOOL), str(folder / model), '--data-root', str(folder / root), '--size',

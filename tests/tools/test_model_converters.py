@@ -1,5 +1,4 @@
 import argparse
-import importlib.util
 import os
 import subprocess
 import sys
@@ -40,11 +39,8 @@ def logger():
 
 
 @pytest.fixture(scope='module')
-def module():
-    spec = importlib.util.spec_from_file_location('convert', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def module(load_tool):
+    return load_tool('model_converters/convert.py')
 
 
 @pytest.fixture

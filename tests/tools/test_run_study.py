@@ -1,5 +1,4 @@
 import gc
-import importlib.util
 import json
 import sys
 
@@ -11,11 +10,9 @@ from mmwsss.utils.errors import run_cli
 
 
 @pytest.fixture
-def tool(repo_root, generated_root, tiny_cam_options, tmp_path, monkeypatch, capsys):
+def tool(load_tool, repo_root, generated_root, tiny_cam_options, tmp_path, monkeypatch, capsys):
     """Runs the tool, with trainings and tests that do nothing, in this process: (exit code, stdout, stderr)."""
-    spec = importlib.util.spec_from_file_location('run_study', repo_root / 'tools/run_study.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_tool('run_study.py')
     (tmp_path / 'study.py').write_text(f'''
 configs = dict(cam='{repo_root}/configs/cam/cam_efflite0_small.py')
 seeds = (0, 1)

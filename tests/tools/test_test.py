@@ -28,10 +28,8 @@ def tested(tmp_path_factory, repo_root, generated_root, tiny_cam_options):
 
 
 @pytest.fixture
-def run_test_tool(repo_root, tested, monkeypatch, tmp_path):
-    spec = importlib.util.spec_from_file_location('test_tool', repo_root / 'tools/test.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def run_test_tool(load_tool, tested, monkeypatch, tmp_path):
+    module = load_tool('test.py')
 
     def run(data_root, *options):
         monkeypatch.setattr(sys, 'argv', ['test.py', *map(str, tested), '--data-root', str(data_root), '--work-dir',
@@ -96,10 +94,8 @@ def tested_segmentor(tmp_path, repo_root, generated_root):
 
 
 @pytest.fixture
-def run_segmentor(repo_root, tested_segmentor, monkeypatch, tmp_path):
-    spec = importlib.util.spec_from_file_location('test_tool', repo_root / 'tools/test.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def run_segmentor(load_tool, tested_segmentor, monkeypatch, tmp_path):
+    module = load_tool('test.py')
 
     def run(data_root, *options):
         monkeypatch.setattr(sys, 'argv', ['test.py', *map(str, tested_segmentor), '--data-root', str(data_root),

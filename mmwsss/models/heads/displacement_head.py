@@ -5,7 +5,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmwsss.models.heads.edge_head import conv_norm, enlarge
+from mmwsss.models.heads.edge_head import conv_group_norm, enlarge
 from mmwsss.registry import MODELS
 
 
@@ -48,9 +48,9 @@ class DisplacementHead(BaseModule):
         self.in_indices = tuple(in_indices)
         self.factors = tuple(factors)
         groups = num_groups[-1]
-        self.branches = nn.ModuleList(conv_norm(*sizes) for sizes in zip(in_channels, channels, num_groups))
-        self.join_coarse = conv_norm(sum(channels[2:]), joined_channels, groups)
-        self.join_fine = conv_norm(sum(channels[:2]) + joined_channels, joined_channels, groups)
+        self.branches = nn.ModuleList(conv_group_norm(*sizes) for sizes in zip(in_channels, channels, num_groups))
+        self.join_coarse = conv_group_norm(sum(channels[2:]), joined_channels, groups)
+        self.join_fine = conv_group_norm(sum(channels[:2]) + joined_channels, joined_channels, groups)
         self.conv_displacement = nn.Conv2d(joined_channels, 2, 1, bias=False)
         self.register_buffer('mean_displacement', torch.zeros(2))
 

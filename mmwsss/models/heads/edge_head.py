@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mmwsss.registry import MODELS
 
 
-def conv_norm(in_channels: int, out_channels: int, groups: int) -> nn.Sequential:
+def conv_group_norm(in_channels: int, out_channels: int, groups: int) -> nn.Sequential:
     """A 1x1 convolution without bias, and a group normalisation, which does not depend on the batch."""
     return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.GroupNorm(groups, out_channels))
 
@@ -63,7 +63,7 @@ class EdgeHead(BaseModule):
                              f'feature maps, got {in_channels}, {factors} and {in_indices}')
         self.in_indices = tuple(in_indices)
         self.factors = tuple(factors)
-        self.branches = nn.ModuleList(conv_norm(old, channels, num_groups) for old in in_channels)
+        self.branches = nn.ModuleList(conv_group_norm(old, channels, num_groups) for old in in_channels)
         self.conv_edge = nn.Conv2d(channels * len(in_channels), 1, 1)
 
     def forward(self, feats: Sequence[Tensor]) -> Tensor:

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from mmwsss.models.heads import EdgeHead
-from mmwsss.models.heads.edge_head import conv_norm, enlarge
+from mmwsss.models.heads.edge_head import conv_group_norm, enlarge
 
 
 def feats(sizes, channels, seed=0):
@@ -21,8 +21,8 @@ def test_enlarged_maps_keep_their_place():
     assert torch.equal(enlarge(rows, 1, (3, 2)), rows[..., :3, :2])
 
 
-def test_conv_norm_does_not_depend_on_the_batch():
-    layer = conv_norm(3, 4, 2)
+def test_conv_group_norm_does_not_depend_on_the_batch():
+    layer = conv_group_norm(3, 4, 2)
     x = torch.randn(3, 3, 5, 4, generator=torch.Generator().manual_seed(0))
     maps = F.conv2d(x, layer[0].weight).reshape(3, 2, -1)
     expected = (maps - maps.mean(-1, True)) / (maps.var(-1, unbiased=False, keepdim=True) + 1e-5).sqrt()
