@@ -33,7 +33,8 @@ def check_config(path: Path, data_root: Path) -> None:
     Compose([TRANSFORMS.build(step) for step in cfg.get('tta_pipeline') or ()])
     build_postprocessors(cfg.get('test_postprocessors') or [])
     evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
-    for registry, parts in ((LOOPS, [cfg.train_cfg, cfg.test_cfg]), (METRICS, evaluators),
+    # A semantic encoder is not tested: it has neither loop nor evaluator.
+    for registry, parts in ((LOOPS, filter(None, [cfg.train_cfg, cfg.test_cfg])), (METRICS, filter(None, evaluators)),
                             (MODELS, [cfg.tta_model] if cfg.get('tta_model') else []),
                             (HOOKS, [*cfg.default_hooks.values(), *cfg.custom_hooks])):
         for part in parts:

@@ -6,5 +6,8 @@ from mmwsss.models.classifiers.cam_classifier import CAMClassifier
 from mmwsss.models.classifiers.irnet import IRNet
 from mmwsss.models.classifiers.pixel_self_supervision import PixelSelfSupervision
 from mmwsss.models.classifiers.seam import SEAM
+from mmwsss.models.classifiers.semantic_encoder import SemanticEncoder
+from mmwsss.models.classifiers.slam import SLAM
 
-__all__ = ['SEAM', 'AffinityNet', 'BaseAffinityModel', 'BaseCAMModel', 'CAMClassifier', 'IRNet', 'PixelSelfSupervision']
+__all__ = ['SEAM', 'SLAM', 'AffinityNet', 'BaseAffinityModel', 'BaseCAMModel', 'CAMClassifier', 'IRNet',
+           'PixelSelfSupervision', 'SemanticEncoder']

@@ -19,11 +19,29 @@ from mmwsss.models.losses.regional_contrast_loss import (
     without_incomplete,
 )
 from mmwsss.models.losses.saliency_conflict_loss import SaliencyConflictLoss, background_conflict, saliency_loss
+from mmwsss.models.losses.semantic_loss import (
+    ActivationConsistencyLoss,
+    ActivationRegularizationLoss,
+    CategoryBackgroundLoss,
+    CategoryForegroundLoss,
+    SemanticLoss,
+    activation_consistency,
+    activation_regularization,
+    category_background,
+    category_foreground,
+    category_similarity,
+    present_categories,
+    semantic_cross_entropy,
+)
 
 __all__ = [
-    'AffinityLoss', 'DisplacementLoss', 'ECRLoss', 'ERLoss', 'MinPoolingLoss', 'PixelPairs', 'SaliencyConflictLoss',
-    'affinity_losses', 'attention_targets', 'background_conflict', 'class_prototypes', 'class_region_masks',
-    'displacement_losses', 'equivariant_cross_regularization', 'equivariant_regularization', 'global_mean',
-    'keep_highest_foreground', 'min_pooling', 'multi_scale_attention', 'multi_scale_cam', 'region_cross_entropy',
-    'regional_contrast', 'saliency_loss', 'scale_attention', 'sort_pairs', 'without_incomplete'
+    'ActivationConsistencyLoss', 'ActivationRegularizationLoss', 'AffinityLoss', 'CategoryBackgroundLoss',
+    'CategoryForegroundLoss', 'DisplacementLoss', 'ECRLoss', 'ERLoss', 'MinPoolingLoss', 'PixelPairs',
+    'SaliencyConflictLoss', 'SemanticLoss', 'activation_consistency', 'activation_regularization',
+    'affinity_losses', 'attention_targets', 'background_conflict', 'category_background', 'category_foreground',
+    'category_similarity', 'class_prototypes', 'class_region_masks', 'displacement_losses',
+    'equivariant_cross_regularization', 'equivariant_regularization', 'global_mean', 'keep_highest_foreground',
+    'min_pooling', 'multi_scale_attention', 'multi_scale_cam', 'present_categories', 'region_cross_entropy',
+    'regional_contrast', 'saliency_loss', 'scale_attention', 'semantic_cross_entropy', 'sort_pairs',
+    'without_incomplete'
 ]

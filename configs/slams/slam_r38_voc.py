@@ -1,0 +1,19 @@
+# SLAM on ResNet38 for VOC trainaug. The paper's recipe is not public; this is that of SemFormer's segmentor (20 epochs,
+# batch 8, lr 0.005), with the images of ../cam.
+_base_ = ['../_base_/default_runtime.py', '../_base_/datasets/voc_cam.py', '../_base_/models/slam_resnet38.py',
+          '../_base_/schedules/cam_sgd.py']
+crop_size = (448, 448)
+max_epochs = 20
+train_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='RandomResizeLong', long_side=(448, 768)),
+    dict(type='RandomCrop', crop_size=crop_size),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackWSSSInputs'),
+]
+model = dict(data_preprocessor=dict(size=crop_size))
+train_dataloader = dict(batch_size=8, dataset=dict(pipeline=train_pipeline))
+optim_wrapper = dict(optimizer=dict(lr=0.005))
+param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0, begin=0, end=max_epochs, by_epoch=True,
+                        convert_to_iter_based=True)]
+train_cfg = dict(max_epochs=max_epochs)

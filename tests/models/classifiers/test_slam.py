@@ -1,0 +1,142 @@
+"""SLAM's losses against loops over images and categories; what trains what; what predictions need."""
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.registry import init_default_scope
+from slam_toy import LOSSES, encoder_config, samples, toy_encoder, toy_slam
+
+from mmwsss.models.losses import semantic_loss as terms
+from mmwsss.registry import MODELS
+from mmwsss.utils.errors import UserError
+
+LABELS = [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
+
+
+def images(*shape, seed=1):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) - 0.5
+
+
+def slow_losses(model, inputs, labels):
+    """One masked image at a time; without the consistency."""
+    activations = [F.interpolate(model.cam_head(model.backbone(image[None])).sigmoid(), inputs.shape[-2:],
+                                 mode='bilinear')[0] for image in inputs]
+    foreground, background, area = [], [], []
+    for image, maps, label in zip(inputs, activations, labels):
+        present = torch.tensor([[1.0, *label]])
+        for k in present[0].nonzero().flatten().tolist():
+            for which, mask, found in ((terms.category_foreground, maps[k], foreground),
+                                       (terms.category_background, 1 - maps[k], background)):
+                similarity = model.encoder((image * mask)[None])
+                found.append(which(similarity, torch.tensor([k]), present)[0])
+        objects = [maps[k + 1].mean() for k, there in enumerate(label) if there]
+        area.append((sum(objects) / len(objects) if objects else 0) + 1 - maps[0].mean())
+    return dict(loss_foreground=sum(foreground) / len(foreground), loss_background=sum(background) / len(background),
+                loss_regularization=0.075 * sum(area) / len(area))
+
+
+@pytest.mark.parametrize('size', [(10, 8), (5, 13)])
+def test_losses_equal_loops(size):
+    model, inputs = toy_slam(), images(3, 3, *size)
+    found = model(inputs, samples(LABELS), mode='loss')
+    expected = slow_losses(model, inputs, LABELS)
+    assert set(found) == set(LOSSES)
+    parameters = [*model.backbone.parameters(), *model.cam_head.parameters()]
+    for name, loss in expected.items():
+        torch.testing.assert_close(found[name], loss, rtol=1e-4, atol=1e-5)
+        for one, two in zip(torch.autograd.grad(found[name], parameters, retain_graph=True),
+                            torch.autograd.grad(loss, parameters, retain_graph=True)):
+            torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-5)
+
+
+def test_consistency_compares_the_transformed_activations():
+    model, inputs = toy_slam(views=[dict(type='FlipView', prob=1.0)]), images(3, 3, 8, 12)
+    found = model(inputs, samples(LABELS), mode='loss')['loss_consistency']
+    present = torch.tensor([[1.0, *label] for label in LABELS])
+    flipped = F.interpolate(model.cam_head(model.backbone(inputs.flip(-1))).sigmoid(), (8, 12), mode='bilinear')
+    plain = F.interpolate(model.cam_head(model.backbone(inputs)).sigmoid(), (8, 12), mode='bilinear')
+    difference = (plain.flip(-1) - flipped).abs().mean(dim=(2, 3))
+    expected = ((present * difference).sum(1) / present.sum(1)).mean()
+    torch.testing.assert_close(found, expected)
+    assert found > 0
+
+
+def test_encoder_judges_and_does_not_learn():
+    model = toy_slam().train()
+    assert model.training and not any(module.training for module in model.encoder.modules())
+    sum(model(images(3, 3, 8, 8), samples(LABELS), mode='loss').values()).backward()
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad is None) == name.startswith('encoder.'), name
+        assert parameter.requires_grad != name.startswith('encoder.')
+
+
+@pytest.mark.parametrize('left_out', [*LOSSES, None])
+def test_losses_can_be_left_out(left_out):
+    model = toy_slam(**({left_out: None} if left_out else {}))
+    torch.manual_seed(0)
+    found = model(images(3, 3, 8, 8), samples(LABELS), mode='loss')
+    assert set(found) == set(LOSSES) - {left_out}
+    assert all(loss.isfinite() and loss > 0 for loss in found.values())
+
+
+def test_prediction_is_the_activation():
+    model, inputs = toy_slam(test_cfg=dict(stride=1)), images(1, 3, 6, 8)
+    sample, = model(inputs, samples([[1, 0, 1]], size=(6, 8)), mode='predict')
+    maps = F.interpolate(model.cam_head(model.backbone(inputs)).sigmoid()[:, [1, 3]], (6, 8), mode='bilinear')[0]
+    expected = maps / maps.amax(dim=(1, 2), keepdim=True)
+    assert sample.pred_img_label.label.tolist() == [0, 2]
+    torch.testing.assert_close(sample.pred_cam.data.float(), expected, rtol=2e-3, atol=2e-3)
+    assert model(inputs).shape == (1, 3, 3, 4)
+
+
+def test_checkpoint_of_the_encoder(tmp_path):
+    encoder = toy_encoder(reconstruction_weight=1.0)
+    torch.save(dict(state_dict=encoder.state_dict()), tmp_path / 'encoder.pth')
+    init_cfg = dict(type='StrictPretrained', checkpoint=str(tmp_path / 'encoder.pth'), ignore=(r'^decode\.',))
+    model = toy_slam(encoder=encoder_config(init_cfg=init_cfg))
+    init_default_scope('mmwsss')
+    model.init_weights()
+    inputs = images(2, 3, 8, 8)
+    torch.testing.assert_close(model.encoder(inputs), encoder(inputs))
+    with pytest.raises(UserError, match='no weights; train one'):
+        toy_slam().init_weights()
+    with pytest.raises(UserError, match='no weights; train one'):
+        toy_slam(encoder=encoder_config(init_cfg=dict(init_cfg, checkpoint=None))).init_weights()
+
+
+def test_predictions_do_without_the_encoder():
+    model = toy_slam()
+    patterns = model.drop_training_parts()
+    assert model.encoder is None and patterns == (r'^encoder\.',)
+    model.train().eval()
+    assert not any(key.startswith('encoder.') for key in model.state_dict())
+    assert model(images(1, 3, 6, 8), samples([[1, 0, 1]], size=(6, 8)), mode='predict')[0].pred_cam.data.shape[0] == 2
+
+
+@pytest.mark.parametrize(('kwargs', 'message'), [
+    (dict(test_cfg=dict(gate='score')), 'gate by labels'),
+    (dict(loss_foreground=None, loss_background=None), 'say what the maps show'),
+    (dict(encoder=encoder_config(4)), 'has 3 classes, the encoder 4')])
+def test_settings_that_make_no_sense(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        toy_slam(**kwargs)
+
+
+@pytest.mark.parametrize('size', [(1, 1), (1, 9)])
+def test_images_of_any_size(size):
+    model = toy_slam(1)
+    losses = model(images(2, 3, *size), samples([[1], [0]]), mode='loss')
+    sum(losses.values()).backward()
+    assert all(loss.isfinite() for loss in losses.values())
+
+
+def test_configs(repo_root):
+    from mmengine.config import Config
+    for name in ('efflite0_small', 'efflite0_generated', 'r38_voc'):
+        encoder, slam = (Config.fromfile(repo_root / f'configs/slams/{kind}_{name}.py').model
+                         for kind in ('encoder', 'slam'))
+        inner = slam.encoder
+        assert {key: encoder[key] for key in ('in_channels', 'embed_channels')} == {
+            key: inner[key] for key in ('in_channels', 'embed_channels')}
+        assert encoder.backbone.type == inner.backbone.type and 'init_cfg' not in inner.backbone
+        assert encoder.data_preprocessor.mean == slam.data_preprocessor.mean  # it sees the same pixels
+        assert MODELS.get(encoder.type) and MODELS.get(slam.type)
