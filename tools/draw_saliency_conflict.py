@@ -13,7 +13,7 @@ from mmwsss.datasets import VOCSegDataset
 from mmwsss.datasets.layout import describe_split
 from mmwsss.datasets.preflight import read_image
 from mmwsss.datasets.transforms import read_saliency
-from mmwsss.structures.label_file import read_label
+from mmwsss.structures.label_file import IGNORE, read_label
 from mmwsss.utils.errors import UserError, run_cli
 from mmwsss.utils.fileio import write_json
 from mmwsss.utils.parallel import progress_bar
@@ -62,11 +62,18 @@ def main() -> int:
     dataset = VOCSegDataset(args.data_root, args.split, seg_dir=str(Path(args.label_dir).absolute()),
                             classes=args.classes, img_dir=args.img_dir, saliency_dir=args.saliency_dir,
                             missing_mask='skip', require_saliency=True)
-    samples = [dataset.get_data_info(i) for i in range(len(dataset))]
+    samples, temperatures, omissions = [], [], list(dataset.omissions)
     with progress_bar() as progress:
-        temperatures = [
-            conflict_temperature(read_label(sample['seg_map_path']), read_saliency(sample['saliency_path']))
-            for sample in progress.track(samples, description='conflict temperatures')]
+        for i in progress.track(range(len(dataset)), description='conflict temperatures'):
+            sample = dataset.get_data_info(i)
+            label = read_label(sample['seg_map_path'])
+            if (label == IGNORE).all():
+                omissions.append((sample['seg_map_path'], f'every pixel is {IGNORE} (ignore), so it has no tau'))
+                continue
+            samples.append(sample)
+            temperatures.append(conflict_temperature(label, read_saliency(sample['saliency_path'])))
+    if not samples:
+        raise UserError(f'{args.label_dir}: every pixel of the labels is {IGNORE} (ignore), so there is no tau')
 
     # Evenly from the lowest to the highest, both included.
     places = np.linspace(0, len(samples) - 1, min(args.num_images, len(samples))).round().astype(int)
@@ -80,7 +87,7 @@ def main() -> int:
     plot_histogram(report, out_dir / 'tau.png', f'{Path(args.label_dir).absolute().name}, {describe_split(args.split)}')
     write_json(out_dir / 'tau.json', report)
     return report_result(f'{out_dir}: tau {report["mean"]:.3f} on average of {report["num_images"]} images, '
-                         f'{len(drawn)} of them drawn', dataset.omissions)
+                         f'{len(drawn)} of them drawn', omissions)
 
 
 if __name__ == '__main__':

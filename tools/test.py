@@ -10,7 +10,7 @@ from mmengine.dist import is_main_process
 from mmwsss.apis.cli import report_result
 from mmwsss.apis.config import add_config_arguments, load_config
 from mmwsss.apis.evaluate import has_masks
-from mmwsss.apis.runner import test
+from mmwsss.apis.runner import check_settings, test
 from mmwsss.apis.seg_options import use_postprocessors, use_tta, without_masks
 from mmwsss.utils.errors import EXIT_DONE, UserError, run_cli
 from mmwsss.utils.fileio import write_json
@@ -38,15 +38,21 @@ def main() -> int:
     cfg = load_config(args.config, args.data_root, args.cfg_options)
     if not args.crf and (args.out_dir or args.num_workers is not None):
         raise UserError('--out-dir and --num-workers are of --crf; add it')
+    check_settings(cfg, 'test_dataloader', 'test_cfg', 'test_evaluator')
+    if not Path(args.checkpoint).is_file():
+        raise UserError(f'{args.checkpoint}: no such checkpoint')
     if args.tta:
         use_tta(cfg)
     if args.out:
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+        if is_main_process():
+            Path(args.out).unlink(missing_ok=True)  # of another test
     if args.split:
         cfg.test_dataloader.dataset.split = args.split
     dataset = cfg.test_dataloader.dataset
     seg_dir = dataset.get('seg_dir', 'SegmentationClass')
-    judged = not dataset.type.startswith('VOC') or has_masks(dataset.data_root, dataset.split, seg_dir)
+    judged = not dataset.type.startswith('VOC') or has_masks(dataset.data_root, dataset.split, seg_dir,
+                                                             dataset.get('img_dir', 'JPEGImages'))
     if not judged:
         print(f'{Path(dataset.data_root, seg_dir)}: no masks of split {dataset.split}, so the evaluation is skipped')
         if not args.out_dir:

@@ -1,5 +1,5 @@
 # SEAM -> AffinityNet -> DeepLab on EfficientNet-Lite0. SEAM's maps are narrower than a plain CAM's: these backgrounds
-# leave it as many pixels as those of affinitynet_small.py leave to the plain CAM (every twelfth training image of voc8).
+# leave it as many pixels as those of affinitynet_small.py leave to that (every twelfth training image of voc8).
 _base_ = './affinitynet_small.py'
 configs = dict(cam='../seam/seam_efflite0_small.py')
 options = dict(

@@ -20,6 +20,9 @@ from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import naming_errors
 from mmwsss.utils.memory import keep_freed_memory
 
+# How torch's error for a BatchNorm begins that would normalise a single value.
+ONE_VALUE = 'Expected more than 1 value per channel'
+
 _RUN_NUMBER = itertools.count()
 
 
@@ -96,7 +99,7 @@ def train(cfg: Config, work_dir: str | Path, resume: bool = False, launcher: str
         The last checkpoint, and what was left out of the training data.
 
     Raises:
-        UserError: If the training wrote no checkpoint.
+        UserError: If the training wrote no checkpoint, or a batch of one image is too small for a BatchNorm.
     """
     check_settings(cfg, 'train_dataloader', 'train_cfg', 'optim_wrapper')
     check_pretrained(cfg)
@@ -110,7 +113,14 @@ def train(cfg: Config, work_dir: str | Path, resume: bool = False, launcher: str
         if isinstance(runner.train_loop, EpochBasedTrainLoop):
             loader = runner.train_loop.dataloader
             check_batch_size(len(loader.dataset), loader.batch_size, loader.drop_last, runner.world_size)
-        runner.train()
+        try:
+            runner.train()
+        except ValueError as error:
+            if not str(error).startswith(ONE_VALUE):
+                raise
+            raise UserError('train_dataloader: a batch of one image, of which a BatchNorm over whole images (such as '
+                            'that of ASPP) has no variance; give --cfg-options train_dataloader.batch_size=2 or '
+                            'more, and a larger data set if it has one image only') from error
     # Persistent workers would be waited for, five seconds each, whenever the garbage collector comes to them.
     runner.train_dataloader._iterator = None
     barrier()  # the main process writes the checkpoints

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmwsss.datasets import read_split
 from mmwsss.datasets.layout import IMAGE_EXTENSIONS, find_files_anywhere
-from mmwsss.datasets.preflight import read_image
+from mmwsss.datasets.preflight import check_saliency, read_image
 from mmwsss.structures.cam_file import MANIFEST_NAME, stem_path
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import remove_leftovers, sha256_of_file, write_bytes, write_json
@@ -147,11 +147,12 @@ class _Images(Dataset):
 
 
 def _is_made(path: Path, image: str) -> bool:
-    """Whether a former run wrote the map and the image has not changed since; maps are written whole."""
+    """Whether a former run wrote the map, it can still be read, and the image has not changed since."""
     try:
-        return path.stat().st_mtime_ns >= os.stat(image).st_mtime_ns
+        is_newer = path.stat().st_mtime_ns >= os.stat(image).st_mtime_ns
     except FileNotFoundError:
         return False
+    return is_newer and not check_saliency(str(path)).reason
 
 
 def _is_new_folder(out_dir: Path, img_dir: Path, settings: dict[str, Any]) -> bool:

@@ -37,8 +37,13 @@ def on_main_process(function: Callable[..., StageResult]) -> Callable[..., Stage
 
 
 def train(folder: Path, pipeline: Pipeline, config: str, split: str, labels: str | None = None,
-          cfg_options: dict | None = None) -> StageResult:
-    """Trains a config on a split; ``labels`` is a folder of pseudo labels for a segmentor."""
+          encoder: str | None = None, cfg_options: dict | None = None) -> StageResult:
+    """Trains a config on a split.
+
+    ``labels`` is a folder of pseudo labels for a segmentor, ``encoder`` the checkpoint of a SLAM's semantic encoder.
+    """
+    if encoder is not None:
+        cfg_options = {**(cfg_options or {}), 'model.encoder.init_cfg.checkpoint': encoder}
     cfg = pipeline.load_stage_config(config, cfg_options)
     cfg.train_dataloader.dataset.split = split
     if labels is not None:

@@ -10,6 +10,8 @@ IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 MAP_EXTENSIONS = ('.png',)
 # Second column of VOC's lists per class: absent, difficult, present.
 FLAGS = ('-1', '0', '1')
+# Images, masks and saliency maps of a data set in VOC layout.
+DATA_FOLDERS = ('JPEGImages', 'SegmentationClass', 'Saliency')
 SPLIT_FOLDERS = ('ImageSets', 'ImageSets/Segmentation')
 
 
@@ -213,6 +215,24 @@ def read_split(data_root: str | os.PathLike, split: str | None, img_dir: str | o
     if _have_second_column(lines, images):
         lines = [line.split()[0] for line in lines]
     return list(dict.fromkeys(stem_of(line) for line in lines))
+
+
+def check_output_dir(out_dir: str | os.PathLike, data_root: str | os.PathLike,
+                     folders: Iterable[str | os.PathLike] = DATA_FOLDERS) -> None:
+    """Refuses to write label maps or the like into a folder of the data set.
+
+    Args:
+        out_dir: Folder to be written to.
+        data_root: Folder of the data set.
+        folders: The data set's folders, below ``data_root`` or absolute.
+
+    Raises:
+        UserError: If ``out_dir`` is one of them or lies in one.
+    """
+    resolved = Path(out_dir).resolve()
+    for folder in folders:
+        if resolved.is_relative_to(Path(data_root, folder).resolve()):
+            raise UserError(f'{out_dir}: is a folder of the data set, whose files would be replaced; choose another')
 
 
 def describe_split(split: str | None) -> str:

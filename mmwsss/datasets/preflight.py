@@ -4,6 +4,7 @@ One bad image in ten thousand must not end a run of hours, nor may half an image
 is missing of a truncated JPEG with grey (before version 5) and goes on.
 """
 import contextlib
+import dataclasses
 import io
 import json
 import logging
@@ -29,7 +30,7 @@ from mmwsss.utils.parallel import default_num_workers, progress_bar
 CACHE_VARIABLE = 'MMWSSS_CACHE'
 DEFAULT_CACHE = '~/.cache/mmwsss/preflight'
 # What can be decoded depends on the decoders, so entries of other versions do not count.
-CACHE_FORMAT = f'1 cv2 {cv2.__version__} PIL {PIL.__version__}'
+CACHE_FORMAT = f'2 cv2 {cv2.__version__} PIL {PIL.__version__}'
 _warned_folders: set[str] = set()
 
 
@@ -40,7 +41,7 @@ class FileCheck:
     Attributes:
         height: Height in pixels after EXIF rotation, 0 when the file cannot be used.
         width: Width, likewise.
-        ids: The values that occur in it, ascending; masks only.
+        ids: The values that occur in a mask, ascending; of a saliency map the largest alone.
         reason: Why the file cannot be used; empty when it can.
         lasting: Whether decoding the same bytes again would show the same. Not so for a disk error.
     """
@@ -84,22 +85,23 @@ def check_image(path: str) -> FileCheck:
 
 def check_mask(path: str) -> FileCheck:
     """Reads a segmentation mask. Returns its size and ids, or why it is unusable."""
-    return _check_map(path, read_label, with_ids=True)
+    return _check_map(path, read_label)
 
 
 def check_saliency(path: str) -> FileCheck:
-    """Reads a saliency map. Returns its size, or why it is unusable."""
-    return _check_map(path, read_saliency, with_ids=False)
+    """Reads a saliency map. Returns its size and its largest value, or why it is unusable."""
+    check = _check_map(path, read_saliency)
+    return dataclasses.replace(check, ids=check.ids[-1:])
 
 
-def _check_map(path: str, read: Callable[[str], np.ndarray], with_ids: bool) -> FileCheck:
+def _check_map(path: str, read: Callable[[str], np.ndarray]) -> FileCheck:
     try:
         values = read(path)
     except UserError as error:
         # An error of the disk has a number, one of the decoder has not.
         lasting = getattr(error.__cause__, 'errno', None) is None and not isinstance(error.__cause__, MemoryError)
         return FileCheck(reason=str(error).removeprefix(f'{path}: '), lasting=lasting)
-    ids = np.flatnonzero(np.bincount(values.ravel())).tolist() if with_ids else ()
+    ids = np.flatnonzero(np.bincount(values.ravel())).tolist()
     return FileCheck(*values.shape, ids=tuple(ids))
 
 
@@ -163,6 +165,9 @@ def preflight(img_paths: Sequence[str], mask_paths: Sequence[str | None] | None 
 
     Returns:
         For each image (height, width) after EXIF rotation, or the reason why it has to be left out.
+
+    Raises:
+        UserError: If no saliency map has a value above 1: they go from 0 to 255.
     """
     images = check_files(img_paths, 'image')
     results: list[tuple[int, int] | str] = [
@@ -171,6 +176,8 @@ def preflight(img_paths: Sequence[str], mask_paths: Sequence[str | None] | None 
         if paths is None:
             continue
         checks = check_files([path for path in paths if path is not None], kind)
+        if kind == 'saliency map' and max((max(check.ids, default=0) for check in checks.values()), default=0) == 1:
+            raise UserError(f'{next(iter(checks))}: the saliency maps hold 0 and 1 only; write 255 for what is salient')
         for index, path in enumerate(paths):
             if not isinstance(results[index], str):
                 reason = _map_reason(kind, path, checks.get(path), results[index], num_classes)
@@ -187,7 +194,7 @@ def _map_reason(kind: str, path: str | None, check: FileCheck | None, size: tupl
     if (check.height, check.width) != size:
         return (f'{kind} {path}: is {check.height} x {check.width} (height x width), but the image is '
                 f'{size[0]} x {size[1]}')
-    wrong = [i for i in check.ids if num_classes is not None and num_classes < i != IGNORE]
+    wrong = [i for i in check.ids if kind == 'mask' and num_classes is not None and num_classes < i != IGNORE]
     if wrong:
         return f'{kind} {path}: has the id {wrong[-1]}, but there are {num_classes} foreground classes'
     return ''

@@ -288,6 +288,7 @@ def test_wrong_folders(data, tmp_path):
                                ((data.cams, tmp_path / 'nowhere', 'train', data.out), 'nowhere'),
                                ((data.cams, data.root, 'test', data.out), 'test'),
                                ((data.cams, data.root, 'train', data.cams), 'folder of the CAMs'),
+                               ((data.cams, data.root, 'train', data.root / 'JPEGImages'), 'folder of the data set'),
                                ((data.cams, data.root, 'train', data.root / 'classes.txt'), 'is a file')]:
         with pytest.raises(UserError, match=message):
             make_pseudo_labels(*arguments, num_workers=0)

@@ -125,7 +125,7 @@ def test_resume_gives_the_same(data, tmp_path, leftover):
 def test_nothing_to_do_needs_no_network(data, no_network):
     data.out.mkdir()
     for stem in SIZES:
-        (data.out / f'{stem}.png').write_bytes(b'a map')
+        Image.new('L', (4, 3)).save(data.out / f'{stem}.png')
     (data.out / 'manifest.json').write_text(json.dumps(
         {'format': 'mmwsss saliency folder 1', 'model_sha256': sha256_of_file(data.model), 'size': SIZE}))
     assert data.make() == {'num_images': 5, 'made': 0, 'kept': 5, 'omissions': []}
@@ -148,6 +148,15 @@ def test_interrupted_and_started_again(data, tmp_path, monkeypatch):
     monkeypatch.setattr(module, 'write_bytes', write)
     summary = data.make(batch_size=2)
     assert (summary['made'], summary['kept']) == (2, 3)
+    assert files(data.out) == files(tmp_path / 'whole')
+
+
+def test_damaged_map_is_made_again(data, tmp_path):
+    data.make(tmp_path / 'whole')
+    data.make()
+    path = data.out / 'b.c.png'
+    path.write_bytes(path.read_bytes()[:30])
+    assert (data.make()['made'], data.make()['made']) == (1, 0)
     assert files(data.out) == files(tmp_path / 'whole')
 
 

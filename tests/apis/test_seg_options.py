@@ -48,6 +48,12 @@ def test_postprocessors(cfg):
         use_postprocessors(cfg)
 
 
+@pytest.mark.parametrize('name', ['SegmentationClass', 'Saliency', 'JPEGImages/new'])
+def test_label_maps_do_not_replace_data(cfg, generated_root, name):
+    with pytest.raises(UserError, match='is a folder of the data set'):
+        use_postprocessors(cfg, out_dir=str(generated_root / 'ImageSets/..' / name))
+
+
 def test_prediction_only(cfg):
     without_masks(use_tta(cfg))
     assert types(cfg.test_dataloader.dataset.pipeline) == ['LoadImage', 'TestTimeAug']

@@ -102,3 +102,10 @@ def test_segmentor_on_images_without_masks(segmentor, generated_copy, pipeline, 
     assert row['value'] is None and 'skipped' in row['note']
     assert 'per_class' not in json.loads((tmp_path / 'test/metrics.json').read_text())
     assert len(list((tmp_path / 'test/predictions').glob('*.png'))) == 4
+
+
+def test_batch_of_one_image(segmentor, tmp_path):
+    """The image pooling of ASPP has a BatchNorm, whose batch would be a single value."""
+    load_stage_config, _ = segmentor
+    with pytest.raises(UserError, match='a batch of one image.*train_dataloader.batch_size=2'):
+        train(load_stage_config('seg', {'train_dataloader.batch_size': 1}), tmp_path)

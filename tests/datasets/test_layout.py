@@ -4,6 +4,7 @@ import pytest
 
 from mmwsss.datasets.layout import (
     IMAGE_EXTENSIONS,
+    check_output_dir,
     find_files,
     find_files_anywhere,
     find_split,
@@ -172,3 +173,14 @@ def test_empty_split(tmp_path):
     path = write_split(tmp_path, 'train', '\n  \n')
     with pytest.raises(UserError, match=f'{re.escape(str(path))}: the split is empty'):
         read_split(tmp_path, 'train')
+
+
+def test_output_goes_elsewhere(tmp_path):
+    (tmp_path / 'link').symlink_to(tmp_path / 'pictures')
+    for out in ('JPEGImages', 'SegmentationClass/sub', '../' + tmp_path.name + '/Saliency'):
+        with pytest.raises(UserError, match=f'{out}: is a folder of the data set'):
+            check_output_dir(tmp_path / out, tmp_path)
+    with pytest.raises(UserError, match='is a folder of the data set'):
+        check_output_dir(tmp_path / 'link', tmp_path, ['pictures'])
+    for out in ('', 'labels', 'JPEGImages2'):
+        check_output_dir(tmp_path / out, tmp_path)

@@ -15,6 +15,7 @@ from PIL import Image
 import mmwsss.datasets.preflight as module
 from mmwsss.datasets.preflight import check_files, check_image, check_mask, check_saliency, preflight
 from mmwsss.structures.label_file import write_label
+from mmwsss.utils.errors import UserError
 
 RNG = np.random.default_rng(0)
 
@@ -140,9 +141,20 @@ def test_unusable_maps(put, data, check):
     assert result.height == 0 and result.reason and path not in result.reason and '\n' not in result.reason
 
 
-def test_saliency_gives_size_only(put):
-    check = check_saliency(put('a.png', pil_bytes(noise(5, 9, channels=1), 'PNG')))
-    assert (check.height, check.width, check.ids, check.reason) == (5, 9, (), '')
+def test_saliency_gives_size_and_largest_value(put):
+    values = noise(5, 9, channels=1)
+    check = check_saliency(put('a.png', pil_bytes(values, 'PNG')))
+    assert (check.height, check.width, check.ids, check.reason) == (5, 9, (int(values.max()),), '')
+
+
+def test_saliency_of_zeros_and_ones_is_refused(put):
+    """Of all maps: a single one may well be dark."""
+    images = [put(f'{name}.jpg', pil_bytes(noise(4, 4), 'JPEG')) for name in 'ab']
+    ones = put('a.png', pil_bytes(noise(4, 4, channels=1) % 2, 'PNG'))
+    more = put('b.png', pil_bytes(noise(4, 4, channels=1) % 2 * 200, 'PNG'))
+    assert preflight(images, saliency_paths=[ones, more], num_classes=1) == [(4, 4), (4, 4)]
+    with pytest.raises(UserError, match=r'a\.png: the saliency maps hold 0 and 1 only'):
+        preflight(images[:1], saliency_paths=[ones])
 
 
 def test_preflight(put, tmp_path):

@@ -1,11 +1,12 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 
 from mmwsss.datasets.preflight import read_image
 from mmwsss.datasets.transforms import read_saliency
-from mmwsss.structures import read_label
+from mmwsss.structures import read_label, write_label
 from mmwsss.utils.errors import run_cli
 from mmwsss.visualization import conflict_temperature
 
@@ -51,6 +52,24 @@ def test_images_without_a_map_are_left_out(tool, generated_copy, tmp_path):
     lines = stderr.splitlines()
     assert len(lines) == 2 and all(line.startswith('left out: ') for line in lines)
     assert stems[0] in stderr and 'missing saliency map' in stderr and stems[1] in stderr
+
+
+def test_labels_that_ignore_everything_have_no_tau(tool, generated_copy, tmp_path):
+    stems = (generated_copy / 'ImageSets/train.txt').read_text().split()
+    assert tool(generated_copy)[0] == 0
+    before = json.loads((tmp_path / 'out/tau.json').read_text())
+    path = generated_copy / 'SegmentationClass' / f'{stems[0]}.png'
+    left_out = conflict_temperature(read_label(path), read_saliency(generated_copy / 'Saliency' / f'{stems[0]}.png'))
+    write_label(path, np.full_like(read_label(path), 255))
+    code, _, stderr = tool(generated_copy)
+    report = json.loads((tmp_path / 'out/tau.json').read_text())
+    assert code == 3 and stderr.count('\n') == 1 and f'{path}: every pixel is 255' in stderr
+    assert report['num_images'] == 11 and report['mean'] == pytest.approx((12 * before['mean'] - left_out) / 11)
+    for stem in stems:
+        path = generated_copy / 'SegmentationClass' / f'{stem}.png'
+        write_label(path, np.full_like(read_label(path), 255))
+    code, _, stderr = tool(generated_copy)
+    assert code == 1 and stderr.count('\n') == 1 and 'so there is no tau' in stderr
 
 
 def test_wrong_options(tool, generated_root, tmp_path):

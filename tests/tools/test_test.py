@@ -51,6 +51,32 @@ def test_without_masks_the_evaluation_is_skipped_and_said(run_test_tool, generat
     assert not (tmp_path / 'metrics.json').exists()
 
 
+def test_nothing_passes_for_a_result(run_test_tool, load_tool, tested, generated_copy, tmp_path, monkeypatch,
+                                     repo_root):
+    """A wrong split, checkpoint or config is an error, and the metrics of an earlier test go."""
+    (tmp_path / 'metrics.json').write_text('{"mIoU": 100.0}')
+    (generated_copy / 'ImageSets/typo.txt').write_text('zzz\n')
+    with pytest.raises(UserError, match='has none of the 1 images of split typo, such as zzz'):
+        run_test_tool(generated_copy, '--split', 'typo')
+    assert not (tmp_path / 'metrics.json').exists()
+    shutil.rmtree(generated_copy / 'SegmentationClass')
+    for config, checkpoint, message in ((tested[0], 'nowhere.pth', r'nowhere\.pth: no such checkpoint'),
+                                        (repo_root / 'configs/slams/encoder_efflite0_small.py', tested[1],
+                                         'has no test_dataloader, test_cfg, test_evaluator')):
+        monkeypatch.setattr(sys, 'argv', ['test.py', str(config), str(checkpoint), '--data-root', str(generated_copy)])
+        with pytest.raises(UserError, match=message):
+            load_tool('test.py').main()
+
+
+def test_segmentor_of_a_folder(tested_segmentor, run_segmentor, generated_copy, tmp_path):
+    """Whose images are not where VOC has them."""
+    (generated_copy / 'JPEGImages').rename(generated_copy / 'images')
+    (generated_copy / 'SegmentationClass').rename(generated_copy / 'masks')
+    assert run_segmentor(generated_copy, '--cfg-options', 'test_dataloader.dataset.img_dir=images',
+                         'test_dataloader.dataset.seg_dir=masks') == 0
+    assert json.loads((tmp_path / 'metrics.json').read_text())['mIoU'] > 0
+
+
 def test_options_of_segmentors_need_their_settings(run_test_tool, generated_root, tmp_path):
     for option, message in (('--tta', 'has no tta_model, tta_pipeline'), ('--crf', 'has no test_postprocessors')):
         with pytest.raises(UserError, match=message):

@@ -226,10 +226,10 @@ class _Refiner:
             label = refine_label(job.probabilities, image, self.postprocessors)
         except UserError as error:
             raise UserError(f'{job.img_path}: {error}') from error
+        num_foreground = len(job.probabilities) - 1
+        # Judged before anything is written, wherever that goes.
+        confusion = 0 if job.mask_path is None else confusion_matrix(
+            label, load_mask(job.mask_path, label.shape, num_foreground), num_foreground)
         if self.out_dir is not None:
             write_label(label_path(self.out_dir, job.stem), label)
-        if job.mask_path is None:
-            return job.img_path, 0
-        num_foreground = len(job.probabilities) - 1
-        return job.img_path, confusion_matrix(label, load_mask(job.mask_path, label.shape, num_foreground),
-                                              num_foreground)
+        return job.img_path, confusion
