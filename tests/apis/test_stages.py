@@ -107,5 +107,5 @@ def test_segmentor_on_images_without_masks(segmentor, generated_copy, pipeline, 
 def test_batch_of_one_image(segmentor, tmp_path):
     """The image pooling of ASPP has a BatchNorm, whose batch would be a single value."""
     load_stage_config, _ = segmentor
-    with pytest.raises(UserError, match='a batch of one image.*train_dataloader.batch_size=2'):
+    with pytest.raises(UserError, match=r'a batch of one image.*train_dataloader\.batch_size=2'):
         train(load_stage_config('seg', {'train_dataloader.batch_size': 1}), tmp_path)
