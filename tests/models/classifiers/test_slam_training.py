@@ -1,0 +1,78 @@
+"""Training of SLAMs: on two ranks; encoder, activation network and CAMs as stages of a pipeline."""
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import slam_ddp_worker as worker
+import torch
+from mmengine.config import Config
+from seam_toy import loss_and_gradients
+
+from mmwsss.apis.pipeline import Pipeline
+from mmwsss.structures.cam_file import read_cam
+from mmwsss.utils.errors import EXIT_DONE, UserError
+
+
+def test_two_ranks_give_losses_and_gradients_of_one_with_twice_the_batch(tmp_path):
+    tests = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, '-W', 'ignore', str(tests / 'slam_ddp_worker.py'), str(tmp_path)],
+                          cwd=tests.parents[1], env={**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''},
+                          capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-6000:]
+    expected, gradients = loss_and_gradients(worker.model(), worker.batch(), worker.LABELS)
+    (one, gradients1), (two, gradients2) = (torch.load(tmp_path / f'rank{rank}.pth', weights_only=True)
+                                            for rank in range(2))
+    assert expected.keys() == one.keys() == two.keys() and len(expected) == 4
+    for name, loss in expected.items():
+        torch.testing.assert_close((one[name] + two[name]) / 2, loss, rtol=1e-5, atol=1e-6)
+    learned = {name for name, gradient in gradients.items() if gradient is not None}
+    assert learned and not any(name.startswith('encoder.') for name in learned)
+    for name in learned:
+        torch.testing.assert_close(gradients1[name], gradients[name], rtol=1e-3, atol=1e-6)
+        assert torch.equal(gradients1[name], gradients2[name])
+
+
+PIPELINE = '''
+configs = dict(encoder='encoder.py', cam='slam.py')
+stages = [
+    dict(name='encoder', type='train', config='encoder', split='train'),
+    dict(name='classifier', type='train', config='cam', split='train', inputs=dict(encoder='encoder')),
+    dict(name='cam', type='make_cam', config='cam', split='train', inputs=dict(checkpoint='classifier')),
+    dict(name='eval_cam', type='eval_cam', split='train', inputs=dict(cams='cam')),
+]
+'''
+
+
+@pytest.fixture
+def config(tmp_path, repo_root, tiny_cam_options):
+    """A pipeline config of tiny networks."""
+    tiny = {**tiny_cam_options, 'train_cfg.max_epochs': 1}
+    for name in ('encoder', 'slam'):
+        cfg = Config.fromfile(repo_root / f'configs/slams/{name}_efflite0_small.py')
+        cfg.merge_from_dict({key: value for key, value in tiny.items()
+                             if name == 'slam' or not key.startswith(('test_', 'model.inference_hooks'))})
+        cfg.dump(tmp_path / f'{name}.py')
+    (tmp_path / 'pipeline.py').write_text(PIPELINE)
+    return tmp_path / 'pipeline.py'
+
+
+def test_pipeline(config, generated_root, tmp_path):
+    pipeline = Pipeline(config, generated_root, tmp_path / 'work')
+    assert pipeline.run() == EXIT_DONE
+    encoder, slam = (torch.load(tmp_path / f'work/{stage}/epoch_1.pth', weights_only=True)['state_dict']
+                     for stage in ('encoder', 'classifier'))
+    frozen = {key.removeprefix('encoder.'): value for key, value in slam.items() if key.startswith('encoder.')}
+    assert frozen.keys() == encoder.keys()
+    assert all(torch.equal(frozen[key], value) for key, value in encoder.items())
+    assert 0 < json.loads((tmp_path / 'work/eval_cam/metrics.json').read_text())['mIoU'] < 1
+    cams = [read_cam(path) for path in (tmp_path / 'work/cam/cam').glob('*.npz')]
+    assert len(cams) == 12 and all(len(cam.classes) == len(cam.cam) for cam in cams)
+
+
+def test_without_an_encoder(config, generated_root, tmp_path):
+    config.write_text(PIPELINE.replace(", inputs=dict(encoder='encoder')", ''))
+    with pytest.raises(UserError, match='the semantic encoder has no weights'):
+        Pipeline(config, generated_root, tmp_path / 'work').run()
