@@ -14,6 +14,6 @@ model = dict(
     loss_foreground=dict(type='CategoryForegroundLoss'),
     loss_background=dict(type='CategoryBackgroundLoss'),
     loss_regularization=dict(type='ActivationRegularizationLoss', loss_weight=0.075),
-    loss_consistency=dict(type='ActivationConsistencyLoss'),
+    loss_consistency=dict(type='ActivationConsistencyLoss', loss_weight=0.1),
     inference_hooks={{_base_.model.inference_hooks}},
     test_cfg=dict(gate='label', stride=4))
