@@ -122,7 +122,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         stems = read_split(args.data_root, args.split)
-        chosen = stems[::max(1, len(stems) // args.num_images)][:args.num_images]
+        count = min(args.num_images, len(stems))
+        chosen = [stems[i * len(stems) // count] for i in range(count)]
         split_file = work / 'benchmark.txt'
         split_file.write_text('\n'.join(chosen) + '\n')
         cfg.test_dataloader.dataset.split = str(split_file)
