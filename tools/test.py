@@ -12,6 +12,7 @@ from mmwsss.apis.config import add_config_arguments, load_config
 from mmwsss.apis.evaluate import has_masks
 from mmwsss.apis.runner import check_settings, test
 from mmwsss.apis.seg_options import use_postprocessors, use_tta, without_masks
+from mmwsss.datasets.layout import check_images
 from mmwsss.utils.errors import EXIT_DONE, UserError, run_cli
 from mmwsss.utils.fileio import write_json
 
@@ -54,6 +55,7 @@ def main() -> int:
     judged = not dataset.type.startswith('VOC') or has_masks(dataset.data_root, dataset.split, seg_dir,
                                                              dataset.get('img_dir', 'JPEGImages'))
     if not judged:
+        check_images(dataset.data_root, dataset.split, dataset.get('img_dir', 'JPEGImages'))
         print(f'{Path(dataset.data_root, seg_dir)}: no masks of split {dataset.split}, so the evaluation is skipped')
         if not args.out_dir:
             return EXIT_DONE

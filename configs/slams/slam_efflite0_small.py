@@ -1,6 +1,6 @@
-# SLAM on small images (long side about 256) with EfficientNet-Lite0. Its encoder: encoder_efflite0_small.py. The learning
-# rate is SemFormer's, without momentum: at three times this rate, or with a momentum of 0.9, the maps saturate in the
-# first epoch and learn no more.
+# SLAM on small images (long side about 256) with EfficientNet-Lite0. Its encoder: encoder_efflite0_small.py. The
+# learning rate is SemFormer's, without momentum: at three times this rate, or with a momentum of 0.9, the maps saturate
+# in the first epoch and learn no more.
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/small_cam.py',
           '../_base_/models/slam_efficientnet_lite0.py', '../_base_/schedules/cam_sgd.py']
 crop_size = (192, 192)

@@ -235,6 +235,24 @@ def check_output_dir(out_dir: str | os.PathLike, data_root: str | os.PathLike,
             raise UserError(f'{out_dir}: is a folder of the data set, whose files would be replaced; choose another')
 
 
+def check_images(data_root: str | os.PathLike, split: str | None, img_dir: str | os.PathLike = 'JPEGImages') -> None:
+    """Refuses a split of which there is no image at all.
+
+    Args:
+        data_root: Folder of the data set.
+        split: Name of the split, or ``None`` for all images.
+        img_dir: Folder of the images, below ``data_root`` or absolute.
+
+    Raises:
+        UserError: If no image of the split is there.
+    """
+    stems, folder = read_split(data_root, split, img_dir), Path(data_root, img_dir)
+    images = find_files_anywhere(folder, IMAGE_EXTENSIONS)
+    if not any(stem in images for stem in stems):
+        raise UserError(f'{folder}: has none of the {len(stems)} images of {describe_split(split)}, such as '
+                        f'{stems[0]}; correct the split')
+
+
 def describe_split(split: str | None) -> str:
     """Returns how messages name a split: ``split val``, or ``all images`` for ``None``."""
     return 'all images' if split is None else f'split {split}'

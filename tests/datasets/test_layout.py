@@ -4,6 +4,7 @@ import pytest
 
 from mmwsss.datasets.layout import (
     IMAGE_EXTENSIONS,
+    check_images,
     check_output_dir,
     find_files,
     find_files_anywhere,
@@ -184,3 +185,13 @@ def test_output_goes_elsewhere(tmp_path):
         check_output_dir(tmp_path / 'link', tmp_path, ['pictures'])
     for out in ('', 'labels', 'JPEGImages2'):
         check_output_dir(tmp_path / out, tmp_path)
+
+
+def test_split_without_any_image(tmp_path):
+    (tmp_path / 'pictures').mkdir()
+    (tmp_path / 'pictures/a.jpg').touch()
+    (tmp_path / 'some.txt').write_text('zzz\na\n')
+    (tmp_path / 'none.txt').write_text('zzz\nyyy\n')
+    check_images(tmp_path, 'some', 'pictures')
+    with pytest.raises(UserError, match='pictures: has none of the 2 images of split none, such as zzz'):
+        check_images(tmp_path, 'none', 'pictures')
