@@ -190,8 +190,9 @@ def test_output_goes_elsewhere(tmp_path):
 def test_split_without_any_image(tmp_path):
     (tmp_path / 'pictures').mkdir()
     (tmp_path / 'pictures/a.jpg').touch()
-    (tmp_path / 'some.txt').write_text('zzz\na\n')
-    (tmp_path / 'none.txt').write_text('zzz\nyyy\n')
+    (tmp_path / 'ImageSets').mkdir()
+    (tmp_path / 'ImageSets/some.txt').write_text('zzz\na\n')
+    (tmp_path / 'ImageSets/none.txt').write_text('zzz\nyyy\n')
     check_images(tmp_path, 'some', 'pictures')
     with pytest.raises(UserError, match='pictures: has none of the 2 images of split none, such as zzz'):
         check_images(tmp_path, 'none', 'pictures')

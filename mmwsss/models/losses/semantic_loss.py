@@ -4,6 +4,8 @@ Everywhere K = C + 1 categories, the background first. The similarity of an imag
 the embedding that the encoder finds for the category in the image and the category's learned semantics; both are
 rectified, so that it lies in [0, 1]. Reconstructed from SLAMs' abstract and SemFormer, see configs/slams/README.md.
 """
+from abc import abstractmethod
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -120,11 +122,6 @@ def activation_consistency(activations: Tensor, others: Tensor, present: Tensor)
     return (present * difference).sum(dim=1) / present.sum(dim=1).clamp(min=1)
 
 
-def _mean(terms: Tensor) -> Tensor:
-    """Mean over all ranks' terms; 0 without any."""
-    return global_mean(terms.sum(), torch.tensor(len(terms), device=terms.device))
-
-
 @MODELS.register_module()
 class SemanticLoss(nn.Module):
     """:func:`semantic_cross_entropy` with a weight.
@@ -142,69 +139,66 @@ class SemanticLoss(nn.Module):
         return self.loss_weight * semantic_cross_entropy(similarity, present)
 
 
-@MODELS.register_module()
-class CategoryForegroundLoss(nn.Module):
-    """Mean of :func:`category_foreground` over the pairs of all ranks, with a weight.
-
-    Args:
-        loss_weight: Factor.
-    """
+class _MeanLoss(nn.Module):
+    """Mean of a function's terms over those of all ranks, 0 without any, with a weight."""
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
         self.loss_weight = loss_weight
 
-    def forward(self, similarity: Tensor, category: Tensor, present: Tensor) -> Tensor:
-        """See :func:`category_foreground`; returns a scalar."""
-        return self.loss_weight * _mean(category_foreground(similarity, category, present))
+    @staticmethod
+    @abstractmethod
+    def terms(*args: Tensor) -> Tensor:
+        """Returns the terms, one for each image, or pair of an image and a category."""
+
+    def forward(self, *args: Tensor) -> Tensor:
+        """Takes what :meth:`terms` takes; returns a scalar."""
+        terms = self.terms(*args)
+        return self.loss_weight * global_mean(terms.sum(), torch.tensor(len(terms), device=terms.device))
 
 
 @MODELS.register_module()
-class CategoryBackgroundLoss(nn.Module):
-    """Mean of :func:`category_background` over the pairs of all ranks, with a weight.
+class CategoryForegroundLoss(_MeanLoss):
+    """Mean of :func:`category_foreground` over all pairs of an image and a category.
 
     Args:
         loss_weight: Factor.
     """
 
-    def __init__(self, loss_weight: float = 1.0) -> None:
-        super().__init__()
-        self.loss_weight = loss_weight
-
-    def forward(self, similarity: Tensor, category: Tensor, present: Tensor) -> Tensor:
-        """See :func:`category_background`; returns a scalar."""
-        return self.loss_weight * _mean(category_background(similarity, category, present))
+    terms = staticmethod(category_foreground)
 
 
 @MODELS.register_module()
-class ActivationRegularizationLoss(nn.Module):
-    """Mean of :func:`activation_regularization` over the images of all ranks, with a weight.
+class CategoryBackgroundLoss(_MeanLoss):
+    """Mean of :func:`category_background` over all pairs of an image and a category.
 
     Args:
-        loss_weight: Factor; SemFormer's is 0.075.
+        loss_weight: Factor.
     """
+
+    terms = staticmethod(category_background)
+
+
+@MODELS.register_module()
+class ActivationRegularizationLoss(_MeanLoss):
+    """Mean of :func:`activation_regularization` over the images.
+
+    Args:
+        loss_weight: Factor; default SemFormer's.
+    """
+
+    terms = staticmethod(activation_regularization)
 
     def __init__(self, loss_weight: float = 0.075) -> None:
-        super().__init__()
-        self.loss_weight = loss_weight
-
-    def forward(self, activations: Tensor, present: Tensor) -> Tensor:
-        """See :func:`activation_regularization`; returns a scalar."""
-        return self.loss_weight * _mean(activation_regularization(activations, present))
+        super().__init__(loss_weight)
 
 
 @MODELS.register_module()
-class ActivationConsistencyLoss(nn.Module):
-    """Mean of :func:`activation_consistency` over the images of all ranks, with a weight.
+class ActivationConsistencyLoss(_MeanLoss):
+    """Mean of :func:`activation_consistency` over the images.
 
     Args:
         loss_weight: Factor.
     """
 
-    def __init__(self, loss_weight: float = 1.0) -> None:
-        super().__init__()
-        self.loss_weight = loss_weight
-
-    def forward(self, activations: Tensor, others: Tensor, present: Tensor) -> Tensor:
-        """See :func:`activation_consistency`; returns a scalar."""
-        return self.loss_weight * _mean(activation_consistency(activations, others, present))
+    terms = staticmethod(activation_consistency)
