@@ -7,9 +7,9 @@ stages = [
     dict(name='classifier', type='train', config='cam', split='train', inputs=dict(encoder='encoder')),
     dict(name='cam', type='make_cam', config='cam', split='train', inputs=dict(checkpoint='classifier')),
     dict(name='eval_cam', type='eval_cam', split='train', inputs=dict(cams='cam')),
-    # Activations are wide: the best threshold of the training images of voc8.
+    # The best threshold of the training images of voc8.
     dict(name='label', type='pseudo_label', split='train', inputs=dict(cams='cam'),
-         background=dict(type='constant', threshold=0.84), postprocessors=[
+         background=dict(type='constant', threshold=0.61), postprocessors=[
              dict(type='DenseCRF', unary='label', gt_prob=0.7, bilateral_sxy=50, bilateral_srgb=5)]),
     dict(name='eval_label', type='eval_label', split='train', inputs=dict(labels='label')),
     dict(name='segmentor', type='train', config='segmentor', split='train', inputs=dict(labels='label')),
