@@ -7,9 +7,6 @@ configs = dict(cam='../cam/cam_r38_voc.py', affinity='../affinitynet/affinitynet
 confident = dict(
     background=dict(type='confident', foreground=dict(type='power', alpha=4), background=dict(type='power', alpha=24)),
     postprocessors=[dict(type='DenseCRF', unary='softmax', bilateral_sxy=80, bilateral_srgb=13)])
-# As in ../segmentation/deeplab_v1_r38_voc.py.
-final_crf = [dict(type='DenseCRF', unary='softmax', iterations=1, gaussian_sxy=3, gaussian_compat=3, bilateral_sxy=80,
-                  bilateral_srgb=13, bilateral_compat=10)]
 stages = [
     dict(name='classifier', type='train', config='cam', split='train_aug'),
     dict(name='cam', type='make_cam', config='cam', split='train_aug', inputs=dict(checkpoint='classifier')),
@@ -21,7 +18,8 @@ stages = [
     dict(name='eval_walk', type='eval_cam', split='train', inputs=dict(cams='walk')),
     dict(name='eval_walk_label', type='eval_label', split='train', inputs=dict(labels='walk/labels')),
     dict(name='segmentor', type='train', config='segmentor', split='train_aug', inputs=dict(labels='walk/labels')),
-    dict(name='eval_segmentor', type='test', config='segmentor', split='val', tta=True, postprocessors=final_crf,
+    dict(name='eval_segmentor', type='test', config='segmentor', split='val', tta=True,
+         postprocessors=None,  # the final CRF of the segmentor's config
          inputs=dict(checkpoint='segmentor')),
     dict(name='picture_train', type='picture', split='train',
          inputs=dict(cams='cam', confident_pixels='affinity_label', walked='walk/labels')),

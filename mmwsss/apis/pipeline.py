@@ -245,6 +245,8 @@ class Pipeline:
         inputs = stage.get('inputs', {})
         own = {k: v for k, v in options.items() if k not in inputs and k != 'config'}
         cfg = self.load_stage_config(options['config'], options.get('cfg_options')) if 'config' in options else None
+        if cfg is not None and own.get('postprocessors', ()) is None:
+            own['postprocessors'] = cfg.get('test_postprocessors')
         parts = dict(version=__version__, type=stage['type'], options=own, classes=self.classes,
                      inputs={k: self.keys[_stage_of(v)] + v[len(_stage_of(v)):] for k, v in inputs.items()},
                      data=on_rank_zero(lambda: data_fingerprint(stage, cfg, self.data_root)))

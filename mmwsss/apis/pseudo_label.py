@@ -11,7 +11,7 @@ from mmengine.config import Config
 from torch.utils.data import DataLoader, Dataset
 
 from mmwsss.datasets import load_classes, read_split
-from mmwsss.datasets.layout import DATA_FOLDERS, IMAGE_EXTENSIONS, check_output_dir, find_files_anywhere
+from mmwsss.datasets.layout import IMAGE_EXTENSIONS, check_output_dir, find_files_anywhere
 from mmwsss.datasets.preflight import read_image
 from mmwsss.postprocessing import DEFAULT_BACKGROUND, Postprocessor, build_postprocessors, pseudo_label
 from mmwsss.postprocessing.background import check_background
@@ -106,7 +106,7 @@ def make_pseudo_labels(cam_dir: str | os.PathLike,
     }
     # As json will give it back, so that settings equal themselves once read.
     settings = json.loads(json.dumps(settings, default=str))
-    check_output_dir(out_dir, data_root, (*DATA_FOLDERS, img_dir))
+    check_output_dir(out_dir, data_root, img_dir)
     is_new = _is_new_label_dir(out_dir, cam_dir, settings)
     jobs = _Jobs(stems, cam_dir, data_root / img_dir, out_dir, background, built, len(names))
     omissions = jobs.check_missing(skip=missing_cam == 'skip')

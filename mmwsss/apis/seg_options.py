@@ -5,7 +5,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from mmwsss.datasets.layout import DATA_FOLDERS, check_output_dir
+from mmwsss.datasets.layout import check_output_dir
 from mmwsss.utils.errors import UserError
 
 
@@ -48,8 +48,8 @@ def use_postprocessors(cfg: Config, postprocessors: Sequence[dict] | None = None
     """
     if options.get('out_dir') is not None:
         dataset = cfg.test_dataloader.dataset
-        check_output_dir(options['out_dir'], dataset.get('data_root') or '.', {*DATA_FOLDERS, *(
-            dataset[key] for key in ('img_dir', 'seg_dir', 'mask_dir', 'saliency_dir') if dataset.get(key))})
+        folders = [dataset.get(key) for key in ('img_dir', 'seg_dir', 'mask_dir', 'saliency_dir')]
+        check_output_dir(options['out_dir'], dataset.get('data_root') or '.', *filter(None, folders))
     if postprocessors is None:
         postprocessors = cfg.get('test_postprocessors')
     if not postprocessors:

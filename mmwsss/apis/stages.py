@@ -116,12 +116,12 @@ def pseudo_label(folder: Path, pipeline: Pipeline, cams: str, split: str, backgr
 
 
 def test(folder: Path, pipeline: Pipeline, config: str, checkpoint: str, split: str, cfg_options: dict | None = None,
-         tta: bool = False, postprocessors: Sequence[dict] = (), num_workers: int | None = None) -> StageResult:
+         tta: bool = False, postprocessors: Sequence[dict] | None = (), num_workers: int | None = None) -> StageResult:
     """Tests a segmentor on a split, and writes its predictions as label maps; without masks it only writes them.
 
     ``tta`` averages over the config's scales and flips. The predictions are those after the ``postprocessors`` (the
-    final CRF), if there are any; these run in ``num_workers`` processes. ``metrics.json`` also has the IoU of every
-    class in the predictions that were written.
+    final CRF), if there are any; ``None`` takes the config's ``test_postprocessors``. They run in ``num_workers``
+    processes. ``metrics.json`` also has the IoU of every class in the predictions that were written.
     """
     cfg = pipeline.load_stage_config(config, cfg_options)
     if tta:
@@ -131,8 +131,9 @@ def test(folder: Path, pipeline: Pipeline, config: str, checkpoint: str, split: 
     judged = has_masks(pipeline.data_root, split)
     if not judged:
         without_masks(cfg)
-    if postprocessors:
+    if postprocessors is None or postprocessors:
         use_postprocessors(cfg, postprocessors, out_dir=str(predictions), with_iou=judged, num_workers=num_workers)
+        postprocessors = cfg.test_evaluator[-1].postprocessors
     else:
         evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
         cfg.test_evaluator = [*evaluators, dict(type='PseudoLabelWriter', out_dir=str(predictions))]

@@ -217,20 +217,19 @@ def read_split(data_root: str | os.PathLike, split: str | None, img_dir: str | o
     return list(dict.fromkeys(stem_of(line) for line in lines))
 
 
-def check_output_dir(out_dir: str | os.PathLike, data_root: str | os.PathLike,
-                     folders: Iterable[str | os.PathLike] = DATA_FOLDERS) -> None:
+def check_output_dir(out_dir: str | os.PathLike, data_root: str | os.PathLike, *more: str | os.PathLike) -> None:
     """Refuses to write label maps or the like into a folder of the data set.
 
     Args:
         out_dir: Folder to be written to.
         data_root: Folder of the data set.
-        folders: The data set's folders, below ``data_root`` or absolute.
+        more: Folders of the data set beside :data:`DATA_FOLDERS`, below ``data_root`` or absolute.
 
     Raises:
         UserError: If ``out_dir`` is one of them or lies in one.
     """
     resolved = Path(out_dir).resolve()
-    for folder in folders:
+    for folder in (*DATA_FOLDERS, *more):
         if resolved.is_relative_to(Path(data_root, folder).resolve()):
             raise UserError(f'{out_dir}: is a folder of the data set, whose files would be replaced; choose another')
 

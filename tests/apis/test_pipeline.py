@@ -103,6 +103,22 @@ def test_options_by_the_name_of_a_stage(tiny_pipeline, generated_root, tmp_path)
         'label']
 
 
+def test_postprocessors_of_the_config_count_as_if_the_stage_named_them(tiny_pipeline, generated_root, tmp_path):
+    pipeline = Pipeline(tiny_pipeline, generated_root, tmp_path / 'work')
+    stage = dict(name='eval_segmentor', type='test', config='segmentor', split='val')
+
+    def key(**options):
+        return pipeline._key(stage, dict(config='segmentor', split='val', **options))
+
+    of_config = pipeline.load_stage_config('segmentor').to_dict()['test_postprocessors']
+    assert key(postprocessors=None) == key(postprocessors=of_config) != key()
+    before = key(postprocessors=None)
+    pipeline.cfg_options['segmentor'] = {**pipeline.cfg_options.get('segmentor', {}),
+                                         'test_postprocessors': [dict(of_config[0], iterations=3)]}
+    assert key(postprocessors=None) != before
+    assert key(postprocessors=of_config) == before
+
+
 def test_changed_image_redoes_what_read_it(tiny_pipeline, generated_copy, tmp_path):
     work = tmp_path / 'work'
     Pipeline(tiny_pipeline, generated_copy, work).run()

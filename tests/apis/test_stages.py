@@ -82,6 +82,12 @@ def test_segmentor_with_views_and_crf(segmentor, pipeline, generated_root, tmp_p
     metrics = json.loads((tmp_path / 'refined/metrics.json').read_text())
     assert metrics['per_class'] == written['per_class'] and metrics['refined/mIoU'] == refined.metrics[0]['value']
     assert refined.metrics[1]['value'] > 0 and views == [4] * 4  # two scales and flips of four images
+    of_config = STAGES['test'](folder=tmp_path / 'config', tta=True, postprocessors=None,
+                               cfg_options={'test_postprocessors': crf}, **options)
+    assert of_config.metrics == refined.metrics
+    with pytest.raises(UserError, match='has no test_postprocessors'):
+        STAGES['test'](folder=tmp_path / 'none', postprocessors=None, cfg_options={'test_postprocessors': []},
+                       **options)
 
 
 @pytest.mark.skipif(importlib.util.find_spec('pydensecrf') is None, reason='pydensecrf is not installed')

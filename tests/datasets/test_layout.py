@@ -182,7 +182,7 @@ def test_output_goes_elsewhere(tmp_path):
         with pytest.raises(UserError, match=f'{out}: is a folder of the data set'):
             check_output_dir(tmp_path / out, tmp_path)
     with pytest.raises(UserError, match='is a folder of the data set'):
-        check_output_dir(tmp_path / 'link', tmp_path, ['pictures'])
+        check_output_dir(tmp_path / 'link', tmp_path, 'pictures')
     for out in ('', 'labels', 'JPEGImages2'):
         check_output_dir(tmp_path / out, tmp_path)
 

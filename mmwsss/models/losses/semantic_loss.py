@@ -4,7 +4,7 @@ Everywhere K = C + 1 categories, the background first. The similarity of an imag
 the embedding that the encoder finds for the category in the image and the category's learned semantics; both are
 rectified, so that it lies in [0, 1]. Reconstructed from SLAMs' abstract and SemFormer, see configs/slams/README.md.
 """
-from abc import abstractmethod
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -142,17 +142,14 @@ class SemanticLoss(nn.Module):
 class _MeanLoss(nn.Module):
     """Mean of a function's terms over those of all ranks, 0 without any, with a weight."""
 
+    terms: Callable[..., Tensor]  # of a subclass: one for each image, or pair of an image and a category
+
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
         self.loss_weight = loss_weight
 
-    @staticmethod
-    @abstractmethod
-    def terms(*args: Tensor) -> Tensor:
-        """Returns the terms, one for each image, or pair of an image and a category."""
-
     def forward(self, *args: Tensor) -> Tensor:
-        """Takes what :meth:`terms` takes; returns a scalar."""
+        """Takes what the function takes; returns a scalar."""
         terms = self.terms(*args)
         return self.loss_weight * global_mean(terms.sum(), torch.tensor(len(terms), device=terms.device))
 
