@@ -1,8 +1,8 @@
 """Registries of mmwsss.
 
 They are children of mmsegmentation's, so that every mmseg and mmengine component can be named
-without a prefix. Two are new: what happens between an image and its CAM
-(:data:`INFERENCE_HOOKS`) and between a CAM and its label (:data:`POSTPROCESSORS`).
+without a prefix. New are: how a model makes a CAM of an image (:data:`CAM_PROVIDERS`), what happens around that
+(:data:`INFERENCE_HOOKS`), and what happens between a CAM and its label (:data:`POSTPROCESSORS`).
 
 A downstream project registers a component with, for example, ::
 
@@ -42,7 +42,9 @@ TASK_UTILS = _child('task util', mmseg_registry.TASK_UTILS, 'mmwsss.models')
 VISUALIZERS = _child('visualizer', mmseg_registry.VISUALIZERS, 'mmwsss.visualization')
 VISBACKENDS = _child('vis_backend', mmseg_registry.VISBACKENDS, 'mmwsss.visualization')
 
-# Callables (CAM function -> CAM function), see mmwsss.inference.
+# Callables (CAM function, images, labels) -> CAM, see mmwsss.inference.InferenceHook.
 INFERENCE_HOOKS = Registry('inference hook', scope='mmwsss', locations=['mmwsss.inference'])
+# Callables (model, images, labels) -> CAM, in place of the model's own way, see mmwsss.inference.CAMProvider.
+CAM_PROVIDERS = Registry('CAM provider', scope='mmwsss', locations=['mmwsss.inference'])
 # Callables (ScoreMap, image) -> ScoreMap, see mmwsss.postprocessing.
 POSTPROCESSORS = Registry('postprocessor', scope='mmwsss', locations=['mmwsss.postprocessing'])

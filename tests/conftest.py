@@ -48,7 +48,7 @@ def leftover():
 @pytest.fixture(scope='session')
 def generated_root(tmp_path_factory):
     """A generated data set: 12 train and 4 val images of three classes. Not to be changed."""
-    from mmwsss.datasets.synthetic import generate_voc_layout
+    from mmwsss.datasets.synthetic.synthetic_dataset import generate_voc_layout
     root = tmp_path_factory.mktemp('generated') / 'data'
     generate_voc_layout(root, num_train=12, num_val=4, num_classes=3, size=64, seed=3)
     return root
@@ -93,7 +93,7 @@ def tiny_cam_options():
 @pytest.fixture
 def tiny_cam_cfg(repo_root, generated_root):
     """A CAM config on the generated data."""
-    from mmwsss.apis.config import load_config
+    from mmwsss.config.config import load_config
     return load_config(repo_root / 'configs/cam/cam_efflite0_small.py', generated_root, dict(TINY_CAM))
 
 

@@ -12,12 +12,12 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch import nn
 
-from mmwsss.apis.config import datasets_of, load_config
-from mmwsss.apis.pipeline import Pipeline
-from mmwsss.apis.study_config import StudyConfig
+from mmwsss.cli.run_cli import run_cli
+from mmwsss.config.config import datasets_of, load_config
+from mmwsss.experiments.pipeline.pipeline import Pipeline
+from mmwsss.experiments.study.study_config import StudyConfig
 from mmwsss.postprocessing import build_postprocessors
-from mmwsss.registry import HOOKS, INFERENCE_HOOKS, LOOPS, METRICS, MODELS, POSTPROCESSORS, TRANSFORMS
-from mmwsss.utils.errors import run_cli
+from mmwsss.registry import CAM_PROVIDERS, HOOKS, INFERENCE_HOOKS, LOOPS, METRICS, MODELS, POSTPROCESSORS, TRANSFORMS
 
 ROOT = Path(__file__).parents[1]
 
@@ -61,7 +61,7 @@ def check_study(path: Path, data_root: str) -> None:
             for hook in cfg.model.get('inference_hooks', ()):
                 INFERENCE_HOOKS.build(hook)
             if cfg.model.get('cam_provider'):
-                INFERENCE_HOOKS.build(cfg.model.cam_provider)
+                CAM_PROVIDERS.build(cfg.model.cam_provider)
 
 
 def check_postprocessing(path: Path) -> None:

@@ -4,11 +4,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mmwsss.apis.compare import Comparison
-from mmwsss.apis.compare_dirs import parse_sources
-from mmwsss.apis.compare_html import comparison_html
-from mmwsss.apis.compare_table import comparison_markdown, comparison_notes, comparison_tables, rich_tables
-from mmwsss.utils.errors import EXIT_DONE, EXIT_OMISSIONS, UserError, run_cli
+from mmwsss.cli.run_cli import run_cli
+from mmwsss.experiments.comparison.compare import Comparison
+from mmwsss.experiments.comparison.compare_dirs import parse_sources
+from mmwsss.experiments.comparison.compare_html import comparison_html
+from mmwsss.experiments.comparison.compare_table import (
+    comparison_markdown,
+    comparison_notes,
+    comparison_tables,
+    rich_tables,
+)
+from mmwsss.utils.errors import EXIT_DONE, EXIT_OMISSIONS, UserError
 from mmwsss.utils.fileio import write_bytes
 
 

@@ -9,8 +9,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from mmengine.config import Config
 from run_pipeline import run
 
-from mmwsss.datasets.synthetic import generate_voc_layout
-from mmwsss.utils.errors import run_cli
+from mmwsss.cli.run_cli import run_cli
+from mmwsss.datasets.synthetic.synthetic_dataset import generate_voc_layout
 
 PIPELINES = Path(__file__).parents[1] / 'configs' / 'pipelines'
 

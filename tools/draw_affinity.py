@@ -9,13 +9,14 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
-from mmwsss.apis.config import CfgOptions, merge_options, read_config
 from mmwsss.apis.inferencer import CAMInferencer
+from mmwsss.cli.run_cli import run_cli
+from mmwsss.config.config import CfgOptions, merge_options, read_config
 from mmwsss.datasets import load_classes
-from mmwsss.datasets.preflight import read_image
 from mmwsss.engine.checkpoint import load_checkpoint_file, trained_classes
-from mmwsss.inference.functional import rescale_images
-from mmwsss.utils.errors import UserError, run_cli
+from mmwsss.structures.image_file import read_image
+from mmwsss.structures.maps import rescale_images
+from mmwsss.utils.errors import UserError
 from mmwsss.visualization.affinity import affinity_maps, draw_affinity
 from mmwsss.visualization.draw import save_png
 

@@ -1,8 +1,9 @@
 """Draws how alike RCM's prototypes of the classes are: python tools/draw_prototypes.py CHECKPOINT --out picture.png."""
 import argparse
 
+from mmwsss.cli.run_cli import run_cli
 from mmwsss.engine.checkpoint import extract_state_dict, load_checkpoint_file, trained_classes
-from mmwsss.utils.errors import UserError, run_cli
+from mmwsss.utils.errors import UserError
 from mmwsss.visualization.prototypes import cosine_matrix, mean_off_diagonal, plot_cosine_matrix
 
 

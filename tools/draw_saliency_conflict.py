@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 from mmengine.logging import MMLogger
 
-from mmwsss.apis.cli import report_result
+from mmwsss.cli.report_result import report_result
+from mmwsss.cli.run_cli import run_cli
 from mmwsss.datasets import VOCSegDataset
 from mmwsss.datasets.layout import describe_split
-from mmwsss.datasets.preflight import read_image
 from mmwsss.datasets.transforms import read_saliency
+from mmwsss.structures.image_file import read_image
 from mmwsss.structures.label_file import IGNORE, read_label
-from mmwsss.utils.errors import UserError, run_cli
+from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_json
 from mmwsss.utils.parallel import progress_bar
 from mmwsss.visualization import (

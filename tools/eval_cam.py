@@ -4,11 +4,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mmwsss.apis.cli import report_result
 from mmwsss.apis.evaluate import evaluate_dir, has_masks
+from mmwsss.cli.report_result import report_result
+from mmwsss.cli.run_cli import run_cli
 from mmwsss.datasets.layout import describe_split
 from mmwsss.evaluation.evaluation_report import report_table
-from mmwsss.utils.errors import run_cli
 from mmwsss.utils.fileio import write_json
 from mmwsss.visualization.curve import plot_curve
 

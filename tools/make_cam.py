@@ -2,9 +2,9 @@
 import argparse
 
 from mmwsss.apis.cam_files import make_cam
-from mmwsss.apis.cli import report_result
-from mmwsss.apis.config import add_config_arguments, load_config
-from mmwsss.utils.errors import run_cli
+from mmwsss.cli.report_result import report_result
+from mmwsss.cli.run_cli import run_cli
+from mmwsss.config.config import add_config_arguments, load_config
 
 
 def parse_args() -> argparse.Namespace:

@@ -3,12 +3,13 @@ import argparse
 
 from mmengine.config import Config
 
-from mmwsss.apis.cli import report_result
-from mmwsss.apis.config import CfgOptions, read_config
 from mmwsss.apis.pseudo_label import label_settings, make_pseudo_labels
+from mmwsss.cli.report_result import report_result
+from mmwsss.cli.run_cli import run_cli
+from mmwsss.config.config import CfgOptions, read_config
 from mmwsss.postprocessing.defaults import DEFAULT_BACKGROUND, DEFAULT_CRF_BACKGROUND, DEFAULT_CRF_UNARY
 from mmwsss.postprocessing.dense_crf import CRF_PRESETS
-from mmwsss.utils.errors import UserError, run_cli
+from mmwsss.utils.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:

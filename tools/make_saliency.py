@@ -1,11 +1,11 @@
 """Makes saliency maps: python tools/make_saliency.py MODEL.onnx --data-root DIR [--split NAME] [--out-dir DIR]."""
 import argparse
 
-from mmwsss.apis.cli import report_result
-from mmwsss.apis.saliency import DEFAULT_BATCH_SIZE, make_saliency
+from mmwsss.cli.report_result import report_result
+from mmwsss.cli.run_cli import run_cli
 from mmwsss.datasets.layout import describe_split
-from mmwsss.utils.errors import run_cli
-from mmwsss.utils.onnx_saliency import INPUT_SIZE
+from mmwsss.saliency.onnx_saliency import INPUT_SIZE
+from mmwsss.saliency.saliency_maps import DEFAULT_BATCH_SIZE, make_saliency
 
 
 def parse_args() -> argparse.Namespace:

@@ -2,10 +2,10 @@
 import argparse
 
 from mmwsss.apis.cam_files import refine_cam
-from mmwsss.apis.cli import report_result
-from mmwsss.apis.config import add_config_arguments, load_config, read_config
 from mmwsss.apis.pseudo_label import label_settings
-from mmwsss.utils.errors import run_cli
+from mmwsss.cli.report_result import report_result
+from mmwsss.cli.run_cli import run_cli
+from mmwsss.config.config import add_config_arguments, load_config, read_config
 
 
 def parse_args() -> argparse.Namespace:

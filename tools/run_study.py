@@ -4,9 +4,10 @@ from pathlib import Path
 
 from mmengine.dist import is_main_process
 
-from mmwsss.apis.config import CfgOptions
-from mmwsss.apis.study import Study
-from mmwsss.utils.errors import EXIT_DONE, EXIT_OMISSIONS, UserError, run_cli
+from mmwsss.cli.run_cli import run_cli
+from mmwsss.config.config import CfgOptions
+from mmwsss.experiments.study.study import Study
+from mmwsss.utils.errors import EXIT_DONE, EXIT_OMISSIONS, UserError
 
 
 def parse_args() -> argparse.Namespace:

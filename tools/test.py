@@ -7,13 +7,14 @@ from pathlib import Path
 
 from mmengine.dist import is_main_process
 
-from mmwsss.apis.cli import report_result
-from mmwsss.apis.config import add_config_arguments, load_config
 from mmwsss.apis.evaluate import has_masks
 from mmwsss.apis.runner import check_settings, test
-from mmwsss.apis.seg_options import use_postprocessors, use_tta, without_masks
+from mmwsss.cli.report_result import report_result
+from mmwsss.cli.run_cli import run_cli
+from mmwsss.config.config import add_config_arguments, load_config
+from mmwsss.config.seg_options import use_postprocessors, use_tta, without_masks
 from mmwsss.datasets.layout import check_images
-from mmwsss.utils.errors import EXIT_DONE, UserError, run_cli
+from mmwsss.utils.errors import EXIT_DONE, UserError
 from mmwsss.utils.fileio import write_json
 
 

@@ -13,8 +13,8 @@ from mmengine.registry import init_default_scope
 from torch.utils.data import Dataset
 
 from mmwsss.apis.cam_checks import cam_loaders, check_refinement
-from mmwsss.apis.config import backbones_of
 from mmwsss.apis.runner import RunResult, check_settings, test
+from mmwsss.config.config import backbones_of
 from mmwsss.datasets import on_rank_zero
 from mmwsss.registry import DATASETS
 from mmwsss.structures.cam_file import MANIFEST_NAME, CAMManifest, cam_path, open_cam_dir, read_cam, read_manifest
@@ -33,7 +33,7 @@ def make_cam(cfg: Config, checkpoint: str | Path, out_dir: str | Path, split: st
     run writes the same bytes.
 
     Args:
-        cfg: A CAM config from :func:`mmwsss.apis.config.load_config`.
+        cfg: A CAM config from :func:`mmwsss.config.config.load_config`.
         checkpoint: The checkpoint.
         out_dir: Folder of the CAM files, one ``<stem>.npz`` per image.
         split: Split to make CAMs for; ``None``: the one of the config's test data.
@@ -61,7 +61,7 @@ def refine_cam(cfg: Config, checkpoint: str | Path, cam_dir: str | Path, out_dir
     Files that are there are kept as :func:`make_cam` keeps them, unless their input is newer.
 
     Args:
-        cfg: The config of a model that takes CAMs, from :func:`mmwsss.apis.config.load_config`. Its test pipeline has
+        cfg: The config of a model that takes CAMs, from :func:`mmwsss.config.config.load_config`. Its test pipeline has
             a ``LoadCAM``.
         checkpoint: The checkpoint.
         cam_dir: Folder of the CAM files to refine.

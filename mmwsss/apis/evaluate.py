@@ -11,12 +11,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmwsss.datasets import load_classes, read_split
 from mmwsss.datasets.layout import IMAGE_EXTENSIONS, MAP_EXTENSIONS, describe_split, find_files_anywhere
-from mmwsss.datasets.preflight import check_image
 from mmwsss.evaluation.evaluation_report import cam_report, label_report
 from mmwsss.evaluation.label_metrics import confusion_matrix, load_mask
 from mmwsss.evaluation.threshold_curve import DEFAULT_THRESHOLDS, CAMHistogram, cam_histogram, check_thresholds
-from mmwsss.structures.cam_file import MANIFEST_NAME, cam_path, read_cam, read_manifest, resize_cam
+from mmwsss.structures.cam_file import MANIFEST_NAME, cam_path, read_cam, read_manifest
+from mmwsss.structures.image_file import check_image
 from mmwsss.structures.label_file import label_path, read_label
+from mmwsss.structures.maps import resize_cam
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import read_json
 from mmwsss.utils.parallel import default_num_workers, limit_threads, progress_bar

@@ -14,14 +14,14 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 
-from mmwsss.apis.config import fill_num_classes, read_config
 from mmwsss.apis.runner import load_for_inference
+from mmwsss.config.config import fill_num_classes, read_config
 from mmwsss.datasets.layout import IMAGE_EXTENSIONS
-from mmwsss.datasets.preflight import check_image
 from mmwsss.datasets.transforms import LoadMask, LoadSaliency
 from mmwsss.engine.checkpoint import load_checkpoint_file, trained_classes
 from mmwsss.registry import MODELS, TRANSFORMS
-from mmwsss.structures.cam_file import resize_cam
+from mmwsss.structures.image_file import check_image
+from mmwsss.structures.maps import resize_cam
 from mmwsss.utils.errors import UserError
 
 # A file, a folder of files, an array, or files and arrays one after the other.

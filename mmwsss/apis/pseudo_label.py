@@ -12,10 +12,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmwsss.datasets import load_classes, read_split
 from mmwsss.datasets.layout import IMAGE_EXTENSIONS, check_output_dir, find_files_anywhere
-from mmwsss.datasets.preflight import read_image
 from mmwsss.postprocessing import DEFAULT_BACKGROUND, Postprocessor, build_postprocessors, pseudo_label
 from mmwsss.postprocessing.background import check_background
 from mmwsss.structures.cam_file import MANIFEST_NAME, CAMManifest, cam_path, read_cam, read_manifest
+from mmwsss.structures.image_file import read_image
 from mmwsss.structures.label_file import IGNORE, label_path, read_label, write_label
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import remove_leftovers, sha256_of_json, write_json

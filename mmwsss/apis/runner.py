@@ -12,7 +12,7 @@ from mmengine.dist import barrier
 from mmengine.model import BaseTTAModel
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from mmwsss.apis.config import backbones_of
+from mmwsss.config.config import backbones_of
 from mmwsss.datasets.checks import check_batch_size
 from mmwsss.engine.checkpoint import load_weights_strict, trained_classes
 from mmwsss.utils.dist import init_dist, patch_cfg_for_cpu_ddp, unwrapped
@@ -90,7 +90,7 @@ def train(cfg: Config, work_dir: str | Path, resume: bool = False, launcher: str
     """Trains a config.
 
     Args:
-        cfg: A config from :func:`mmwsss.apis.config.load_config`.
+        cfg: A config from :func:`mmwsss.config.config.load_config`.
         work_dir: Folder for logs and checkpoints.
         resume: Go on from the newest checkpoint in ``work_dir``, if there is one.
         launcher: How the processes were started.
@@ -172,7 +172,7 @@ def test(cfg: Config, checkpoint: str | Path, work_dir: str | Path, launcher: st
     """Tests a checkpoint with the config's test loop and evaluators.
 
     Args:
-        cfg: A config from :func:`mmwsss.apis.config.load_config`.
+        cfg: A config from :func:`mmwsss.config.config.load_config`.
         checkpoint: The checkpoint; it must fit the model key by key.
         work_dir: Folder for logs.
         launcher: How the processes were started.

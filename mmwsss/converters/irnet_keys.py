@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable
 from torch import nn
 
 from mmwsss.converters.conversion import Source
-from mmwsss.models.classifiers import CAMClassifier, IRNet
+from mmwsss.models.affinity.irnet import IRNet
+from mmwsss.models.classifiers import CAMClassifier
 
 _CLASSIFIER = 'cam_head.conv_cam.weight'
 # The original registers its modules again: in stage1 ... stage4, and in two lists.

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from mmwsss.converters.conversion import Source
+from mmwsss.converters.mxnet_params import read_mxnet_params
+from mmwsss.models.affinity.affinity_net import AffinityNet
 from mmwsss.models.backbones.resnet38 import ResNet38
-from mmwsss.models.classifiers import SEAM, AffinityNet
+from mmwsss.models.classifiers import SEAM
 from mmwsss.registry import MODELS
-from mmwsss.utils.mxnet_params import read_mxnet_params
 
 _CLASSIFIER = 'cam_head.conv_cam.weight'
 _PCM = {'pcm.reduce.0.weight': 'f8_3.weight', 'pcm.reduce.1.weight': 'f8_4.weight', 'pcm.theta.weight': 'f9.weight'}

@@ -94,7 +94,7 @@ class CheckedDataset(BaseDataset):
         omissions: (path, reason) of every image that was left out. Empty before :meth:`full_init`.
     """
 
-    # Read by mmwsss.apis.config: the class list comes from the data root, and the arguments `classes` and
+    # Read by mmwsss.config.config: the class list comes from the data root, and the arguments `classes` and
     # `seed` are there.
     RESOLVES_CLASSES = True
     WITH_BACKGROUND = False

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mmwsss.datasets.coco import LISTS, is_instances, label_part, parse_instances
+from mmwsss.datasets.coco.coco_labels import LISTS, is_instances, label_part, parse_instances
 from mmwsss.datasets.layout import read_text, stem_of
 from mmwsss.structures.label_file import IGNORE, read_label
 from mmwsss.utils.errors import UserError

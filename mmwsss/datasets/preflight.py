@@ -5,23 +5,21 @@ is missing of a truncated JPEG with grey (before version 5) and goes on.
 """
 import contextlib
 import dataclasses
-import io
 import json
 import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
 import PIL
 from mmengine.logging import print_log
-from PIL import Image, UnidentifiedImageError
 
-from mmwsss.datasets.transforms.loading import LoadImage, read_saliency
+from mmwsss.datasets.transforms.loading import read_saliency
+from mmwsss.structures.image_file import FileCheck, check_image
 from mmwsss.structures.label_file import IGNORE, read_label
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import sha256_of_json, write_bytes
@@ -32,55 +30,6 @@ DEFAULT_CACHE = '~/.cache/mmwsss/preflight'
 # What can be decoded depends on the decoders, so entries of other versions do not count.
 CACHE_FORMAT = f'2 cv2 {cv2.__version__} PIL {PIL.__version__}'
 _warned_folders: set[str] = set()
-
-
-@dataclass(frozen=True)
-class FileCheck:
-    """What decoding a file showed.
-
-    Attributes:
-        height: Height in pixels after EXIF rotation, 0 when the file cannot be used.
-        width: Width, likewise.
-        ids: The values that occur in a mask, ascending; of a saliency map the largest alone.
-        reason: Why the file cannot be used; empty when it can.
-        lasting: Whether decoding the same bytes again would show the same. Not so for a disk error.
-    """
-    height: int = 0
-    width: int = 0
-    ids: tuple[int, ...] = ()
-    reason: str = ''
-    lasting: bool = field(default=True, compare=False)
-
-
-def check_image(path: str) -> FileCheck:
-    """Decodes an image fully.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Its size as :class:`~mmwsss.datasets.transforms.LoadImage` will give it, or why it is unusable.
-    """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        return FileCheck(reason=f'cannot be read ({error.strerror})', lasting=False)
-    if not data:
-        return FileCheck(reason='empty file')
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            # Every byte of a JPEG is still read, but only an eighth of its lines and columns is computed.
-            image.draft('L', (1, 1))
-            image.load()
-    except UnidentifiedImageError:
-        pass  # Formats that PIL does not know are OpenCV's to judge; it is the one that training uses.
-    except Exception as error:  # a damaged file can raise nearly anything: OSError, SyntaxError, struct.error ...
-        return FileCheck(reason=f'unreadable image ({_one_line(error)})', lasting=not isinstance(error, MemoryError))
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        return FileCheck(reason=f'unreadable image ({_one_line(error)})')
-    return FileCheck(*pixels.shape[:2]) if pixels is not None else FileCheck(reason='unreadable image')
 
 
 def check_mask(path: str) -> FileCheck:
@@ -103,22 +52,6 @@ def _check_map(path: str, read: Callable[[str], np.ndarray]) -> FileCheck:
         return FileCheck(reason=str(error).removeprefix(f'{path}: '), lasting=lasting)
     ids = np.flatnonzero(np.bincount(values.ravel())).tolist()
     return FileCheck(*values.shape, ids=tuple(ids))
-
-
-def _one_line(error: Exception) -> str:
-    return ' '.join(str(error).split()) or type(error).__name__
-
-
-def read_image(path: str | os.PathLike) -> np.ndarray:
-    """Reads an image of any kind as uint8 [H, W, 3], RGB, rotated as its EXIF tag says.
-
-    Raises:
-        UserError: If it is missing, truncated or no image.
-    """
-    # OpenCV alone would fill what is missing of a truncated JPEG with grey.
-    if reason := check_image(str(path)).reason:
-        raise UserError(f'{path}: {reason}')
-    return cv2.cvtColor(LoadImage()({'img_path': str(path)})['img'], cv2.COLOR_BGR2RGB)
 
 
 CHECKS: dict[str, Callable[[str], FileCheck]] = {

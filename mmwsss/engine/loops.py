@@ -10,9 +10,9 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner, TestLoop
 from torch.utils.data import DataLoader
 
+from mmwsss.engine.fuse_conv_bn import fuse_conv_bn
+from mmwsss.engine.mixed_precision import autocast, cast_backbone_weights
 from mmwsss.registry import LOOPS
-from mmwsss.utils.autocast import autocast, cast_backbone_weights
-from mmwsss.utils.fuse_conv_bn import fuse_conv_bn
 
 
 @LOOPS.register_module()
@@ -29,11 +29,11 @@ class CAMTestLoop(TestLoop):
         evaluator: Evaluator, or the config of one or of its metrics.
         amp: Runs the model in ``'bfloat16'`` or, on GPUs, ``'float16'`` where that is safe; ``None``: in full
             precision.
-        fuse_conv_bn: Folds BatchNorms into the convolutions before them, see :mod:`mmwsss.utils.fuse_conv_bn`: a
+        fuse_conv_bn: Folds BatchNorms into the convolutions before them, see :mod:`mmwsss.engine.fuse_conv_bn`: a
             little faster, the same up to rounding. The runner's model is of use for tests only afterwards.
         cast_weights: Rounds the weights of backbones to the type of ``amp`` once and not in every forward pass, see
-            :func:`mmwsss.utils.autocast.cast_backbone_weights`: faster, the same to the last bit. The runner's model is
-            of use for tests in this precision only afterwards.
+            :func:`mmwsss.engine.mixed_precision.cast_backbone_weights`: faster, the same to the last bit. The runner's
+            model is of use for tests in this precision only afterwards.
 
     Raises:
         UserError: If ``amp`` is something else, or the device cannot do it.

@@ -1,6 +1,5 @@
-"""Inference: CAM functions, the hooks that wrap them, and the arithmetic on maps."""
+"""Inference: CAM functions and the hooks that wrap them."""
 from mmwsss.inference.base import CAMProvider, InferenceHook, compose
-from mmwsss.inference.functional import grid_size, max_normalize, rescale_images, resize_maps
 from mmwsss.inference.gradient_cam import GradCAM, GradCAMPlusPlus, LayerCAM, grad_cam, grad_cam_pp, layer_cam
 from mmwsss.inference.infer_cam import InferCam
 from mmwsss.inference.iterative_erase import IterativeErase
@@ -10,7 +9,8 @@ from mmwsss.inference.self_affinity import SelfAffinityHook, semantic_structure
 from mmwsss.inference.split_unite import SplitUnite
 from mmwsss.inference.ssa import SSA, expand_seed
 
-__all__ = ['SCG', 'SSA', 'CAMProvider', 'GradCAM', 'GradCAMPlusPlus', 'InferCam', 'InferenceHook', 'IterativeErase',
-           'LayerCAM', 'MultiScaleFlip', 'SelfAffinityHook', 'SplitUnite', 'compose', 'expand_seed', 'grad_cam',
-           'grad_cam_pp', 'grid_size', 'layer_cam', 'max_normalize', 'rescale_images', 'resize_maps',
-           'self_correlation_map', 'semantic_structure']
+__all__ = [
+    'SCG', 'SSA', 'CAMProvider', 'GradCAM', 'GradCAMPlusPlus', 'InferCam', 'InferenceHook', 'IterativeErase',
+    'LayerCAM', 'MultiScaleFlip', 'SelfAffinityHook', 'SplitUnite', 'compose', 'expand_seed', 'grad_cam',
+    'grad_cam_pp', 'layer_cam', 'self_correlation_map', 'semantic_structure'
+]

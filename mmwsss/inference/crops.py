@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from mmwsss.inference.functional import resize_maps
+from mmwsss.structures.maps import resize_maps
 
 Box = tuple[int, int, int, int]
 

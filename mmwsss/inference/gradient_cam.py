@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmwsss.inference.base import CAMProvider
-from mmwsss.registry import INFERENCE_HOOKS
+from mmwsss.registry import CAM_PROVIDERS
 from mmwsss.structures import CAMOutput
 from mmwsss.utils.errors import UserError
 
@@ -196,7 +196,7 @@ class GradientCAM(CAMProvider):
                           'to one that the CAM head uses')
 
 
-@INFERENCE_HOOKS.register_module()
+@CAM_PROVIDERS.register_module()
 class GradCAM(GradientCAM):
     """Grad-CAM, see :func:`grad_cam`.
 
@@ -212,7 +212,7 @@ class GradCAM(GradientCAM):
         return grad_cam(feats, grads)
 
 
-@INFERENCE_HOOKS.register_module()
+@CAM_PROVIDERS.register_module()
 class GradCAMPlusPlus(GradientCAM):
     """Grad-CAM++, see :func:`grad_cam_pp`.
 
@@ -233,7 +233,7 @@ class GradCAMPlusPlus(GradientCAM):
         return grad_cam_pp(feats, grads, scores if self.exp_score else None)
 
 
-@INFERENCE_HOOKS.register_module()
+@CAM_PROVIDERS.register_module()
 class LayerCAM(GradientCAM):
     """Layer-CAM of one stage, see :func:`layer_cam`.
 

@@ -4,9 +4,9 @@ from torch import Tensor
 
 from mmwsss.inference.base import InferenceHook
 from mmwsss.inference.crops import same_format
-from mmwsss.inference.functional import max_normalize, resize_maps
 from mmwsss.registry import INFERENCE_HOOKS
 from mmwsss.structures import CAMFunction, CAMOutput
+from mmwsss.structures.maps import max_normalize, resize_maps
 
 ACCUMULATE = {'max': torch.maximum, 'sum': torch.add}
 ERASE = ('any', 'class')

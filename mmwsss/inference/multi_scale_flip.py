@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 from mmwsss.inference.base import InferenceHook
-from mmwsss.inference.functional import grid_size, rescale_images, resize_maps
 from mmwsss.registry import INFERENCE_HOOKS
 from mmwsss.structures import CAMFunction, CAMOutput
+from mmwsss.structures.maps import grid_size, rescale_images, resize_maps
 
 
 @INFERENCE_HOOKS.register_module()

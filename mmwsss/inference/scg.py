@@ -4,7 +4,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mmwsss.inference.functional import max_normalize, resize_maps
 from mmwsss.inference.self_affinity import (
     BLOCK_LIMIT,
     BlockedMatrix,
@@ -15,6 +14,7 @@ from mmwsss.inference.self_affinity import (
     over_images,
 )
 from mmwsss.registry import INFERENCE_HOOKS
+from mmwsss.structures.maps import max_normalize, resize_maps
 
 ORDERS = ('first', 'second', 'both')
 

@@ -6,10 +6,10 @@ from torch import Tensor
 
 from mmwsss.inference.base import InferenceHook
 from mmwsss.inference.crops import Box, centre_of_mass, crop_images, plan_split, unite
-from mmwsss.inference.functional import grid_size, max_normalize, rescale_images, resize_maps
 from mmwsss.inference.iterative_erase import present_classes
 from mmwsss.registry import INFERENCE_HOOKS
 from mmwsss.structures import CAMFunction, CAMOutput
+from mmwsss.structures.maps import grid_size, max_normalize, rescale_images, resize_maps
 
 MULTI_CLASS = ('separate', 'none')
 NORMALIZE = ('patch', 'image')

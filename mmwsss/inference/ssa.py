@@ -5,7 +5,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmwsss.inference.functional import max_normalize, resize_maps
 from mmwsss.inference.self_affinity import (
     BLOCK_LIMIT,
     NORMALIZATIONS,
@@ -16,6 +15,7 @@ from mmwsss.inference.self_affinity import (
     semantic_structure,
 )
 from mmwsss.registry import INFERENCE_HOOKS
+from mmwsss.structures.maps import max_normalize, resize_maps
 
 
 def expand_seed(seed: Tensor, feats: Tensor, num_blocks: int, normalize: str, sum: str,

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mmwsss.structures.cam_file import CAMFile, resize_cam
+from mmwsss.structures.cam_file import CAMFile
 from mmwsss.structures.label_file import IGNORE
+from mmwsss.structures.maps import resize_cam
 from mmwsss.structures.score_map import ScoreMap
 from mmwsss.utils.errors import UserError
 

@@ -1,17 +1,30 @@
-"""Data structures that the stages share, and the formats of the files between stages."""
+"""Data structures that the stages share, the formats of the files between stages, and arithmetic on maps."""
 from mmwsss.structures.cam_file import (
-                                        CAMFile,
-                                        CAMManifest,
-                                        cam_path,
-                                        open_cam_dir,
-                                        read_cam,
-                                        read_manifest,
-                                        resize_cam,
-                                        write_cam,
+    CAMFile,
+    CAMManifest,
+    cam_path,
+    open_cam_dir,
+    read_cam,
+    read_manifest,
+    write_cam,
 )
 from mmwsss.structures.cam_output import CAMFunction, CAMOutput
+from mmwsss.structures.image_file import check_image, read_image
 from mmwsss.structures.label_file import label_path, read_label, voc_palette, write_label
+from mmwsss.structures.maps import (
+    grid_size,
+    max_normalize,
+    min_max_normalize,
+    rescale_images,
+    resize_aligned,
+    resize_cam,
+    resize_maps,
+)
 from mmwsss.structures.score_map import ScoreMap
 
-__all__ = ['CAMFile', 'CAMFunction', 'CAMManifest', 'CAMOutput', 'ScoreMap', 'cam_path', 'label_path', 'open_cam_dir',
-           'read_cam', 'read_label', 'read_manifest', 'resize_cam', 'voc_palette', 'write_cam', 'write_label']
+__all__ = [
+    'CAMFile', 'CAMFunction', 'CAMManifest', 'CAMOutput', 'ScoreMap', 'cam_path', 'check_image', 'grid_size',
+    'label_path', 'max_normalize', 'min_max_normalize', 'open_cam_dir', 'read_cam', 'read_image', 'read_label',
+    'read_manifest', 'rescale_images', 'resize_aligned', 'resize_cam', 'resize_maps', 'voc_palette', 'write_cam',
+    'write_label'
+]

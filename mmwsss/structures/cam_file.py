@@ -12,9 +12,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import remove_leftovers, write_bytes, write_json
@@ -175,27 +172,6 @@ def _has_integral_stride(grid: Sequence[int], size: Sequence[int]) -> bool:
         if m > 1:
             high = min(high, (n - 1) // (m - 1))
     return low <= high
-
-
-def resize_cam(cam: np.ndarray | Tensor, size: tuple[int, int]) -> np.ndarray | Tensor:
-    """Resizes maps in float32, bilinear with ``align_corners=False``.
-
-    Evaluation, thresholding and post-processing all use this function, so they see the same maps.
-
-    Args:
-        cam: [K, h, w]; K may be 0.
-        size: (H, W).
-
-    Returns:
-        float32 [K, H, W], an array or a tensor as ``cam`` is.
-    """
-    is_array = isinstance(cam, np.ndarray)
-    maps = torch.from_numpy(np.ascontiguousarray(cam, np.float32)) if is_array else cam.float()
-    if len(maps) == 0:
-        maps = maps.new_zeros((0, *size))
-    elif tuple(maps.shape[1:]) != tuple(size):
-        maps = F.interpolate(maps[None], size=tuple(size), mode='bilinear', align_corners=False)[0]
-    return maps.numpy() if is_array else maps
 
 
 def read_manifest(cam_dir: str | os.PathLike) -> CAMManifest:

@@ -1,17 +1,8 @@
 """Errors that are the user's to mend, and the exit codes of the tools."""
-import errno
-import os
-import sys
-import traceback
-from collections.abc import Callable, Iterator
-from types import FrameType
-
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_OMISSIONS = 3
 EXIT_INTERRUPTED = 130
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-WRONG_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
 
 
 class UserError(Exception):
@@ -20,95 +11,3 @@ class UserError(Exception):
     The message is one line: it names the file (or option) and says what to do. Tools print it
     without a traceback and exit with :data:`EXIT_FAILED`.
     """
-
-
-def one_line(error: UserError) -> str:
-    """Returns the message of a user error as one line.
-
-    torch raises an error of a data worker again with the worker's traceback as its message.
-    """
-    message = str(error)
-    if 'Original Traceback' in message:
-        message = message.rsplit(f'{UserError.__name__}: ', 1)[-1]
-    return ' '.join(message.split())
-
-
-def config_mistake(error: Exception) -> str | None:
-    """Says which part of a config could not be built, when that is what an error means.
-
-    MMEngine builds a config's parts by calling their classes with its settings: an unknown type or setting, or a value
-    that a class refuses, comes up as KeyError, TypeError, ValueError or AssertionError of a constructor.
-
-    Args:
-        error: Any exception.
-
-    Returns:
-        One line that names the part and where it was refused; ``None`` for an exception that no setting explains.
-    """
-    stack = list(traceback.walk_tb(error.__traceback__))
-    frames = [frame for frame, _ in stack]
-    building = [frame for frame in frames if _is_of_mmengine(frame)
-                and (frame.f_code.co_name.lstrip('_').startswith('build') or frame.f_code.co_name == 'from_cfg')]
-    if not building or isinstance(error, OSError):
-        return None
-    # What is deeper down than a constructor is more likely to be a defect than a wrong setting.
-    refused = frames[-1].f_code.co_name == '__init__' or _is_of_mmengine(frames[-1])
-    if not refused and not isinstance(error, (ValueError, AssertionError)):
-        return None
-    parts = [frame.f_locals.get('cfg') for frame in building]
-    names = [part['type'] for part in parts if isinstance(part, dict) and isinstance(part.get('type'), str)]
-    message = str(error.args[0] if isinstance(error, KeyError) and error.args else error) or 'failed'
-    place = f'{os.path.basename(frames[-1].f_code.co_filename)}:{stack[-1][1]}'
-    return (f'cannot build {names[-1] if names else "the run"} from the config: {" ".join(message.split())} '
-            f'({type(error).__name__} in {place}); correct the config or --cfg-options')
-
-
-def _is_of_mmengine(frame: FrameType) -> bool:
-    return frame.f_globals.get('__name__', '').split('.')[0] == 'mmengine'
-
-
-def _with_context(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def run_cli(main: Callable[[], int | None]) -> None:
-    """Runs a tool's ``main`` and exits the process with its exit code.
-
-    :class:`UserError`, a full disk, a place that cannot be written, a config that cannot be built and Ctrl-C end in
-    one line on stderr; any other exception is a defect of ours and keeps its traceback.
-
-    Args:
-        main: Returns an exit code; ``None`` counts as :data:`EXIT_DONE`.
-
-    Raises:
-        SystemExit: Always, with the exit code.
-    """
-    from mmwsss.utils.dist import end_dist  # which needs this module
-
-    try:
-        code = end_dist(main() or EXIT_DONE)
-    except (Exception, KeyboardInterrupt) as error:
-        # Some libraries turn any exception into one of their own, a KeyboardInterrupt too.
-        if any(isinstance(cause, KeyboardInterrupt) for cause in _with_context(error)):
-            line = 'interrupted: run the same command again to resume (train.py: with --resume).'
-            code = EXIT_INTERRUPTED
-        elif message := _explain(error):
-            line, code = f'error: {message}', EXIT_FAILED
-        else:
-            raise
-        print(line, file=sys.stderr)
-    sys.exit(code)
-
-
-def _explain(error: Exception) -> str | None:
-    if isinstance(error, UserError):
-        return one_line(error)
-    if isinstance(error, OSError) and error.errno in DISK_FULL:
-        return (f'cannot write {error.filename or "a file"}: {error.strerror}. Free some space or choose another '
-                'folder, then run the same command again (train.py: with --resume).')
-    if isinstance(error, OSError) and error.errno in WRONG_PLACE:
-        return (f'cannot use {error.filename or "a file"}: {error.strerror}. Choose another place or mend its '
-                'permissions, then run the same command again (train.py: with --resume).')
-    return config_mistake(error)

@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmwsss.inference import max_normalize
-from mmwsss.structures.cam_file import resize_cam
+from mmwsss.structures.maps import max_normalize, resize_cam
 from mmwsss.utils.errors import UserError
 from mmwsss.visualization.draw import draw_cam, fit_image, side_by_side
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from mmwsss.datasets.layout import IMAGE_EXTENSIONS, find_files
-from mmwsss.datasets.preflight import read_image
-from mmwsss.structures.cam_file import cam_path, read_cam, resize_cam
+from mmwsss.structures.cam_file import cam_path, read_cam
+from mmwsss.structures.image_file import read_image
 from mmwsss.structures.label_file import label_path, read_label, voc_palette
+from mmwsss.structures.maps import resize_cam
 from mmwsss.utils.errors import UserError
 from mmwsss.visualization.draw import (
     IGNORE,

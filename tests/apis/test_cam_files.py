@@ -7,8 +7,8 @@ import torch
 from mmengine.config import Config
 
 from mmwsss.apis.cam_files import cam_config_hash, make_cam
-from mmwsss.apis.config import load_config
 from mmwsss.apis.runner import test as run_test
+from mmwsss.config.config import load_config
 from mmwsss.structures.cam_file import read_cam
 from mmwsss.utils.errors import UserError
 

@@ -17,7 +17,7 @@ from mmwsss.utils.errors import UserError
 
 @pytest.fixture(scope='module')
 def inferencer_parts(tmp_path_factory, repo_root, generated_root, tiny_cam_options):
-    from mmwsss.apis.config import load_config
+    from mmwsss.config.config import load_config
     config = repo_root / 'configs/cam/cam_efflite0_small.py'
     cfg = load_config(config, generated_root, {**tiny_cam_options, 'train_cfg.max_epochs': 1})
     return train(cfg, tmp_path_factory.mktemp('inferencer')).checkpoint

@@ -12,8 +12,8 @@ from pseudo_label_data import BACKGROUND, CLASSES, Data, data_fixture, files, ra
 
 from mmwsss.apis import pseudo_label as module
 from mmwsss.apis.pseudo_label import make_pseudo_labels
-from mmwsss.datasets.preflight import read_image
 from mmwsss.structures.cam_file import CAMManifest, open_cam_dir, write_cam
+from mmwsss.structures.image_file import read_image
 from mmwsss.structures.label_file import read_label, voc_palette
 from mmwsss.utils.errors import UserError
 

@@ -10,9 +10,9 @@ import pytest
 from mmengine.config import Config
 
 from mmwsss.apis.cam_files import refine_cam
-from mmwsss.apis.config import load_config
-from mmwsss.apis.pipeline import Pipeline
 from mmwsss.apis.pseudo_label import make_pseudo_labels
+from mmwsss.config.config import load_config
+from mmwsss.experiments.pipeline.pipeline import Pipeline
 from mmwsss.structures.cam_file import read_cam
 from mmwsss.structures.label_file import read_label
 from mmwsss.utils.errors import EXIT_DONE, UserError

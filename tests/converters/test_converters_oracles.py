@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from original_weights import array_by_formula
 
-from mmwsss.apis.config import fill_num_classes
+from mmwsss.config.config import fill_num_classes
 from mmwsss.converters import SOURCES, convert
 from mmwsss.engine.checkpoint import load_state_dict_strict
 from mmwsss.registry import MODELS

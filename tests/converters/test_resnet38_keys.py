@@ -6,7 +6,7 @@ import torch
 from mmengine.config import Config
 from original_weights import affinity_net_weights, mxnet_file, mxnet_names, mxnet_weights, psa_weights, seam_weights
 
-from mmwsss.apis.config import fill_num_classes
+from mmwsss.config.config import fill_num_classes
 from mmwsss.converters import SOURCES, convert
 from mmwsss.models.backbones.resnet38 import ResNet38
 from mmwsss.registry import MODELS

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 import mmwsss.datasets.preflight as module
-from mmwsss.datasets.preflight import check_files, check_image, check_mask, check_saliency, preflight
+from mmwsss.datasets.preflight import check_files, check_mask, check_saliency, preflight
+from mmwsss.structures.image_file import check_image
 from mmwsss.structures.label_file import write_label
 from mmwsss.utils.errors import UserError
 

@@ -9,9 +9,10 @@ from mmengine.model import BaseModule
 from mmengine.structures import LabelData
 from mmseg.structures import SegDataSample
 
-from mmwsss.inference import MultiScaleFlip, compose, grad_cam, grad_cam_pp, layer_cam, resize_maps
+from mmwsss.inference import MultiScaleFlip, compose, grad_cam, grad_cam_pp, layer_cam
 from mmwsss.models import CAMClassifier
-from mmwsss.registry import INFERENCE_HOOKS, MODELS
+from mmwsss.registry import CAM_PROVIDERS, MODELS
+from mmwsss.structures.maps import resize_maps
 from mmwsss.utils.errors import UserError
 
 NAMES = ['GradCAM', 'GradCAMPlusPlus', 'LayerCAM']
@@ -50,7 +51,7 @@ def make_images(count=3, size=(16, 12)):
 
 
 def build(name, **kwargs):
-    return INFERENCE_HOOKS.build(dict(type=name, **kwargs))
+    return CAM_PROVIDERS.build(dict(type=name, **kwargs))
 
 
 def samples():
@@ -384,7 +385,7 @@ def test_stage_that_the_scores_do_not_depend_on():
 @pytest.mark.parametrize('config', ['grad_cam', 'grad_cam_pp', 'layer_cam'])
 def test_configs(repo_root, config):
     cfg = Config.fromfile(repo_root / f'configs/gradient_cam/{config}_r50_small.py')
-    assert INFERENCE_HOOKS.build(cfg.model.pop('cam_provider')).stage == '3'
+    assert CAM_PROVIDERS.build(cfg.model.pop('cam_provider')).stage == '3'
     assert cfg.to_dict() == Config.fromfile(repo_root / 'configs/cam/cam_r50_small.py').to_dict()
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmwsss.apis.config import load_config
+from mmwsss.config.config import load_config
 from mmwsss.inference import InferCam, IterativeErase, MultiScaleFlip, SplitUnite, compose
 from mmwsss.registry import INFERENCE_HOOKS, MODELS
 from mmwsss.structures import CAMOutput

@@ -6,10 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmwsss.inference import MultiScaleFlip, SplitUnite, compose, max_normalize
+from mmwsss.inference import MultiScaleFlip, SplitUnite, compose
 from mmwsss.inference.crops import centre_of_mass, plan_split
 from mmwsss.inference.split_unite import batch_by_size
 from mmwsss.structures import CAMOutput
+from mmwsss.structures.maps import max_normalize
 
 TOOL = Path(__file__).parents[2] / 'tools/benchmark/infer_cam.py'
 KERNEL = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(0))

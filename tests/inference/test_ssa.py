@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmwsss.apis.config import load_config
+from mmwsss.config.config import load_config
 from mmwsss.inference import SCG, SSA, MultiScaleFlip, compose, expand_seed
 from mmwsss.inference.ssa import fuse
 from mmwsss.registry import MODELS

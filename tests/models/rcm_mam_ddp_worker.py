@@ -7,7 +7,8 @@ from rcm_mam_reference import random, random_cam
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from mmwsss.models.necks import MAM, RCM
+from mmwsss.models.losses.mam import MAM
+from mmwsss.models.losses.rcm import RCM
 
 # Two batches. In the first, class 0 is on one rank only and class 2 nowhere; in the second, class 1 is missing.
 LABELS = torch.tensor([[[1, 1, 0], [1, 0, 0], [0, 1, 0], [0, 0, 0]], [[1, 0, 1], [0, 0, 1], [1, 0, 0], [0, 0, 1]]])

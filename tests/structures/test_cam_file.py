@@ -12,16 +12,8 @@ import torch
 import torch.nn.functional as F
 
 from mmwsss.structures import cam_file as module
-from mmwsss.structures.cam_file import (
-    CAMFile,
-    CAMManifest,
-    cam_path,
-    open_cam_dir,
-    read_cam,
-    read_manifest,
-    resize_cam,
-    write_cam,
-)
+from mmwsss.structures.cam_file import CAMFile, CAMManifest, cam_path, open_cam_dir, read_cam, read_manifest, write_cam
+from mmwsss.structures.maps import resize_cam
 from mmwsss.utils.errors import UserError
 
 

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from mmwsss.utils.errors import UserError, run_cli
+from mmwsss.cli.run_cli import run_cli
+from mmwsss.utils.errors import UserError
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmwsss.apis.config import load_config
+from mmwsss.cli.run_cli import run_cli
+from mmwsss.config.config import load_config
 from mmwsss.registry import MODELS
-from mmwsss.utils.errors import run_cli
 
 TOOL = Path(__file__).parents[2] / 'tools/benchmark/make_cam.py'
 

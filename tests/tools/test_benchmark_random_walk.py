@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmwsss.postprocessing import RandomWalk
-from mmwsss.utils.errors import run_cli
+from mmwsss.cli.run_cli import run_cli
+from mmwsss.models.affinity.random_walk import RandomWalk
 
 TOOL = Path(__file__).parents[2] / 'tools/benchmark/random_walk.py'
 

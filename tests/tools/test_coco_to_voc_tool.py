@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmwsss.utils.errors import run_cli
+from mmwsss.cli.run_cli import run_cli
 
 
 @pytest.fixture

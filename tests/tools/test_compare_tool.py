@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from mmwsss.utils.errors import run_cli
+from mmwsss.cli.run_cli import run_cli
 
 
 @pytest.fixture

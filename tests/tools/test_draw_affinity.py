@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from mmwsss.apis.config import fill_num_classes, read_config
-from mmwsss.datasets.preflight import read_image
+from mmwsss.cli.run_cli import run_cli
+from mmwsss.config.config import fill_num_classes, read_config
 from mmwsss.registry import MODELS
-from mmwsss.utils.errors import run_cli
+from mmwsss.structures.image_file import read_image
 
 CLASSES = ('cat', 'dog')
 

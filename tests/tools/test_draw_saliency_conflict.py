@@ -4,10 +4,10 @@ import sys
 import numpy as np
 import pytest
 
-from mmwsss.datasets.preflight import read_image
+from mmwsss.cli.run_cli import run_cli
 from mmwsss.datasets.transforms import read_saliency
 from mmwsss.structures import read_label, write_label
-from mmwsss.utils.errors import run_cli
+from mmwsss.structures.image_file import read_image
 from mmwsss.visualization import conflict_temperature
 
 

@@ -3,7 +3,7 @@ import sys
 import pytest
 import torch
 
-from mmwsss.utils.errors import run_cli
+from mmwsss.cli.run_cli import run_cli
 
 
 @pytest.fixture

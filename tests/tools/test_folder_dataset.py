@@ -6,10 +6,10 @@ import sys
 import numpy as np
 import pytest
 
-from mmwsss.apis.config import load_config
+from mmwsss.cli.run_cli import run_cli
+from mmwsss.config.config import load_config
 from mmwsss.registry import DATASETS
 from mmwsss.structures import read_cam, read_label
-from mmwsss.utils.errors import run_cli
 
 FOLDERS = ('', 'x', 'x/deep', 'with space')
 

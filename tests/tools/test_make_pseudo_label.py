@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmwsss.cli.run_cli import run_cli
 from mmwsss.postprocessing import CRF_PRESETS, defaults
 from mmwsss.structures.cam_file import CAMFile, CAMManifest, cam_path, open_cam_dir, write_cam
 from mmwsss.structures.label_file import read_label
-from mmwsss.utils.errors import run_cli
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools/make_pseudo_label.py'

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from tiny_onnx import write_saliency_onnx
 
+from mmwsss.cli.run_cli import run_cli
 from mmwsss.datasets.transforms import read_saliency
-from mmwsss.utils.errors import run_cli
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools/make_saliency.py'

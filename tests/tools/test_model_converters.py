@@ -10,11 +10,11 @@ import torch
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
+from mmwsss.cli.run_cli import run_cli
 from mmwsss.engine.checkpoint import load_checkpoint_file, load_weights_strict, trained_classes
 from mmwsss.engine.weight_init import StrictPretrained
 from mmwsss.models import SEAM, CAMClassifier
 from mmwsss.models.backbones.resnet38 import ResNet38
-from mmwsss.utils.errors import run_cli
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'converters'))
 from original_weights import (

@@ -6,7 +6,7 @@ import pytest
 
 from mmwsss.apis import runner
 from mmwsss.apis.runner import RunResult
-from mmwsss.utils.errors import run_cli
+from mmwsss.cli.run_cli import run_cli
 
 
 @pytest.fixture

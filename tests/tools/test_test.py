@@ -7,9 +7,9 @@ import pytest
 import torch
 from mmengine.registry import init_default_scope
 
-from mmwsss.apis.config import load_config
 from mmwsss.apis.evaluate import evaluate_label_dir
 from mmwsss.apis.runner import train
+from mmwsss.config.config import load_config
 from mmwsss.registry import MODELS
 from mmwsss.utils.errors import UserError
 
@@ -19,7 +19,7 @@ def tested(tmp_path_factory, repo_root, generated_root, tiny_cam_options):
     """A tiny CAM config as a file, and its checkpoint."""
     from mmengine.config import Config
 
-    from mmwsss.apis.config import fit_to_data
+    from mmwsss.config.config import fit_to_data
     cfg = Config.fromfile(repo_root / 'configs/cam/cam_efflite0_small.py')
     cfg.merge_from_dict({**tiny_cam_options, 'train_cfg.max_epochs': 1})
     folder = tmp_path_factory.mktemp('tested')

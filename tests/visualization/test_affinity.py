@@ -5,8 +5,8 @@ import pytest
 import torch
 from mmengine.model import BaseModule
 
-from mmwsss.inference import rescale_images
 from mmwsss.registry import MODELS
+from mmwsss.structures.maps import rescale_images
 from mmwsss.utils.errors import UserError
 from mmwsss.visualization import draw_cam, fit_image
 from mmwsss.visualization.affinity import COLOURS, affinity_maps, draw_affinity, draw_cross

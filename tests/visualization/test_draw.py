@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmwsss.datasets.preflight import read_image
+from mmwsss.structures.image_file import read_image
 from mmwsss.structures.label_file import voc_palette
 from mmwsss.utils.errors import UserError
 from mmwsss.visualization.draw import (

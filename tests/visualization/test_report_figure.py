@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from mmwsss.datasets.preflight import read_image
-from mmwsss.datasets.synthetic import generate_voc_layout
+from mmwsss.datasets.synthetic.synthetic_dataset import generate_voc_layout
 from mmwsss.structures.cam_file import CAMFile, write_cam
+from mmwsss.structures.image_file import read_image
 from mmwsss.structures.label_file import read_label, voc_palette, write_label
 from mmwsss.utils.errors import UserError
 from mmwsss.visualization import stage_figure

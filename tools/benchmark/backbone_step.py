@@ -16,12 +16,13 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from mmwsss.cli.run_cli import run_cli
+from mmwsss.engine.memory_format import to_channels_last
 from mmwsss.models import EfficientNetLite
 from mmwsss.models.backbones import efficientnet_lite
-from mmwsss.utils.errors import UserError, run_cli
+from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_json
 from mmwsss.utils.memory import keep_freed_memory
-from mmwsss.utils.memory_format import to_channels_last
 
 
 def obvious(conv: torch.nn.Conv2d, norm: torch.nn.Module, x: Tensor) -> Tensor:

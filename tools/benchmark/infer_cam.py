@@ -24,19 +24,21 @@ from rich.table import Table
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mmwsss.apis.config import CfgOptions, load_config
 from mmwsss.apis.runner import load_for_inference
+from mmwsss.cli.run_cli import run_cli
+from mmwsss.config.config import CfgOptions, load_config
+from mmwsss.engine.fuse_conv_bn import fuse_conv_bn
+from mmwsss.engine.memory_format import to_channels_last
+from mmwsss.engine.mixed_precision import autocast
 from mmwsss.engine.samplers.same_size_batch_sampler import group_by_size
-from mmwsss.inference import InferCam, InferenceHook, IterativeErase, SplitUnite, compose, max_normalize
+from mmwsss.inference import InferCam, InferenceHook, IterativeErase, SplitUnite, compose
 from mmwsss.models.classifiers.base_cam_model import stack_labels
 from mmwsss.registry import DATASETS, INFERENCE_HOOKS, MODELS
 from mmwsss.structures import CAMFunction, CAMOutput
-from mmwsss.utils.autocast import autocast
-from mmwsss.utils.errors import UserError, run_cli
+from mmwsss.structures.maps import max_normalize
+from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_json
-from mmwsss.utils.fuse_conv_bn import fuse_conv_bn
 from mmwsss.utils.memory import keep_freed_memory
-from mmwsss.utils.memory_format import to_channels_last
 
 MARK = 1.1  # wall time may exceed the ratio of pixels by this factor
 TOLERANCE = 2 ** -10

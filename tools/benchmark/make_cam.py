@@ -27,13 +27,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmwsss.apis import runner as runner_api
 from mmwsss.apis.cam_files import make_cam
-from mmwsss.apis.config import load_config
 from mmwsss.apis.evaluate import evaluate_cam_dir
 from mmwsss.apis.runner import load_for_inference
+from mmwsss.cli.run_cli import run_cli
+from mmwsss.config.config import load_config
 from mmwsss.datasets import read_split
 from mmwsss.registry import DATASETS, MODELS
 from mmwsss.structures.cam_file import CAMFile, CAMManifest, open_cam_dir, write_cam
-from mmwsss.utils.errors import UserError, run_cli
+from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_json
 
 

@@ -20,8 +20,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from mmwsss.postprocessing import RandomWalk, edge_affinity, half_disc_offsets, pair_windows
-from mmwsss.utils.errors import UserError, run_cli
+from mmwsss.cli.run_cli import run_cli
+from mmwsss.models.affinity.pixel_pairs import edge_affinity, half_disc_offsets, pair_windows
+from mmwsss.models.affinity.random_walk import RandomWalk
+from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_json
 
 MARK, MARK_PIXELS = 50, 5120  # ours, exact, is to be so many times faster at so many pixels

@@ -21,11 +21,12 @@ from mmseg.structures import SegDataSample
 from rich.console import Console
 from rich.table import Table
 
-from mmwsss.apis.config import backbones_of, fill_num_classes, read_config
+from mmwsss.cli.run_cli import run_cli
+from mmwsss.config.config import backbones_of, fill_num_classes, read_config
+from mmwsss.engine.memory_format import to_channels_last
 from mmwsss.registry import MODELS
-from mmwsss.utils.errors import UserError, run_cli
+from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_json
-from mmwsss.utils.memory_format import to_channels_last
 
 # What the models of the table change in the config's.
 VARIANTS = {

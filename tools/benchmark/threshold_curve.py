@@ -16,9 +16,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from mmwsss.cli.run_cli import run_cli
 from mmwsss.evaluation.threshold_curve import CAMHistogram, cam_histogram, curve_from_histogram, label_from_cam
 from mmwsss.structures import resize_cam
-from mmwsss.utils.errors import run_cli
 
 MARK = 30  # times the obvious loop, at 60 thresholds
 Sample = tuple[np.ndarray, np.ndarray, np.ndarray]

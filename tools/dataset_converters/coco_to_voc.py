@@ -2,9 +2,9 @@
 """COCO in VOC layout: coco_to_voc.py IMAGES_DIR INSTANCES_JSON --out-dir DIR [--split NAME] [--masks]."""
 import argparse
 
-from mmwsss.apis.cli import report_result
-from mmwsss.datasets.coco_to_voc import coco_to_voc
-from mmwsss.utils.errors import run_cli
+from mmwsss.cli.report_result import report_result
+from mmwsss.cli.run_cli import run_cli
+from mmwsss.datasets.coco.coco_to_voc import coco_to_voc
 
 
 def parse_args() -> argparse.Namespace:

@@ -2,8 +2,9 @@
 """Writes generated scenes in VOC layout: data for demonstrations and tests."""
 import argparse
 
-from mmwsss.datasets.synthetic import generate_voc_layout
-from mmwsss.utils.errors import UserError, run_cli
+from mmwsss.cli.run_cli import run_cli
+from mmwsss.datasets.synthetic.synthetic_dataset import generate_voc_layout
+from mmwsss.utils.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:

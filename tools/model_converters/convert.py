@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mmwsss.cli.run_cli import run_cli
 from mmwsss.converters import SOURCES, Conversion, convert, load_torch_weights
 from mmwsss.datasets.layout import read_text
 from mmwsss.engine.checkpoint import extract_state_dict
-from mmwsss.utils.errors import UserError, run_cli
+from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_bytes
 
 # The classes of the released checkpoints, in their order.

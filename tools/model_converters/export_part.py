@@ -7,8 +7,8 @@ whose pixel correlation module stays behind.
 """
 import argparse
 
+from mmwsss.cli.run_cli import run_cli
 from mmwsss.engine.checkpoint import export_part
-from mmwsss.utils.errors import run_cli
 
 
 def main() -> None:

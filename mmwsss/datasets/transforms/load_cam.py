@@ -5,9 +5,9 @@ import os
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from mmwsss.inference.functional import grid_size
 from mmwsss.registry import TRANSFORMS
-from mmwsss.structures.cam_file import MANIFEST_NAME, CAMManifest, cam_path, read_cam, read_manifest, resize_cam
+from mmwsss.structures.cam_file import MANIFEST_NAME, CAMManifest, cam_path, read_cam, read_manifest
+from mmwsss.structures.maps import grid_size, resize_cam
 from mmwsss.utils.errors import UserError
 
 REMAKE = 'run make_cam.py again: it replaces such files'

@@ -7,9 +7,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.structures import SegDataSample
 
-from mmwsss.datasets.preflight import read_image
 from mmwsss.registry import HOOKS
-from mmwsss.structures.cam_file import resize_cam
+from mmwsss.structures.image_file import read_image
+from mmwsss.structures.maps import resize_cam
 from mmwsss.utils.errors import UserError
 from mmwsss.visualization import draw_cam, fit_image, side_by_side, write_on
 

@@ -5,8 +5,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from mmwsss.engine.memory_format import to_channels_last
 from mmwsss.registry import HOOKS
-from mmwsss.utils.memory_format import to_channels_last
 
 
 def _inputs_channels_last(module: nn.Module, args: tuple, output: dict) -> dict:

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from mmengine.optim import OptimWrapper
 from torch import nn
 
+from mmwsss.engine.mixed_precision import autocast
 from mmwsss.registry import OPTIM_WRAPPERS
-from mmwsss.utils.autocast import autocast
 from mmwsss.utils.errors import UserError
 
 

@@ -15,7 +15,7 @@ from mmwsss.evaluation.evaluation_report import cam_report, report_table
 from mmwsss.evaluation.label_metrics import load_mask
 from mmwsss.evaluation.threshold_curve import DEFAULT_THRESHOLDS, CAMHistogram, cam_histogram, check_thresholds
 from mmwsss.registry import METRICS
-from mmwsss.structures.cam_file import resize_cam
+from mmwsss.structures.maps import resize_cam
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_json
 

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from mmwsss.datasets.preflight import read_image
 from mmwsss.evaluation.metrics.file_writer import FileWriter
 from mmwsss.evaluation.threshold_curve import label_from_cam
 from mmwsss.postprocessing import Postprocessor, build_postprocessors, pseudo_label
 from mmwsss.postprocessing.background import check_background
 from mmwsss.registry import METRICS
-from mmwsss.structures.cam_file import CAMFile, resize_cam
+from mmwsss.structures.cam_file import CAMFile
+from mmwsss.structures.image_file import read_image
 from mmwsss.structures.label_file import label_path, write_label
+from mmwsss.structures.maps import resize_cam
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.parallel import OrderedPool, workers_per_rank
 

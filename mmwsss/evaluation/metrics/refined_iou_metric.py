@@ -12,11 +12,11 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from rich.console import Console
 
-from mmwsss.datasets.preflight import read_image
 from mmwsss.evaluation.evaluation_report import label_report, report_table
 from mmwsss.evaluation.label_metrics import confusion_matrix, load_mask
 from mmwsss.postprocessing import Postprocessor, build_postprocessors
 from mmwsss.registry import METRICS
+from mmwsss.structures.image_file import read_image
 from mmwsss.structures.label_file import label_path, write_label
 from mmwsss.structures.score_map import ScoreMap
 from mmwsss.utils.errors import UserError

@@ -9,11 +9,11 @@ from mmseg.models.segmentors import BaseSegmentor
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from mmwsss.inference import compose, grid_size, max_normalize, resize_maps
-from mmwsss.inference.functional import min_max_normalize
+from mmwsss.inference import compose
 from mmwsss.models.heads.cam_head import classification_loss
-from mmwsss.registry import INFERENCE_HOOKS, MODELS
+from mmwsss.registry import CAM_PROVIDERS, INFERENCE_HOOKS, MODELS
 from mmwsss.structures import CAMFunction, CAMOutput
+from mmwsss.structures.maps import grid_size, max_normalize, min_max_normalize, resize_maps
 from mmwsss.utils.errors import UserError
 
 GATES = ('label', 'score')
@@ -65,7 +65,7 @@ class BaseCAMModel(BaseSegmentor):
             raise ValueError(f'{name} test_cfg: gate one of {GATES}, score_thr, stride at least 1, normalize one of '
                              f'{tuple(NORMALIZATIONS)}; got {test_cfg}')
         self.inference_hooks = [INFERENCE_HOOKS.build(hook) for hook in inference_hooks]
-        self.cam_provider = INFERENCE_HOOKS.build(cam_provider) if cam_provider else None
+        self.cam_provider = CAM_PROVIDERS.build(cam_provider) if cam_provider else None
 
     @property
     @abstractmethod

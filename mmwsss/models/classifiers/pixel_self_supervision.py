@@ -9,11 +9,11 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmwsss.inference.functional import grid_size, max_normalize, rescale_images, resize_maps
 from mmwsss.models.classifiers.base_cam_model import BaseCAMModel, stack_labels
 from mmwsss.models.losses.multi_scale_attention_loss import multi_scale_cam
 from mmwsss.registry import MODELS
 from mmwsss.structures import CAMOutput
+from mmwsss.structures.maps import grid_size, max_normalize, rescale_images, resize_maps
 
 SUPPORTS = ('ema', 'shared')
 

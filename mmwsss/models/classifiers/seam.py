@@ -6,12 +6,12 @@ import torch.nn.functional as F
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from mmwsss.inference.functional import min_max_normalize, resize_aligned
 from mmwsss.models.classifiers.base_cam_model import BaseCAMModel, name_feats, stack_labels
 from mmwsss.models.losses.ecr_loss import with_background
 from mmwsss.models.utils import ComposeViews
 from mmwsss.registry import MODELS
 from mmwsss.structures import CAMOutput
+from mmwsss.structures.maps import min_max_normalize, resize_aligned
 
 
 @MODELS.register_module()

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from mmwsss.inference.functional import resize_maps
 from mmwsss.models.classifiers.base_cam_model import BaseCAMModel, name_feats, stack_labels
 from mmwsss.models.heads.cam_head import global_average_pool
 from mmwsss.models.losses.semantic_loss import present_categories
 from mmwsss.models.utils import ComposeViews
 from mmwsss.registry import MODELS
 from mmwsss.structures import CAMOutput
+from mmwsss.structures.maps import resize_maps
 from mmwsss.utils.errors import UserError
 
 

@@ -1,9 +1,8 @@
 """Losses, one file each: a plain function on tensors, and the module that a config names."""
-from mmwsss.models.losses.affinity_loss import AffinityLoss, PixelPairs, affinity_losses, sort_pairs
-from mmwsss.models.losses.displacement_loss import DisplacementLoss, displacement_losses
 from mmwsss.models.losses.ecr_loss import ECRLoss, equivariant_cross_regularization, keep_highest_foreground
 from mmwsss.models.losses.er_loss import ERLoss, equivariant_regularization
 from mmwsss.models.losses.global_mean import global_mean
+from mmwsss.models.losses.mam import MAM
 from mmwsss.models.losses.min_pooling_loss import MinPoolingLoss, min_pooling
 from mmwsss.models.losses.multi_scale_attention_loss import (
     attention_targets,
@@ -11,6 +10,7 @@ from mmwsss.models.losses.multi_scale_attention_loss import (
     multi_scale_cam,
     scale_attention,
 )
+from mmwsss.models.losses.rcm import RCM
 from mmwsss.models.losses.regional_contrast_loss import (
     class_prototypes,
     class_region_masks,
@@ -35,13 +35,11 @@ from mmwsss.models.losses.semantic_loss import (
 )
 
 __all__ = [
-    'ActivationConsistencyLoss', 'ActivationRegularizationLoss', 'AffinityLoss', 'CategoryBackgroundLoss',
-    'CategoryForegroundLoss', 'DisplacementLoss', 'ECRLoss', 'ERLoss', 'MinPoolingLoss', 'PixelPairs',
-    'SaliencyConflictLoss', 'SemanticLoss', 'activation_consistency', 'activation_regularization',
-    'affinity_losses', 'attention_targets', 'background_conflict', 'category_background', 'category_foreground',
-    'category_similarity', 'class_prototypes', 'class_region_masks', 'displacement_losses',
+    'MAM', 'RCM', 'ActivationConsistencyLoss', 'ActivationRegularizationLoss', 'CategoryBackgroundLoss',
+    'CategoryForegroundLoss', 'ECRLoss', 'ERLoss', 'MinPoolingLoss', 'SaliencyConflictLoss', 'SemanticLoss',
+    'activation_consistency', 'activation_regularization', 'attention_targets', 'background_conflict',
+    'category_background', 'category_foreground', 'category_similarity', 'class_prototypes', 'class_region_masks',
     'equivariant_cross_regularization', 'equivariant_regularization', 'global_mean', 'keep_highest_foreground',
     'min_pooling', 'multi_scale_attention', 'multi_scale_cam', 'present_categories', 'region_cross_entropy',
-    'regional_contrast', 'saliency_loss', 'scale_attention', 'semantic_cross_entropy', 'sort_pairs',
-    'without_incomplete'
+    'regional_contrast', 'saliency_loss', 'scale_attention', 'semantic_cross_entropy', 'without_incomplete'
 ]

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mmwsss.inference.functional import max_normalize
 from mmwsss.models.losses.global_mean import global_mean
+from mmwsss.structures.maps import max_normalize
 from mmwsss.utils.autocast import at_least_float32, no_autocast
 
 # The least length of a map; one that is not empty has a maximum of one, and so a length above one.

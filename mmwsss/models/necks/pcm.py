@@ -8,9 +8,9 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mmwsss.inference.functional import resize_aligned
 from mmwsss.models.losses.ecr_loss import keep_highest_foreground, with_background
 from mmwsss.registry import MODELS
+from mmwsss.structures.maps import resize_aligned
 from mmwsss.utils.autocast import no_autocast
 
 EPS = 1e-5

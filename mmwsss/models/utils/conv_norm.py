@@ -12,11 +12,11 @@ def conv_norm(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
     With fixed statistics and parameters BatchNorm scales and shifts each channel; a convolution with scaled weights,
     and the shift as bias, does that on its way (``tools/benchmark/backbone_step.py`` says what it gains). In mixed
     precision the norm stays on its own: there the scaled weights would be rounded, and weights that were cast
-    (:func:`mmwsss.utils.autocast.cast_backbone_weights`) twice.
+    (:func:`mmwsss.engine.mixed_precision.cast_backbone_weights`) twice.
 
     Args:
         conv: A convolution without bias.
-        norm: Its BatchNorm, or what :mod:`mmwsss.utils.fuse_conv_bn` has left of it.
+        norm: Its BatchNorm, or what :mod:`mmwsss.engine.fuse_conv_bn` has left of it.
         x: N x C x h x w.
 
     Returns:

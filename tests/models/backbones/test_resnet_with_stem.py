@@ -2,9 +2,9 @@ import pytest
 import torch
 from mmseg.models.backbones import ResNet
 
+from mmwsss.engine.fuse_conv_bn import fuse_conv_bn
 from mmwsss.models.backbones import ResNetWithStem
 from mmwsss.registry import MODELS
-from mmwsss.utils.fuse_conv_bn import fuse_conv_bn
 
 SMALL = dict(depth=18, stem_channels=4, base_channels=4, strides=(1, 2, 2, 1), dilations=(1, 1, 1, 1))
 

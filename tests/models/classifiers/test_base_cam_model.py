@@ -5,7 +5,7 @@ from mmseg.structures import SegDataSample
 
 from mmwsss.inference import CAMProvider
 from mmwsss.models import BaseCAMModel
-from mmwsss.registry import INFERENCE_HOOKS
+from mmwsss.registry import CAM_PROVIDERS, INFERENCE_HOOKS
 from mmwsss.structures import CAMOutput
 from mmwsss.utils.errors import UserError
 
@@ -24,7 +24,7 @@ class ColourModel(BaseCAMModel):
         raise AssertionError('not used')
 
 
-@INFERENCE_HOOKS.register_module(force=True)
+@CAM_PROVIDERS.register_module(force=True)
 class SquaredProvider(CAMProvider):
     """Squares of the class maps; remembers what it was called with."""
 

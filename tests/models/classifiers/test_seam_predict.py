@@ -5,15 +5,16 @@ import torch
 from seam_reference import random
 from seam_toy import WITHOUT_PCM, samples, toy_seam
 
-from mmwsss.inference import CAMProvider, max_normalize, rescale_images, resize_maps
-from mmwsss.registry import INFERENCE_HOOKS, MODELS
+from mmwsss.inference import CAMProvider
+from mmwsss.registry import CAM_PROVIDERS, MODELS
 from mmwsss.structures import CAMOutput
+from mmwsss.structures.maps import max_normalize, rescale_images, resize_maps
 
 LABELS = [[1, 0, 1], [0, 1, 0]]
 HOOKS = [dict(type='MultiScaleFlip', scales=(0.5, 1.0, 1.5), flip=True, stride=2)]
 
 
-@INFERENCE_HOOKS.register_module(force=True)
+@CAM_PROVIDERS.register_module(force=True)
 class UnrevisedProvider(CAMProvider):
     """The class maps as the model's own interface gives them."""
 

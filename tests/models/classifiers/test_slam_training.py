@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from seam_toy import loss_and_gradients
 
-from mmwsss.apis.pipeline import Pipeline
+from mmwsss.experiments.pipeline.pipeline import Pipeline
 from mmwsss.structures.cam_file import read_cam
 from mmwsss.utils.errors import EXIT_DONE, UserError
 

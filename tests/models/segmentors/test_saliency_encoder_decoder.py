@@ -11,8 +11,8 @@ from mmengine.structures import PixelData
 from mmseg.models.utils import resize
 from mmseg.structures import SegDataSample
 
-from mmwsss.apis.config import load_config
 from mmwsss.apis.runner import train
+from mmwsss.config.config import load_config
 from mmwsss.models.losses import SaliencyConflictLoss, background_conflict, saliency_loss
 from mmwsss.models.segmentors.saliency_encoder_decoder import stack_saliency
 from mmwsss.registry import DATASETS, MODELS

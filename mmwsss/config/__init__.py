@@ -1,0 +1,1 @@
+"""Configs: loading, overriding, fitting them to a data set."""

@@ -1,0 +1,1 @@
+"""COCO annotations: image-level labels, masks, and a data set in VOC layout."""

@@ -1,0 +1,165 @@
+"""COCO's images and ``instances_*.json`` as a data set in VOC layout."""
+import contextlib
+import filecmp
+import functools
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmwsss.datasets.coco.coco_labels import Instances, read_instances
+from mmwsss.datasets.coco.coco_masks import SegmentationError, merge_masks, segmentation_mask
+from mmwsss.datasets.label_sources import multi_hot, read_label_file
+from mmwsss.datasets.layout import IMAGE_EXTENSIONS, find_files, load_classes, stem_of
+from mmwsss.structures.label_file import IGNORE, label_path, write_label
+from mmwsss.utils.errors import UserError
+from mmwsss.utils.fileio import atomic_path, remove_leftovers, write_bytes, write_json
+from mmwsss.utils.parallel import OrderedPool, default_num_workers, progress_bar
+
+MAX_PIXELS = 2 ** 28  # of one image, so that a damaged size does not take all memory
+
+
+def coco_to_voc(images_dir: str | os.PathLike, instances_json: str | os.PathLike, out_dir: str | os.PathLike,
+                split: str | None = None, masks: bool = False, copy: bool = False, use_crowd: bool = True,
+                num_workers: int | None = None) -> dict[str, Any]:
+    """Writes a data set in VOC layout: ``JPEGImages``, ``ImageSets/<split>.txt``, ``labels.json``, ``classes.txt``.
+
+    Other splits of the same classes may be there already; their labels stay. Called again, it does the same again. A
+    ``classes.txt`` that is there is kept and must name all classes of the annotations; otherwise the classes are the
+    categories in the order of their ids.
+
+    Args:
+        images_dir: Folder of the images, searched with its sub folders; they are found by their name without folder.
+        instances_json: The annotations.
+        out_dir: Folder of the data set.
+        split: Name of the split; ``None``: that of the json without ``instances_``.
+        masks: Also write ``SegmentationClass/<stem>.png``, see
+            :func:`~mmwsss.datasets.coco.coco_masks.merge_masks`; crowds are 255 there.
+        copy: Copy the images instead of linking to them.
+        use_crowd: Also take labels from annotations that are marked ``iscrowd``.
+        num_workers: Processes that draw masks; 0: this one does, ``None``: one per CPU.
+
+    Returns:
+        A summary: ``split``; ``num_images`` and ``num_unlabelled`` of it, the latter without a class; ``num_classes``;
+        ``omissions``, (path, reason) of what is not in the split: images without a file, or whose mask cannot be drawn.
+
+    Raises:
+        UserError: If the json is damaged, two images have one name, ``out_dir`` holds another image of a name, or
+            nothing is left.
+    """
+    if split is None:
+        split = Path(instances_json).stem.removeprefix('instances_')
+    if not split or Path(split).name != split or split.endswith('.txt'):
+        raise UserError(f'--split: must be a plain name such as train, not {split!r}')
+    num_workers = default_num_workers() if num_workers is None else num_workers
+    root = Path(out_dir)
+    instances = read_instances(instances_json, outlines=masks)
+    files = find_files(images_dir, IMAGE_EXTENSIONS, recursive=True)
+    classes = _class_list(instances, instances_json, root, masks)
+    images = _by_stem(instances, instances_json)
+    labels = {stem: instances.class_names(items, use_crowd) for stem, (_, items) in images.items()}
+    for stem, names in labels.items():
+        multi_hot(names, classes, instances_json, stem)
+    omissions = [(os.path.join(images_dir, image['file_name']), 'missing image')
+                 for stem, (image, _) in images.items() if stem not in files]
+    images = {stem: image for stem, image in images.items() if stem in files}
+    old_labels = read_label_file(root / 'labels.json') if (root / 'labels.json').exists() else {}
+
+    for folder in ('JPEGImages', 'ImageSets', 'SegmentationClass')[:2 + masks]:
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        remove_leftovers(root / folder)
+    _place_images({stem: files[stem] for stem in images}, root / 'JPEGImages', copy)
+    if masks:
+        failed = _write_masks(images, instances, classes, root / 'SegmentationClass', num_workers)
+        omissions += [(files[stem], reason) for stem, reason in failed.items()]
+        images = {stem: image for stem, image in images.items() if stem not in failed}
+    if not images:
+        path, reason = omissions[0] if omissions else (instances_json, 'lists no image')
+        raise UserError(f'{path}: {reason} (and no image is left for the split {split})')
+    write_bytes(root / 'classes.txt', ''.join(f'{name}\n' for name in classes).encode())
+    write_json(root / 'labels.json', old_labels | {stem: labels[stem] for stem in images})
+    write_bytes(root / 'ImageSets' / f'{split}.txt', ''.join(f'{stem}\n' for stem in images).encode())
+    return dict(split=split, num_images=len(images), num_unlabelled=sum(not labels[stem] for stem in images),
+                num_classes=len(classes), omissions=omissions)
+
+
+def _class_list(instances: Instances, path: str | os.PathLike, root: Path, masks: bool) -> tuple[str, ...]:
+    if (root / 'classes.txt').exists():
+        source, classes = root / 'classes.txt', load_classes(root)
+    else:
+        ids = sorted(instances.categories, key=lambda key: (isinstance(key, str), key))
+        source, classes = path, tuple(instances.categories[key] for key in ids)
+    if not classes or any(name.lower() == 'background' for name in classes):
+        raise UserError(f'{source}: the categories must be foreground classes, at least one; correct them, or write '
+                        f'the class names into {root / "classes.txt"}, one a line')
+    if masks and len(classes) >= IGNORE:
+        raise UserError(f'{source}: has {len(classes)} classes, but an 8-bit mask can hold {IGNORE - 1}; do without '
+                        '--masks')
+    return classes
+
+
+def _by_stem(instances: Instances, path: str | os.PathLike) -> dict[str, tuple[dict, list[dict]]]:
+    images: dict[str, tuple[dict, list[dict]]] = {}
+    for image, annotations in instances.images:
+        stem = stem_of(image['file_name'].strip())
+        if not stem or stem in images:
+            raise UserError(f'{path}: image {image["file_name"]!r}: has no name, or that of another image; rename it '
+                            '(folder and extension of the name do not count)')
+        images[stem] = image, annotations
+    return images
+
+
+def _place_images(files: dict[str, str], folder: Path, copy: bool) -> None:
+    there = find_files(folder, IMAGE_EXTENSIONS)
+    with progress_bar() as progress:
+        for stem, source in progress.track(files.items(), description='images'):
+            if stem in there:
+                if not os.path.samefile(source, there[stem]) and not filecmp.cmp(source, there[stem], shallow=False):
+                    raise UserError(f'{there[stem]}: is there already and is another image than {source}; choose '
+                                    'another --out-dir')
+                continue
+            target = folder / f'{stem}{Path(source).suffix}'
+            if copy:
+                with atomic_path(target) as temporary:
+                    shutil.copyfile(source, temporary)
+            else:
+                target.unlink(missing_ok=True)  # a link to what is gone
+                target.symlink_to(os.path.abspath(source))
+
+
+@dataclass
+class _Job:
+    """One image whose mask is to be drawn."""
+
+    stem: str
+    image: dict
+    segmentations: list[Any]
+    values: list[int]
+
+
+def _write_masks(images: dict[str, tuple[dict, list[dict]]], instances: Instances, classes: Sequence[str],
+                 folder: Path, num_workers: int) -> dict[str, str]:
+    """Writes the masks; returns stem -> reason for those that cannot be drawn."""
+    value_of = {key: classes.index(name) + 1 for key, name in instances.categories.items() if name in classes}
+    write = functools.partial(_write_mask, folder)
+    with progress_bar() as progress, contextlib.closing(OrderedPool(write, num_workers)) as pool:
+        results: list[tuple[str, str]] = []
+        for stem, (image, items) in progress.track(images.items(), description='masks'):
+            values = [IGNORE if item.get('iscrowd') else value_of[item['category_id']] for item in items]
+            results += pool.submit(_Job(stem, image, [item.get('segmentation') for item in items], values))
+        results += pool.drain()
+    return {stem: reason for stem, reason in results if reason}
+
+
+def _write_mask(folder: Path, job: _Job) -> tuple[str, str]:
+    height, width = job.image.get('height'), job.image.get('width')
+    if not all(isinstance(side, int) and side > 0 for side in (height, width)) or height * width > MAX_PIXELS:
+        return job.stem, f'no mask: the json gives no usable height and width, but {height!r} and {width!r}'
+    try:
+        masks = [segmentation_mask(segmentation, height, width) for segmentation in job.segmentations]
+    except SegmentationError as error:
+        return job.stem, f'no mask: {error}'
+    write_label(label_path(folder, job.stem), merge_masks(masks, job.values, height, width))
+    return job.stem, ''

@@ -1,0 +1,1 @@
+"""Comparisons of the work folders of pipelines."""

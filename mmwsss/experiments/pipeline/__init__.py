@@ -1,0 +1,1 @@
+"""Pipelines: stages that meet in files."""

@@ -1,0 +1,1 @@
+"""Studies: rows of settings, trained and tested over seeds, in one table."""

@@ -1,0 +1,364 @@
+"""A study: rows of settings, each trained with several seeds and judged by several tests, in one table.
+
+The work folder of a study::
+
+    results.md, results.json        the table (mmwsss.experiments.study.study_table), written anew after every row
+    train_300.txt                   the images that are judged, where num_images is set
+    ROW/seed0/TEST.json             what a test of a row and a seed has measured, and with which setting
+    ROW/seed0/TEST_logs/            logs of the test, and the whole report of CAMMetric
+    ROW/seed0/train_KEY/            logs and checkpoint of the training; complete.json is written last
+
+KEY is a digest of all that a training depends on, and every TEST.json holds one of all that the test depends on. What
+is there and has the right digest is not made again; a row whose settings or data have changed is. An interrupted
+training goes on from its last checkpoint. A TEST.json counts without its checkpoint too, so checkpoints, which are
+large, may be deleted, and a study that was run elsewhere can be reported from its json files.
+"""
+import contextlib
+import gc
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.logging import MessageHub
+from mmengine.registry import init_default_scope
+from rich.console import Console
+
+from mmwsss.apis import runner
+from mmwsss.cli.run_cli import one_line
+from mmwsss.datasets import on_rank_zero, read_split
+from mmwsss.experiments.pipeline.stage_keys import config_parts
+from mmwsss.experiments.study.study_config import Row, StudyConfig, cam_metric, file_name
+from mmwsss.experiments.study.study_table import study_lines, study_markdown
+from mmwsss.registry import DATASETS
+from mmwsss.utils.dist import init_dist
+from mmwsss.utils.errors import EXIT_DONE, EXIT_OMISSIONS, UserError
+from mmwsss.utils.fileio import read_json, sha256_of_file, sha256_of_json, write_bytes, write_json
+from mmwsss.version import __version__
+
+
+@dataclass(frozen=True)
+class _Keys:
+    """Digests of all that a training and its tests depend on; ``tests`` has their names."""
+    train: str
+    tests: dict[str, str]
+
+
+class Study:
+    """Trains and tests the rows of a study config.
+
+    Args:
+        path: The study config, see :class:`mmwsss.experiments.study.study_config.StudyConfig`.
+        data_root: Folder of the data set, with masks.
+        work_dir: Folder of the study, see the module.
+        weights: File with ImageNet weights for every backbone that is trained, instead of its config's.
+        cfg_options: Settings that override the study config, with dotted keys.
+        launcher: How the processes were started.
+
+    Raises:
+        UserError: For a missing file, or a setting that does not fit the study or the config of a row.
+    """
+
+    def __init__(self, path: str | Path, data_root: str | Path, work_dir: str | Path, weights: str | None = None,
+                 cfg_options: dict | None = None, launcher: str = 'none') -> None:
+        self.config = StudyConfig(path, data_root, weights, cfg_options)
+        self.work_dir, self.launcher = Path(work_dir), launcher
+        self._weights_sha256 = None if weights is None else sha256_of_file(weights)
+        for row in self.config.rows.values():  # a wrong setting shows now, not in an hour
+            with _naming(_title(row, row.seeds[0])):
+                if row.checkpoint_of is None:
+                    self.config.train_config(row, row.seeds[0])
+                for test in row.tests:
+                    self.config.test_config(row, row.seeds[0], test)
+        init_dist(launcher)
+        self._console = Console(stderr=True, quiet=not is_main_process())
+        # A config that names another number changes that of the whole process.
+        self._num_threads = torch.get_num_threads()
+        self._keys: dict[tuple[str, int], _Keys] = {}
+        self._data_hashes: dict[str, str] = {}
+
+    def run(self, rows: Sequence[str] | None = None, seeds: Sequence[int] | None = None) -> int:
+        """Trains and tests what is not there yet, and writes the table after every row.
+
+        Args:
+            rows: Names of rows; default all. A row whose checkpoints one of them tests is trained too.
+            seeds: Only these of the rows' seeds; default all.
+
+        Returns:
+            The exit code: done, or done with omissions.
+
+        Raises:
+            UserError: From the row that failed, with its name.
+        """
+        self._prepare()
+        known_rows = self.config.rows
+        known_seeds = sorted({seed for row in known_rows.values() for seed in row.seeds})
+        for option, given, known in (('--rows', rows, list(known_rows)), ('--seeds', seeds, known_seeds)):
+            if unknown := [name for name in given or () if name not in known]:
+                raise UserError(f'{option} {unknown[0]}: the study has {", ".join(map(str, known))}')
+        jobs = [(row, seed) for row in known_rows.values() if rows is None or row.name in rows
+                for seed in row.seeds if seeds is None or seed in seeds]
+        omitted = False
+        for number, (row, seed) in enumerate(jobs, start=1):
+            with _naming(_title(row, seed)):
+                omissions = self._run_row(row, seed, f'[{number}/{len(jobs)}] {_title(row, seed)}')
+            if omissions:
+                omitted = True
+                path, reason = omissions[0]
+                self._say(f'{_title(row, seed)}: {len(omissions)} files left out, e.g. {path}: {reason}', 'yellow')
+            self.write_results()
+        return EXIT_OMISSIONS if omitted else EXIT_DONE
+
+    def write_results(self) -> str:
+        """Writes ``results.md`` and ``results.json`` from the results that are there.
+
+        Returns:
+            The text of ``results.md``.
+        """
+        self._prepare()
+        return on_rank_zero(self._write_results)
+
+    def entry(self, row: Row, seed: int, test: str) -> dict[str, Any] | None:
+        """Returns the json of a test if it belongs to the settings, the data and the checkpoint of now.
+
+        Args:
+            row: A row.
+            seed: One of its seeds.
+            test: One of its tests.
+        """
+        self._prepare()
+        entry = _read_state(self._entry_file(row, seed, test))
+        if entry.get('key') != self._keys[row.name, seed].tests[test]:
+            return None
+        training = self._training(self.config.source(row), seed)
+        is_other = training and training['checkpoint_sha256'] != entry['setting']['checkpoint_sha256']
+        return None if is_other else entry
+
+    def _say(self, line: str, style: str | None = None) -> None:
+        self._console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    def _run_row(self, row: Row, seed: int, title: str) -> list[Sequence[str]]:
+        """Does what is missing of a row with a seed; returns what training and tests have left out."""
+        def missing() -> list[str]:
+            return on_rank_zero(lambda: [test for test in row.tests if self.entry(row, seed, test) is None])
+
+        if not missing():
+            self._say(f'{title}: complete, skipped')
+        else:
+            training = self._train(self.config.source(row), seed, title)
+            for test in missing():  # again: a checkpoint that was made again is another one
+                self._say(f'{title}: test {test}', 'bold')
+                self._test(row, seed, test, training)
+        entries = on_rank_zero(lambda: [self.entry(row, seed, test) for test in row.tests])
+        return [omission for entry in entries for omission in entry['omissions']]
+
+    def _train(self, row: Row, seed: int, title: str) -> dict[str, Any]:
+        """Trains, where that is not done; returns what ``complete.json`` says."""
+        if done := on_rank_zero(lambda: self._finished_training(row, seed)):
+            return done
+        self._say(f'{title}: training of {row.name}', 'bold')
+        self._clean_up()
+        folder, cfg = self._train_folder(row, seed), self.config.train_config(row, seed)
+        epochs = cfg.train_cfg.get('max_epochs')
+        result = runner.train(cfg, folder, resume=True, launcher=self.launcher)
+
+        def finish() -> dict[str, Any]:
+            seconds = _iteration_times('train/time')
+            times = dict(seconds=float(seconds.sum()), iterations=len(seconds),
+                         seconds_per_iteration=float(np.median(seconds)) if len(seconds) else None)
+            return _write(folder / 'complete.json', dict(
+                key=self._keys[row.name, seed].train, checkpoint=result.checkpoint.name, epochs=epochs, times=times,
+                checkpoint_sha256=sha256_of_file(result.checkpoint), omissions=result.omissions))
+
+        return on_rank_zero(finish)
+
+    def _finished_training(self, row: Row, seed: int) -> dict[str, Any] | None:
+        folder, done = self._train_folder(row, seed), self._training(row, seed)
+        if done is None or not (folder / done['checkpoint']).is_file():
+            return None
+        if sha256_of_file(folder / done['checkpoint']) != done['checkpoint_sha256']:
+            raise UserError(f'{folder / done["checkpoint"]}: has changed since the training; delete {folder} to train '
+                            'again')
+        return done
+
+    def _test(self, row: Row, seed: int, test: str, training: dict[str, Any]) -> None:
+        config, source = self.config, self.config.source(row)
+        logs = self._row_folder(row, seed) / f'{file_name(test)}_logs'
+        keys = self._keys[row.name, seed]
+        self._clean_up()
+        cfg = self._test_config(row, seed, test)
+        setting = dict(
+            config=config.config_names[row.config], trained_config=config.config_names[source.config],
+            checkpoint_of=row.checkpoint_of, cfg_options=[config.cfg_options, row.cfg_options],
+            trained_cfg_options=[config.cfg_options, source.cfg_options],
+            test_options=[row.test_options, config.tests[test]], seed=seed, epochs=training['epochs'],
+            weights_sha256=self._weights_sha256, checkpoint_sha256=training['checkpoint_sha256'],
+            train_key=keys.train, config_hash=sha256_of_json(_test_parts(cfg)), split=config.split,
+            only_num_images=config.num_images, version=__version__)
+        report_file = logs / 'report.json'
+        cam_metric(cfg).out_file = str(report_file)
+        on_rank_zero(lambda: report_file.unlink(missing_ok=True))
+        checkpoint = self._train_folder(source, seed) / training['checkpoint']
+        result = runner.test(cfg, checkpoint, logs, self.launcher)
+
+        def finish() -> None:
+            report, seconds = read_json(report_file), float(_iteration_times('test/time').sum())
+            del report['curve']  # most of the report, which stays in its own file
+            setting.update(num_images=report['num_images'], gate=report['cam_gate'], threads=torch.get_num_threads(),
+                           device=torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu')
+            _write(self._entry_file(row, seed, test), dict(
+                key=keys.tests[test], row=row.name, seed=seed, test=test, setting=setting, metrics=report,
+                training=training['times'], omissions=[*training['omissions'], *result.omissions],
+                testing=dict(seconds=seconds, seconds_per_image=seconds / report['num_images'] if seconds else None)))
+
+        on_rank_zero(finish)
+
+    def _clean_up(self) -> None:
+        # A Runner and its loops refer to each other: the last model would stay until the collector comes by itself.
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        torch.set_num_threads(self._num_threads)
+
+    def _write_results(self) -> str:
+        config = self.config
+        tests = [(row, test) for row in config.rows.values() for test in row.tests]
+        entries = {(row.name, test, seed): entry for row, test in tests for seed in row.seeds
+                   if (entry := self.entry(row, seed, test))}
+        lines = study_lines([(row.name, test, row.seeds, row.baseline or config.baseline) for row, test in tests],
+                            entries, config.baseline)
+        text = study_markdown(lines, list(entries.values()), config.baseline,
+                              f'{config.path.stem} on {config.data_root}')
+        _write(self.work_dir / 'results.json', dict(study=config.path.name, split=config.split, lines=lines,
+                                                    only_num_images=config.num_images, baseline=config.baseline))
+        write_bytes(self.work_dir / 'results.md', text.encode())
+        return text
+
+    def _prepare(self) -> None:
+        """Finds all keys, once. All processes do it, since they share the work of listing data."""
+        if self._keys:
+            return
+        if self.config.num_images is not None:
+            on_rank_zero(self._write_list)
+        rows = sorted(self.config.rows.values(), key=lambda row: row.checkpoint_of is not None)  # the trained first
+        for row in rows:
+            for seed in row.seeds:
+                with _naming(_title(row, seed)):
+                    self._keys[row.name, seed] = self._find_keys(row, seed)
+
+    def _find_keys(self, row: Row, seed: int) -> _Keys:
+        if row.checkpoint_of is None:
+            cfg = self.config.train_config(row, seed)
+            train = sha256_of_json([config_parts(cfg, 'train'), self._data_hash(cfg, 'train_dataloader')])
+        else:
+            train = self._keys[row.checkpoint_of, seed].train
+        tests = {}
+        for test in row.tests:
+            cfg = self._test_config(row, seed, test)
+            tests[test] = sha256_of_json([train, _test_parts(cfg), self._data_hash(cfg, 'test_dataloader')])
+        return _Keys(train, tests)
+
+    def _data_hash(self, cfg: Config, loader: str) -> str:
+        """Returns a digest of what a data set lists. Times of files are not in it: data may be copied."""
+        dataset_cfg = cfg[loader].dataset.to_dict()
+        # The seed does not change the list, and the pipeline is in the digest of the config.
+        memo = sha256_of_json({key: value for key, value in dataset_cfg.items() if key not in ('seed', 'pipeline')})
+        if memo not in self._data_hashes:
+            init_default_scope(cfg.get('default_scope', 'mmwsss'))
+            dataset = DATASETS.build(dict(dataset_cfg, pipeline=[]))
+            files = ['img_path', *(name for name, is_used in (
+                ('seg_map_path', getattr(dataset, 'require_masks', True)),
+                ('saliency_path', getattr(dataset, 'require_saliency', True))) if is_used)]
+            self._data_hashes[memo] = sha256_of_json([dataset.metainfo.get('classes'), [
+                _describe(dataset.get_data_info(index), files) for index in range(len(dataset))]])
+        return self._data_hashes[memo]
+
+    def _test_config(self, row: Row, seed: int, test: str) -> Config:
+        cfg = self.config.test_config(row, seed, test)
+        cfg.test_dataloader.dataset.split = (self.config.split if self.config.num_images is None
+                                             else str(self._list_file().resolve()))
+        return cfg
+
+    def _list_file(self) -> Path:
+        return self.work_dir / f'{Path(self.config.split).stem}_{self.config.num_images}.txt'
+
+    def _write_list(self) -> None:
+        stems = read_split(self.config.data_root, self.config.split)
+        count = min(self.config.num_images, len(stems))
+        chosen = [stems[i * len(stems) // count] for i in range(count)]
+        self.work_dir.mkdir(parents=True, exist_ok=True)
+        write_bytes(self._list_file(), ('\n'.join(chosen) + '\n').encode())
+
+    def _row_folder(self, row: Row, seed: int) -> Path:
+        return self.work_dir / file_name(row.name) / f'seed{seed}'
+
+    def _entry_file(self, row: Row, seed: int, test: str) -> Path:
+        return self._row_folder(row, seed) / f'{file_name(test)}.json'
+
+    def _train_folder(self, row: Row, seed: int) -> Path:
+        return self._row_folder(row, seed) / f'train_{self._keys[row.name, seed].train[:12]}'
+
+    def _training(self, row: Row, seed: int) -> dict[str, Any] | None:
+        done = _read_state(self._train_folder(row, seed) / 'complete.json')
+        return done if done.get('key') == self._keys[row.name, seed].train else None
+
+
+def _title(row: Row, seed: int) -> str:
+    return f'row {row.name}, seed {seed}'
+
+
+@contextlib.contextmanager
+def _naming(title: str) -> Iterator[None]:
+    """Puts the row into the message of a user error, and says it before the traceback of a defect."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f'{title}: {one_line(error)}') from error
+    except Exception:
+        print(f'{title} has failed', file=sys.stderr)
+        raise
+
+
+def _test_parts(cfg: Config) -> list[Any]:
+    return [config_parts(cfg, 'test'), cfg.get('custom_hooks')]
+
+
+def _describe(info: dict[str, Any], files: Sequence[str]) -> list[Any]:
+    """Name, labels and sizes of an image and of the files that go with it."""
+    label = info.get('gt_img_label')
+    return [info.get('stem') or Path(info['img_path']).name, info.get('height'), info.get('width'),
+            None if label is None else label.nonzero()[0].tolist(),
+            [os.path.getsize(info[name]) if info.get(name) else None for name in files]]
+
+
+def _iteration_times(name: str) -> np.ndarray:
+    """Returns the seconds of every iteration of the last run, from MMEngine's ``IterTimerHook``.
+
+    The times of a training are in its checkpoints, so those of a resumed one are complete.
+    """
+    scalars = MessageHub.get_current_instance().log_scalars
+    return np.asarray(scalars[name].data[0], np.float64) if name in scalars else np.zeros(0)
+
+
+def _write(path: Path, value: dict[str, Any]) -> dict[str, Any]:
+    """Writes a json file and returns what a reader gets of it; what json does not know, of a config, as text."""
+    value = json.loads(json.dumps(value, default=str))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, value)
+    return value
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    """Returns what a json file holds; nothing where it is missing or damaged."""
+    try:
+        state = read_json(path)
+    except ValueError:
+        state = None
+    return state if isinstance(state, dict) else {}

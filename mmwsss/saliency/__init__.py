@@ -1,0 +1,1 @@
+"""Saliency maps: which pixels stand out, whatever their class."""

@@ -1,0 +1,82 @@
+"""Image files of any kind, decoded fully: OpenCV alone fills what is missing of a truncated JPEG with grey."""
+import io
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from mmwsss.utils.errors import UserError
+
+
+@dataclass(frozen=True)
+class FileCheck:
+    """What decoding a file showed.
+
+    Attributes:
+        height: Height in pixels after EXIF rotation, 0 when the file cannot be used.
+        width: Width, likewise.
+        ids: The values that occur in a mask, ascending; of a saliency map the largest alone.
+        reason: Why the file cannot be used; empty when it can.
+        lasting: Whether decoding the same bytes again would show the same. Not so for a disk error.
+    """
+    height: int = 0
+    width: int = 0
+    ids: tuple[int, ...] = ()
+    reason: str = ''
+    lasting: bool = field(default=True, compare=False)
+
+
+def check_image(path: str) -> FileCheck:
+    """Decodes an image fully.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its size as :func:`read_image` gives it, or why it is unusable.
+    """
+    return _decode(path)[0]
+
+
+def read_image(path: str | os.PathLike) -> np.ndarray:
+    """Reads an image of any kind as uint8 [H, W, 3], RGB, rotated as its EXIF tag says.
+
+    Raises:
+        UserError: If it is missing, truncated or no image.
+    """
+    check, pixels = _decode(str(path))
+    if check.reason:
+        raise UserError(f'{path}: {check.reason}')
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+
+def _decode(path: str) -> tuple[FileCheck, np.ndarray | None]:
+    """Returns what decoding showed, and BGR uint8 [H, W, 3] where it succeeded."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        return FileCheck(reason=f'cannot be read ({error.strerror})', lasting=False), None
+    if not data:
+        return FileCheck(reason='empty file'), None
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            # Every byte of a JPEG is still read, but only an eighth of its lines and columns is computed.
+            image.draft('L', (1, 1))
+            image.load()
+    except UnidentifiedImageError:
+        pass  # Formats that PIL does not know are OpenCV's to decide; it is the one that training uses.
+    except Exception as error:  # a damaged file can raise nearly anything: OSError, SyntaxError, struct.error ...
+        return FileCheck(reason=f'unreadable image ({_one_line(error)})',
+                         lasting=not isinstance(error, MemoryError)), None
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        return FileCheck(reason=f'unreadable image ({_one_line(error)})'), None
+    return (FileCheck(*pixels.shape[:2]) if pixels is not None else FileCheck(reason='unreadable image')), pixels
+
+
+def _one_line(error: Exception) -> str:
+    return ' '.join(str(error).split()) or type(error).__name__

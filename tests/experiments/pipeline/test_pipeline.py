@@ -1,0 +1,182 @@
+import json
+import shutil
+
+import pytest
+import torch
+
+from mmwsss.experiments.pipeline.pipeline import Pipeline
+from mmwsss.utils.errors import EXIT_DONE, EXIT_OMISSIONS, UserError
+
+STAGES = ['classifier', 'cam', 'eval_cam', 'label', 'eval_label', 'segmentor', 'eval_segmentor', 'picture_train',
+          'picture_val']
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory, tiny_pipeline, generated_root):
+    """A work folder of a finished pipeline."""
+    work = tmp_path_factory.mktemp('finished')
+    pipeline = Pipeline(tiny_pipeline, generated_root, work)
+    assert pipeline.run() == EXIT_DONE
+    return work
+
+
+def times(work):
+    return {name: (work / name / 'complete.json').stat().st_mtime_ns for name in STAGES}
+
+
+def test_every_stage_leaves_its_output(finished):
+    assert (finished / 'classifier/epoch_1.pth').is_file()
+    assert len(list((finished / 'cam/cam').glob('*.npz'))) == 12
+    assert len(list((finished / 'label/labels').glob('*.png'))) == 12
+    assert len(list((finished / 'eval_segmentor/predictions').glob('*.png'))) == 4
+    assert (finished / 'picture_train/train.png').is_file() and (finished / 'picture_val/val.png').is_file()
+    report = json.loads((finished / 'eval_cam/metrics.json').read_text())
+    assert {'mIoU', 'threshold', 'per_class', 'm_FN', 'm_FP', 'precision', 'recall', 'curve'} <= set(report)
+    marker = json.loads((finished / 'eval_cam/complete.json').read_text())
+    row, = marker['metrics']
+    assert row['oracle'] and row['value'] == pytest.approx(100 * report['mIoU'])
+
+
+def test_segmentor_was_trained_on_the_pseudo_labels(finished):
+    meta = torch.load(finished / 'segmentor/epoch_1.pth', weights_only=True)['meta']
+    assert str(finished / 'label/labels') in meta['cfg']
+    assert meta['dataset_meta']['classes'][0] == 'background'
+
+
+@pytest.mark.parametrize(('options', 'word'), [
+    ({'stages': 3}, 'list of dicts'), ({'configs': 3}, 'configs=3: is a dict'),
+    ({'stages.1.inputs': 3}, 'must be dicts'), ({'stages.0.cfg_options': 3}, 'must be dicts'),
+    ({'stages.0.splitt': 'train'}, 'stage classifier.*splitt'), ({'stages.3.threshold': .2}, 'stage label.*threshold'),
+    ({'stages.1.inputs.foo': 'classifier'}, 'stage cam.*foo'),
+    ({'options': dict(labels=dict(split='val'))}, "'labels'"), ({'options': 3}, 'dict of dicts'),
+    ({'options': dict(label=3)}, 'dict of dicts'),
+    ({'options': dict(label=dict(threshold=.2))}, 'stage label.*threshold'),
+    ({'options': dict(label=dict(inputs=3))}, 'stage label: inputs must be a dict'),
+    ({'options': dict(label=dict(background=dict(type='power', alpha=0)))}, 'alpha must be above 0'),
+])
+def test_wrong_options_show_before_the_first_stage(tiny_pipeline, generated_root, tmp_path, options, word):
+    with pytest.raises(UserError, match=word):
+        Pipeline(tiny_pipeline, generated_root, tmp_path / 'work', cfg_options=options)
+
+
+@pytest.mark.parametrize('name', ['complete.json', 'key.json'])
+@pytest.mark.parametrize('content', ['', '{', '[1]', '{}'])
+def test_stage_with_a_damaged_state_is_done_again(finished, tiny_pipeline, generated_root, tmp_path, name, content):
+    work = shutil.copytree(finished, tmp_path / 'work')
+    (work / 'picture_val' / name).write_text(content)
+    if name == 'key.json':
+        (work / 'picture_val/complete.json').unlink()
+    assert Pipeline(tiny_pipeline, generated_root, work).run() == EXIT_DONE
+    assert json.loads((work / 'picture_val/complete.json').read_text())['key']
+
+
+def test_complete_stages_are_skipped(finished, tiny_pipeline, generated_root):
+    before = times(finished)
+    pipeline = Pipeline(tiny_pipeline, generated_root, finished)
+    assert pipeline.run() == EXIT_DONE
+    assert times(finished) == before
+    assert all(row['skipped'] for row in pipeline.rows)
+
+
+def test_other_option_redoes_the_stage_and_what_reads_it(tiny_pipeline, generated_root, tmp_path):
+    work = tmp_path / 'work'
+    assert Pipeline(tiny_pipeline, generated_root, work).run() == EXIT_DONE
+    before = times(work)
+    index = STAGES.index('label')
+    options = {f'stages.{index}.background': dict(type='constant', threshold=0.5)}
+    assert Pipeline(tiny_pipeline, generated_root, work, cfg_options=options).run() == EXIT_DONE
+    redone = {name for name in STAGES if times(work)[name] != before[name]}
+    assert redone == {'label', 'eval_label', 'segmentor', 'eval_segmentor', 'picture_train', 'picture_val'}
+
+
+def test_options_by_the_name_of_a_stage(tiny_pipeline, generated_root, tmp_path):
+    inherited = tmp_path / 'inherited.py'
+    inherited.write_text(f"_base_ = '{tiny_pipeline}'\n"
+                         f"configs = dict(cam='{tiny_pipeline.with_name('cam.py')}',\n"
+                         f"               segmentor='{tiny_pipeline.with_name('seg.py')}')\n"
+                         "options = dict(label=dict(background=dict(type='power', alpha=3)))\n")
+    pipeline = Pipeline(inherited, generated_root, tmp_path / 'work')
+    label = pipeline.stages[STAGES.index('label')]
+    assert label['background'] == dict(type='power', alpha=3) and label['num_workers'] == 0
+    plain = Pipeline(tiny_pipeline, generated_root, tmp_path / 'work')
+    assert [name for name, one, other in zip(STAGES, pipeline.stages, plain.stages, strict=True) if one != other] == [
+        'label']
+
+
+def test_postprocessors_of_the_config_count_as_if_the_stage_named_them(tiny_pipeline, generated_root, tmp_path):
+    pipeline = Pipeline(tiny_pipeline, generated_root, tmp_path / 'work')
+    stage = dict(name='eval_segmentor', type='test', config='segmentor', split='val')
+
+    def key(**options):
+        return pipeline._key(stage, dict(config='segmentor', split='val', **options))
+
+    of_config = pipeline.load_stage_config('segmentor').to_dict()['test_postprocessors']
+    assert key(postprocessors=None) == key(postprocessors=of_config) != key()
+    before = key(postprocessors=None)
+    pipeline.cfg_options['segmentor'] = {**pipeline.cfg_options.get('segmentor', {}),
+                                         'test_postprocessors': [dict(of_config[0], iterations=3)]}
+    assert key(postprocessors=None) != before
+    assert key(postprocessors=of_config) == before
+
+
+def test_changed_image_redoes_what_read_it(tiny_pipeline, generated_copy, tmp_path):
+    work = tmp_path / 'work'
+    Pipeline(tiny_pipeline, generated_copy, work).run()
+    before = times(work)
+    image = next((generated_copy / 'JPEGImages').glob('val_*.jpg'))
+    image.write_bytes(image.read_bytes() + b'\0')
+    Pipeline(tiny_pipeline, generated_copy, work).run()
+    assert {name for name in STAGES if times(work)[name] != before[name]} == {'eval_segmentor', 'picture_val'}
+
+
+def test_without_masks_evaluation_is_skipped_and_said(tiny_pipeline, generated_copy, tmp_path):
+    shutil.rmtree(generated_copy / 'SegmentationClass')
+    pipeline = Pipeline(tiny_pipeline, generated_copy, tmp_path / 'work')
+    assert pipeline.run() == EXIT_DONE
+    rows = {row['stage']: row for row in pipeline.rows}
+    for name in ('eval_cam', 'eval_label', 'eval_segmentor'):
+        assert rows[name]['value'] is None and 'no masks' in rows[name]['note']
+    assert len(list((tmp_path / 'work/label/labels').glob('*.png'))) == 12
+
+
+def test_unreadable_image_is_left_out_of_the_whole_pipeline(tiny_pipeline, generated_copy, tmp_path, capsys):
+    victim = sorted((generated_copy / 'JPEGImages').glob('train_*.jpg'))[2]
+    victim.write_bytes(victim.read_bytes()[:300])
+    pipeline = Pipeline(tiny_pipeline, generated_copy, tmp_path / 'work')
+    assert pipeline.run() == EXIT_OMISSIONS
+    assert victim.name in capsys.readouterr().err
+    assert len(list((tmp_path / 'work/label/labels').glob('*.png'))) == 11
+    # A second run finds everything complete and still says what is missing.
+    assert Pipeline(tiny_pipeline, generated_copy, tmp_path / 'work').run() == EXIT_OMISSIONS
+
+
+def test_foreign_folder_is_not_touched(tiny_pipeline, generated_root, tmp_path):
+    (tmp_path / 'classifier').mkdir()
+    (tmp_path / 'classifier/thesis.txt').write_text('precious')
+    with pytest.raises(UserError, match='another --work-dir'):
+        Pipeline(tiny_pipeline, generated_root, tmp_path).run()
+    assert (tmp_path / 'classifier/thesis.txt').read_text() == 'precious'
+
+
+@pytest.mark.parametrize(('stages', 'message'), [
+    ('[]', 'has no stages'),
+    ("[dict(type='train', config='cam', split='train')]", 'name of its own'),
+    ("[dict(name='a', type='dance')]", "'dance' is not one of"),
+    ("[dict(name='a', type='eval_cam', split='train', inputs=dict(cams='b'))]", "reads 'b'"),
+    ("[dict(name='a', type='eval_cam', split='train', inputs=dict(cams=5))]", 'NAME/FOLDER'),
+    ("[dict(name='a', type='train', config='x', split='train')]", "'x' is not one of the configs"),
+])
+def test_bad_pipeline_configs(stages, message, generated_root, tmp_path):
+    config = tmp_path / 'pipeline.py'
+    config.write_text(f'stages = {stages}\n')
+    with pytest.raises(UserError, match=message):
+        Pipeline(config, generated_root, tmp_path / 'work')
+
+
+def test_missing_files_are_named(tiny_pipeline, generated_root, tmp_path):
+    with pytest.raises(UserError, match='no such pipeline'):
+        Pipeline(tmp_path / 'x.py', generated_root, tmp_path)
+    with pytest.raises(UserError, match='--data-root'):
+        Pipeline(tiny_pipeline, tmp_path / 'nowhere', tmp_path)
+    with pytest.raises(UserError, match='no such file of weights'):
+        Pipeline(tiny_pipeline, generated_root, tmp_path, weights=str(tmp_path / 'w.pth'))

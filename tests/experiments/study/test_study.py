@@ -1,0 +1,328 @@
+import gc
+import hashlib
+import itertools
+import json
+import statistics
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.logging import MessageHub
+from mmengine.runner import Runner
+
+from mmwsss.apis import runner
+from mmwsss.apis.runner import RunResult
+from mmwsss.engine.hooks import ProgressHook
+from mmwsss.experiments.study.study import Study
+from mmwsss.utils.errors import EXIT_DONE, EXIT_OMISSIONS, UserError
+
+STUDY = '''
+configs = dict(cam='{cam}')
+num_images = 5
+seeds = (0, 1)
+cfg_options = {options}
+tests = dict(scale1={{'model.inference_hooks.0.scales': (1.0,)}}, multi={{}})
+rows = [
+    dict(name='baseline', config='cam'),
+    dict(name='+ER', config='cam', cfg_options={{'train_dataloader.batch_size': 3}}, seeds=(1,), tests=('scale1',)),
+    dict(name='no flip', config='cam', checkpoint_of='baseline', tests=('scale1',),
+         test_options={{'model.inference_hooks': [dict(type='MultiScaleFlip', scales=(1.0,), flip=False)]}}),
+]
+'''
+
+
+@pytest.fixture(scope='module')
+def study_file(tmp_path_factory, repo_root, tiny_cam_options):
+    path = tmp_path_factory.mktemp('study') / 'tiny.py'
+    # Serializing a list of twelve images saves nothing, and MMEngine collects all garbage before it does.
+    options = dict(tiny_cam_options, **{f'{name}_dataloader.dataset.serialize_data': False
+                                        for name in ('train', 'test')})
+    path.write_text(STUDY.format(cam=repo_root / 'configs/cam/cam_efflite0_small.py', options=options))
+    return path
+
+
+@pytest.fixture(scope='module')
+def real(tmp_path_factory, study_file, generated_root):
+    """A study of one seed that was interrupted in the second epoch, and then finished but for a row."""
+    work = tmp_path_factory.mktemp('real')
+    options = {'seeds': (3,), 'rows.0.tests': ('scale1',), 'rows.1.seeds': (3,)}
+    count = SimpleNamespace(interrupted=0, resumed=0, alive=[])
+
+    def stop(self, runner, batch_idx, *_, **__):
+        count.interrupted += 1
+        if runner.epoch == 1 and batch_idx == 1:
+            raise InterruptedError('stopped by the test')
+
+    def go_on(self, *_, **__):
+        count.resumed += 1
+
+    def counting(function):
+        def run(*args, **kwargs):
+            count.alive.append(sum(type(thing) is Runner for thing in gc.get_objects()))
+            return function(*args, **kwargs)
+        return run
+
+    with pytest.MonkeyPatch.context() as patch:
+        # Most of the time of runs so small goes into laying out their configs and asking for compilers.
+        patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True))
+        patch.setattr('mmengine.runner.runner.collect_env', dict)
+        patch.setattr(ProgressHook, 'after_train_iter', stop)
+        with pytest.raises(InterruptedError):
+            Study(study_file, generated_root, work, cfg_options=options).run(['baseline'])
+        patch.setattr(ProgressHook, 'after_train_iter', go_on)
+        patch.setattr(runner, 'train', counting(runner.train))
+        patch.setattr(runner, 'test', counting(runner.test))
+        assert Study(study_file, generated_root, work, cfg_options=options).run(['baseline', 'no flip']) == EXIT_DONE
+    return SimpleNamespace(work=work, count=count)
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def test_interrupted_training_goes_on(real):
+    folder, = real.work.glob('baseline/seed3/train_*')
+    assert (real.count.interrupted, real.count.resumed) == (5, 3), 'only the second epoch is trained again'
+    done = read(folder / 'complete.json')
+    assert done['checkpoint'] == 'epoch_2.pth' and done['epochs'] == 2
+    assert done['checkpoint_sha256'] == hashlib.sha256((folder / 'epoch_2.pth').read_bytes()).hexdigest()
+    times = done['times']
+    assert times['iterations'] == 6 and 0 < times['seconds_per_iteration'] < times['seconds']
+    assert 'seed=3' in torch.load(folder / 'epoch_2.pth', weights_only=True)['meta']['cfg']
+
+
+def test_no_runner_outlives_its_run(real):
+    assert real.count.alive == [0, 0, 0]
+
+
+def test_an_entry_states_its_setting_and_its_cost(real, generated_root):
+    entry = read(real.work / 'no_flip/seed3/scale1.json')
+    assert (entry['row'], entry['seed'], entry['test']) == ('no flip', 3, 'scale1')
+    metrics, setting = entry['metrics'], entry['setting']
+    assert set(metrics['per_class']) == {'background', *(generated_root / 'classes.txt').read_text().split()}
+    assert metrics['oracle_threshold'] and metrics['num_images'] == setting['num_images'] == 5
+    assert 'curve' not in metrics and 'curve' in read(real.work / 'no_flip/seed3/scale1_logs/report.json')
+    assert 0 <= metrics['mIoU'] <= 1 and {'threshold', 'm_FN', 'm_FP', 'precision', 'recall'} <= set(metrics)
+    assert setting['gate'] == 'label' and setting['epochs'] == 2 and setting['checkpoint_of'] == 'baseline'
+    assert setting['threads'] == torch.get_num_threads() and setting['device'] and setting['version']
+    assert setting['cfg_options'][0]['train_cfg.max_epochs'] == 2
+    assert setting['test_options'] == [{'model.inference_hooks': [dict(type='MultiScaleFlip', scales=[1.0],
+                                                                       flip=False)]},
+                                       {'model.inference_hooks.0.scales': [1.0]}]
+    folder, = real.work.glob('baseline/seed3/train_*')
+    assert setting['checkpoint_sha256'] == read(folder / 'complete.json')['checkpoint_sha256']
+    assert setting['train_key'].startswith(folder.name.removeprefix('train_'))
+    assert entry['testing']['seconds_per_image'] == pytest.approx(entry['testing']['seconds'] / 5)
+    flipped = read(real.work / 'baseline/seed3/scale1.json')
+    assert flipped['setting']['config_hash'] != setting['config_hash']
+
+
+def test_the_images_judged_are_spread_over_the_split(real, generated_root):
+    stems = (generated_root / 'ImageSets/train.txt').read_text().split()
+    assert (real.work / 'train_5.txt').read_text().split() == [stems[i] for i in (0, 2, 4, 7, 9)]
+
+
+def test_the_table_has_every_row(real):
+    text = (real.work / 'results.md').read_text()
+    lines = [line for line in text.splitlines() if line.startswith('|')]
+    assert len(lines) == 2 + 3 and '0 of 1' in lines[3] and 'run the same command again' in text
+    one, two = (read(real.work / name / 'seed3/scale1.json')['metrics']['mIoU'] for name in ('baseline', 'no_flip'))
+    assert f' {100 * one:.2f} |' in lines[2] and lines[2].rstrip(' |').endswith('1.00 x')
+    other = read(real.work / 'results.json')['lines'][2]
+    assert other['row'] == 'no flip' and other['train_step_ratio'] is None
+    assert other['mIoU'] == dict(mean=two, std=None) and other['difference'] == pytest.approx(two - one)
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """Takes the place of training and testing; notes what is done and lets ``fail`` raise."""
+    done = SimpleNamespace(trained=[], tested=[], omissions=[], fail=None, number=itertools.count())
+    monkeypatch.setattr(gc, 'collect', lambda: 0)  # takes half a second in the suite's process
+
+    def note_times(name):
+        hub = MessageHub.get_instance(f'fake_{next(done.number)}_{id(done)}')
+        for seconds in (0.9, 0.1, 0.2):
+            hub.update_scalar(f'{name}/time', seconds)
+
+    def train(cfg, work_dir, resume, launcher):
+        if done.fail and cfg.train_dataloader.batch_size == 3:
+            raise done.fail
+        assert resume
+        done.trained.append((work_dir.parts[-3], cfg.randomness.seed))
+        work_dir.mkdir(parents=True, exist_ok=True)
+        (work_dir / 'epoch_2.pth').write_text(f'weights {next(done.number)}')
+        torch.set_num_threads(cfg.get('num_threads') or torch.get_num_threads())
+        note_times('train')
+        return RunResult(work_dir / 'epoch_2.pth', omissions=done.omissions)
+
+    def test(cfg, checkpoint, work_dir, launcher):
+        done.tested.append((work_dir.parts[-3], cfg.randomness.seed, work_dir.name.removesuffix('_logs'),
+                            checkpoint.parts[-4:-2]))
+        note_times('test')
+        report = dict(mIoU=0.4 + 0.1 * cfg.randomness.seed ** 2, threshold=0.2, m_FN=None, m_FP=0.5, precision=0.5,
+                      recall=0.5, per_class={}, curve=[], num_images=5, cam_gate='label')
+        work_dir.mkdir(parents=True, exist_ok=True)
+        (work_dir / 'report.json').write_text(json.dumps(report))
+        assert cfg.test_evaluator.out_file == str(work_dir / 'report.json')
+        return RunResult(checkpoint)
+
+    monkeypatch.setattr(runner, 'train', train)
+    monkeypatch.setattr(runner, 'test', test)
+
+    def pop():
+        found = (list(done.trained), list(done.tested))
+        done.trained.clear()
+        done.tested.clear()
+        return found
+    done.pop = pop
+    return done
+
+
+@pytest.fixture
+def make(study_file, generated_root, tmp_path):
+    def make(data_root=generated_root, **options):
+        return Study(study_file, data_root, tmp_path / 'work', cfg_options=options)
+    return make
+
+
+BASELINE, OWN = [('baseline', 0), ('baseline', 1)], ('+ER', 'seed1')
+
+
+def test_everything_is_done_once(make, fake):
+    assert make().run() == EXIT_DONE
+    trained, tested = fake.pop()
+    assert trained == [*BASELINE, ('+ER', 1)]
+    assert tested == [('baseline', 0, 'scale1', ('baseline', 'seed0')), ('baseline', 0, 'multi', ('baseline', 'seed0')),
+                      ('baseline', 1, 'scale1', ('baseline', 'seed1')), ('baseline', 1, 'multi', ('baseline', 'seed1')),
+                      ('+ER', 1, 'scale1', OWN), ('no_flip', 0, 'scale1', ('baseline', 'seed0')),
+                      ('no_flip', 1, 'scale1', ('baseline', 'seed1'))]
+    assert make().run() == EXIT_DONE
+    assert fake.pop() == ([], [])
+
+
+def test_a_row_trains_the_row_whose_checkpoints_it_tests(make, fake):
+    make().run(rows=['no flip'], seeds=[1])
+    assert fake.pop() == ([('baseline', 1)], [('no_flip', 1, 'scale1', ('baseline', 'seed1'))])
+    make().run(rows=['baseline'])
+    assert fake.pop()[0] == [('baseline', 0)]
+
+
+def test_a_changed_option_redoes_its_row_alone(make, fake, tmp_path):
+    make().run()
+    fake.pop()
+    make(**{'rows.1.cfg_options.train_dataloader.batch_size': 2}).run()
+    assert fake.pop() == ([('+ER', 1)], [('+ER', 1, 'scale1', OWN)])
+    make(**{'tests.multi.model.test_cfg.stride': 1, 'rows.1.cfg_options.train_dataloader.batch_size': 2}).run()
+    assert fake.pop() == ([], [('baseline', seed, 'multi', ('baseline', f'seed{seed}')) for seed in (0, 1)])
+    # The first training of the row is still there, only its test was overwritten.
+    make().run(rows=['+ER'])
+    assert fake.pop() == ([], [('+ER', 1, 'scale1', OWN)])
+
+
+def test_changed_data_redoes_what_read_it(make, fake, generated_copy):
+    make(generated_copy).run()
+    fake.pop()
+    stems = (generated_copy / 'ImageSets/train.txt').read_text().split()
+    mask = generated_copy / f'SegmentationClass/{stems[0]}.png'
+    mask.touch()
+    make(generated_copy).run()
+    assert fake.pop() == ([], []), 'the time of a file does not count'
+    mask.write_bytes(mask.read_bytes() + b'\0')  # readers stop at the end of the picture
+    make(generated_copy).run()
+    trained, tested = fake.pop()
+    assert trained == [] and len(tested) == 7
+    image = generated_copy / f'JPEGImages/{stems[1]}.jpg'  # not among those that are judged
+    image.write_bytes(image.read_bytes() + b'\0')
+    make(generated_copy).run()
+    trained, tested = fake.pop()
+    assert len(trained) == 3 and len(tested) == 7
+
+
+def test_results_count_without_the_checkpoint_but_not_with_another(make, fake, tmp_path):
+    make().run(rows=['+ER'])
+    checkpoint, = (tmp_path / 'work/+ER').glob('*/*/epoch_2.pth')
+    checkpoint.unlink()
+    fake.pop()
+    make().run(rows=['+ER'])
+    assert fake.pop() == ([], [])
+    (tmp_path / 'work/+ER/seed1/scale1.json').write_text('{')  # as a full disk would leave it
+    make().run(rows=['+ER'])
+    assert fake.pop() == ([('+ER', 1)], [('+ER', 1, 'scale1', OWN)])
+    (tmp_path / 'work/+ER/seed1/scale1.json').unlink()
+    checkpoint.write_text('of something else')
+    with pytest.raises(UserError, match=r'row \+ER, seed 1: .*epoch_2.pth: has changed since the training; delete'):
+        make().run(rows=['+ER'])
+
+
+def test_a_training_that_was_done_again_is_tested_again(make, fake, tmp_path):
+    make().run(rows=['baseline'], seeds=[0])
+    fake.pop()
+    folder, = (tmp_path / 'work/baseline/seed0').glob('train_*')
+    (folder / 'epoch_2.pth').unlink()
+    (folder / 'complete.json').unlink()
+    (tmp_path / 'work/baseline/seed0/multi.json').unlink()
+    make().run(rows=['baseline'], seeds=[0])
+    trained, tested = fake.pop()
+    assert trained == [('baseline', 0)] and [test for _, _, test, _ in tested] == ['scale1', 'multi']
+
+
+@pytest.mark.parametrize('error', [UserError('f.jpg: broken'), KeyError('x')])
+def test_a_row_that_fails_is_named_and_the_others_are_kept(make, fake, tmp_path, capsys, error):
+    fake.fail = error
+    with pytest.raises(type(error)) as caught:
+        make().run()
+    assert r'row +ER, seed 1' in f'{caught.value} {capsys.readouterr().err}'
+    assert len(fake.pop()[1]) == 4
+    assert '1 of 1' not in (tmp_path / 'work/results.md').read_text()
+    fake.fail = None
+    make().run()
+    assert fake.pop()[0] == [('+ER', 1)]
+
+
+def test_omissions_are_said_every_time(make, fake, capsys):
+    fake.omissions = [('a.jpg', 'unreadable')]
+    for _ in range(2):
+        assert make().run(rows=['+ER']) == EXIT_OMISSIONS
+        assert '1 files left out, e.g. a.jpg: unreadable' in capsys.readouterr().err
+
+
+def test_threads_of_one_row_are_not_those_of_the_next(make, fake, tmp_path):
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        make(**{'rows.0.cfg_options.num_threads': 2, 'rows.0.seeds': (0,), 'rows.2.seeds': (0,)}).run()
+        assert read(tmp_path / 'work/+ER/seed1/scale1.json')['setting']['threads'] == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_mean_and_spread_over_the_seeds(make, fake, tmp_path):
+    make().run()
+    lines = read(tmp_path / 'work/results.json')['lines']
+    baseline, _, er, no_flip = lines
+    assert baseline['mIoU']['mean'] == pytest.approx(0.45)
+    assert baseline['mIoU']['std'] == pytest.approx(statistics.stdev([0.4, 0.5]))
+    assert er['mIoU'] == dict(mean=pytest.approx(0.5), std=None)
+    assert er['difference'] == pytest.approx(0), 'seed 1 is compared with seed 1'
+    assert no_flip['difference'] == pytest.approx(0) and no_flip['train_step_ratio'] is None
+    assert er['train_seconds_per_iteration'] == pytest.approx(0.2), 'the median'
+    assert er['seconds_per_image'] == pytest.approx(1.2 / 5)
+    assert '45.00 ± 7.07' in (tmp_path / 'work/results.md').read_text()
+
+
+@pytest.mark.parametrize(('arguments', 'word'), [(dict(rows=['x']), r'--rows x: the study has baseline, \+ER, no flip'),
+                                                 (dict(seeds=[5]), '--seeds 5: the study has 0, 1')])
+def test_unknown_rows_and_seeds(make, fake, arguments, word):
+    with pytest.raises(UserError, match=word):
+        make().run(**arguments)
+
+
+def test_wrong_settings_of_any_row_show_at_once(make, generated_copy):
+    with pytest.raises(UserError, match=r'row \+ER, seed 1: .*optim_wraper'):
+        make(**{'rows.1.cfg_options.optim_wraper.type': 'x'})
+    with pytest.raises(UserError, match=r'row baseline, seed 0: .*nothing\.py: no such config'):
+        make(**{'configs.cam': 'nothing.py'})
+    for mask in (generated_copy / 'SegmentationClass').iterdir():
+        mask.unlink()
+    with pytest.raises(UserError, match=r'row baseline, seed 0: .*no image is left'):
+        make(generated_copy).run()
