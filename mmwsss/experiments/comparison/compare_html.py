@@ -3,7 +3,13 @@ import base64
 from html import escape
 
 from mmwsss.experiments.comparison.compare import MISSING, Comparison, Picture
-from mmwsss.experiments.comparison.compare_table import EMPTY_CELLS, TITLE, TextTable, comparison_notes, comparison_tables
+from mmwsss.experiments.comparison.compare_table import (
+    EMPTY_CELLS,
+    TITLE,
+    TextTable,
+    comparison_notes,
+    comparison_tables,
+)
 
 STYLE = '''
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem; color: #222; }

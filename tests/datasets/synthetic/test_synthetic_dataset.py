@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from mmwsss.datasets import synthetic
-from mmwsss.datasets.synthetic.synthetic_dataset import generate_voc_layout
 from mmwsss.datasets.synthetic.classes import HABITAT_PERIOD, MAX_CLASSES, class_look, class_names, has_habitat
 from mmwsss.datasets.synthetic.paint import EMBLEM, emblem_texture
 from mmwsss.datasets.synthetic.scene import IGNORE, draw_scene
+from mmwsss.datasets.synthetic.synthetic_dataset import generate_voc_layout
 from mmwsss.structures.label_file import read_label
 from mmwsss.utils.errors import UserError
 
