@@ -7,7 +7,7 @@ import numpy as np
 
 from mmwsss.datasets.base import CheckedDataset, Omission
 from mmwsss.datasets.label_sources import multi_hot, read_label_file
-from mmwsss.datasets.layout import load_classes
+from mmwsss.datasets.layout import FOLDER_IMAGES, LABEL_FILES, load_classes
 from mmwsss.registry import DATASETS
 from mmwsss.utils.errors import UserError
 
@@ -43,7 +43,10 @@ class ImageLabelDataset(CheckedDataset):
             class list.
     """
 
-    def __init__(self, data_root: str | os.PathLike, img_dir: str = 'images', label_file: str | None = 'labels.csv',
+    LAYOUT = 'folder'  # read by DataFolder
+
+    def __init__(self, data_root: str | os.PathLike, img_dir: str = FOLDER_IMAGES,
+                 label_file: str | None = LABEL_FILES[0],
                  split: str | None = None, classes: Sequence[str] | None = None, mask_dir: str | None = None,
                  saliency_dir: str | None = None, missing_label: str = 'error', use_crowd: bool = True,
                  **kwargs: Any) -> None:
@@ -52,7 +55,7 @@ class ImageLabelDataset(CheckedDataset):
         self.label_file = label_file and os.path.join(data_root, label_file)
         self.missing_label = missing_label
         self.use_crowd = use_crowd
-        names = load_classes(data_root, classes)
+        names = load_classes(data_root, classes, label_file)
         kwargs.setdefault('recursive', True)
         super().__init__(data_root, classes=names, num_foreground=len(names), split=split, img_dir=img_dir,
                          mask_dir=mask_dir, saliency_dir=saliency_dir, **kwargs)

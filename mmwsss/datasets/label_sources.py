@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from mmwsss.datasets.coco.coco_labels import LISTS, is_instances, label_part, parse_instances
-from mmwsss.datasets.layout import read_text, stem_of
+from mmwsss.datasets.layout import stem_of
 from mmwsss.structures.label_file import IGNORE, read_label
 from mmwsss.utils.errors import UserError
+from mmwsss.utils.fileio import read_text
 
 HEADER_NAMES = ('image', 'name', 'filename', 'file', 'image_name', 'img')
 NAME_KEYS = ('image', 'name', 'file_name', 'filename')

@@ -6,13 +6,11 @@ from typing import Any
 from mmwsss.datasets.base import CheckedDataset, Omission
 from mmwsss.datasets.image_label_dataset import ImageLabelDataset
 from mmwsss.datasets.label_sources import classes_of_ids, read_label_file, read_xml_labels
-from mmwsss.datasets.layout import find_files, load_classes
+from mmwsss.datasets.layout import JSON_LABELS, SALIENCY, VOC_IMAGES, VOC_MASKS, VOC_XML, find_files, load_classes
 from mmwsss.datasets.preflight import check_files
 from mmwsss.registry import DATASETS
 from mmwsss.structures.label_file import IGNORE
 from mmwsss.utils.errors import UserError
-
-JSON_LABELS = 'labels.json'
 
 
 @DATASETS.register_module()
@@ -41,9 +39,11 @@ class VOCImageLabelDataset(ImageLabelDataset):
         UserError: See :class:`ImageLabelDataset`; also if there is no label source at all.
     """
 
+    LAYOUT = 'voc'
+
     def __init__(self, data_root: str | os.PathLike, split: str | None, label_source: str = 'auto',
-                 classes: Sequence[str] | None = None, img_dir: str = 'JPEGImages', ann_dir: str = 'Annotations',
-                 mask_dir: str = 'SegmentationClass', saliency_dir: str | None = 'Saliency',
+                 classes: Sequence[str] | None = None, img_dir: str = VOC_IMAGES, ann_dir: str = VOC_XML,
+                 mask_dir: str = VOC_MASKS, saliency_dir: str | None = SALIENCY,
                  use_difficult: bool = True, missing_label: str = 'error', **kwargs: Any) -> None:
         self.label_source = label_source
         self.ann_dir = os.path.join(data_root, ann_dir)
@@ -125,9 +125,9 @@ class VOCSegDataset(CheckedDataset):
 
     WITH_BACKGROUND = True
 
-    def __init__(self, data_root: str | os.PathLike, split: str | None, seg_dir: str = 'SegmentationClass',
-                 classes: Sequence[str] | None = None, img_dir: str = 'JPEGImages',
-                 saliency_dir: str | None = 'Saliency', missing_mask: str = 'error', **kwargs: Any) -> None:
+    def __init__(self, data_root: str | os.PathLike, split: str | None, seg_dir: str = VOC_MASKS,
+                 classes: Sequence[str] | None = None, img_dir: str = VOC_IMAGES,
+                 saliency_dir: str | None = SALIENCY, missing_mask: str = 'error', **kwargs: Any) -> None:
         if missing_mask not in ('error', 'skip', 'none'):
             raise UserError(f'missing_mask: must be error, skip or none, not {missing_mask!r}')
         names = load_classes(data_root, classes)

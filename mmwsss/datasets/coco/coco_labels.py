@@ -6,8 +6,8 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from mmwsss.datasets.layout import read_text
 from mmwsss.utils.errors import UserError
+from mmwsss.utils.fileio import read_text
 
 LISTS = ('images', 'annotations', 'categories')
 # What image-level labels need of an annotation.
@@ -55,6 +55,12 @@ def read_instances(path: str | os.PathLike, outlines: bool = True) -> Instances:
     except (ValueError, RecursionError) as error:
         raise UserError(f'{path}: not valid json ({error}); correct it there') from error
     return parse_instances(content if isinstance(content, dict) else {}, path)
+
+
+def coco_classes(instances: Instances) -> tuple[str, ...]:
+    """Returns the names of the categories in the order of their ids, numbers before texts."""
+    ids = sorted(instances.categories, key=lambda key: (isinstance(key, str), key))
+    return tuple(instances.categories[key] for key in ids)
 
 
 def label_part(fields: dict[str, Any]) -> dict[str, Any]:

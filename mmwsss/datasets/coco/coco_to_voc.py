@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmwsss.datasets.coco.coco_labels import Instances, read_instances
+from mmwsss.datasets.coco.coco_labels import Instances, coco_classes, read_instances
 from mmwsss.datasets.coco.coco_masks import SegmentationError, merge_masks, segmentation_mask
 from mmwsss.datasets.label_sources import multi_hot, read_label_file
 from mmwsss.datasets.layout import IMAGE_EXTENSIONS, find_files, load_classes, stem_of
@@ -89,8 +89,7 @@ def _class_list(instances: Instances, path: str | os.PathLike, root: Path, masks
     if (root / 'classes.txt').exists():
         source, classes = root / 'classes.txt', load_classes(root)
     else:
-        ids = sorted(instances.categories, key=lambda key: (isinstance(key, str), key))
-        source, classes = path, tuple(instances.categories[key] for key in ids)
+        source, classes = path, coco_classes(instances)
     if not classes or any(name.lower() == 'background' for name in classes):
         raise UserError(f'{source}: the categories must be foreground classes, at least one; correct them, or write '
                         f'the class names into {root / "classes.txt"}, one a line')
