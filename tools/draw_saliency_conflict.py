@@ -10,9 +10,10 @@ from mmengine.logging import MMLogger
 
 from mmwsss.cli.report_result import report_result
 from mmwsss.cli.run_cli import run_cli
-from mmwsss.datasets import VOCSegDataset
+from mmwsss.datasets import DataFolder
 from mmwsss.datasets.layout import describe_split
 from mmwsss.datasets.transforms import read_saliency
+from mmwsss.registry import DATASETS
 from mmwsss.structures.image_file import read_image
 from mmwsss.structures.label_file import IGNORE, read_label
 from mmwsss.utils.errors import UserError
@@ -44,10 +45,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--num-images', type=int, default=8, metavar='N',
                         help='how many images are drawn (default: %(default)s)')
     parser.add_argument('--height', type=int, default=160, help='height of a row in pixels (default: %(default)s)')
-    parser.add_argument('--img-dir', default='JPEGImages', help='folder of the images, below the data root or '
-                        'absolute (default: %(default)s)')
-    parser.add_argument('--saliency-dir', default='Saliency', help='folder of the saliency maps, below the data root '
-                        'or absolute (default: %(default)s)')
+    parser.add_argument('--img-dir', help='folder of the images, below the data root or absolute; default the one '
+                        'that is there')
+    parser.add_argument('--saliency-dir', help='folder of the saliency maps, below the data root or absolute; default '
+                        'Saliency')
     parser.add_argument('--classes', nargs='+', metavar='NAME',
                         help="foreground class names; default the data root's classes.txt")
     return parser.parse_args()
@@ -60,9 +61,10 @@ def main() -> int:
     if not HEIGHTS[0] <= args.height <= HEIGHTS[1]:
         raise UserError(f'--height {args.height}: must be {HEIGHTS[0]} to {HEIGHTS[1]} pixels')
     MMLogger.get_current_instance().setLevel('ERROR')  # what is left out is said once, at the end
-    dataset = VOCSegDataset(args.data_root, args.split, seg_dir=str(Path(args.label_dir).absolute()),
-                            classes=args.classes, img_dir=args.img_dir, saliency_dir=args.saliency_dir,
-                            missing_mask='skip', require_saliency=True)
+    data = DataFolder.find(args.data_root, img_dir=args.img_dir, mask_dir=Path(args.label_dir).absolute(),
+                           saliency_dir=args.saliency_dir, classes=args.classes)
+    dataset = DATASETS.build(data.dataset_config(dict(
+        type='VOCSegDataset', split=args.split, missing_mask='skip', require_saliency=True)))
     samples, temperatures, omissions = [], [], list(dataset.omissions)
     with progress_bar() as progress:
         for i in progress.track(range(len(dataset)), description='conflict temperatures'):

@@ -3,10 +3,11 @@ import argparse
 
 from mmengine.config import Config
 
-from mmwsss.apis.pseudo_label import label_settings, make_pseudo_labels
+from mmwsss.apis.pseudo_label import label_settings, make_pseudo_label
 from mmwsss.cli.report_result import report_result
 from mmwsss.cli.run_cli import run_cli
 from mmwsss.config.config import CfgOptions, read_config
+from mmwsss.datasets import DataFolder
 from mmwsss.postprocessing.defaults import DEFAULT_BACKGROUND, DEFAULT_CRF_BACKGROUND, DEFAULT_CRF_UNARY
 from mmwsss.postprocessing.dense_crf import CRF_PRESETS
 from mmwsss.utils.errors import UserError
@@ -18,8 +19,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('cam_dir', help='folder of CAM files, from tools/make_cam.py')
     parser.add_argument('--data-root', required=True, help='folder of the data set')
     parser.add_argument('--split', help='name of the split, or a .txt list; default: all images')
-    parser.add_argument('--img-dir', default='JPEGImages', help='folder of the images, below the data root or '
-                        'absolute (default: %(default)s)')
+    parser.add_argument('--img-dir', help='folder of the images, below the data root or absolute; default the one '
+                        'that is there')
     parser.add_argument('--out-dir', required=True, help='folder for <stem>.png files and manifest.json')
     background = parser.add_mutually_exclusive_group()
     background.add_argument('--threshold', type=float, metavar='T', help=(
@@ -80,9 +81,9 @@ def describe(config: dict) -> str:
 def main() -> int:
     args = parse_args()
     settings = load_settings(args)
-    summary = make_pseudo_labels(args.cam_dir, args.data_root, args.split, args.out_dir, **settings,
-                                 num_workers=args.num_workers, classes=args.classes, missing_cam=args.missing_cam,
-                                 img_dir=args.img_dir)
+    data = DataFolder.find(args.data_root, img_dir=args.img_dir, classes=args.classes)
+    summary = make_pseudo_label(args.cam_dir, data, args.split, args.out_dir, **settings,
+                                num_workers=args.num_workers, missing_cam=args.missing_cam)
     steps = ' -> '.join(['background ' + describe(settings['background']), *map(describe, settings['postprocessors'])])
     ignored = f', {summary["ignored_share"]:.1%} ignored' if settings['background']['type'] == 'confident' else ''
     message = (f'{args.out_dir}: {summary["made"]} labels made, {summary["kept"]} were there, for '

@@ -3,6 +3,7 @@ import argparse
 
 from mmwsss.cli.report_result import report_result
 from mmwsss.cli.run_cli import run_cli
+from mmwsss.datasets import DataFolder
 from mmwsss.datasets.layout import describe_split
 from mmwsss.saliency.onnx_saliency import INPUT_SIZE
 from mmwsss.saliency.saliency_maps import DEFAULT_BATCH_SIZE, make_saliency
@@ -15,8 +16,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('model', help='ONNX file, e.g. u2net.onnx or u2netp.onnx')
     parser.add_argument('--data-root', required=True, help='folder of the data set')
     parser.add_argument('--split', help='name of the split, or a .txt list; default: all images')
-    parser.add_argument('--img-dir', default='JPEGImages', help='folder of the images, below the data root or '
-                        'absolute (default: %(default)s)')
+    parser.add_argument('--img-dir', help='folder of the images, below the data root or absolute; default the one '
+                        'that is there')
     parser.add_argument('--out-dir', help='folder for <stem>.png files and manifest.json; default DATA_ROOT/Saliency')
     parser.add_argument('--batch-size', type=int, default=DEFAULT_BATCH_SIZE, metavar='N',
                         help='images computed at a time, if the model takes more than one (default: %(default)s)')
@@ -29,9 +30,9 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> int:
     args = parse_args()
-    summary = make_saliency(args.model, args.data_root, args.split, args.out_dir, args.batch_size, args.size,
-                            args.num_workers, args.img_dir)
-    message = (f'{args.out_dir or args.data_root + "/Saliency"}: {summary["made"]} saliency maps made, '
+    data = DataFolder.find(args.data_root, img_dir=args.img_dir)
+    summary = make_saliency(args.model, data, args.split, args.out_dir, args.batch_size, args.size, args.num_workers)
+    message = (f'{args.out_dir or data.saliency_path}: {summary["made"]} saliency maps made, '
                f'{summary["kept"]} were there, for {summary["num_images"]} images of {describe_split(args.split)}')
     return report_result(message, summary['omissions'])
 

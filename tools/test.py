@@ -7,13 +7,12 @@ from pathlib import Path
 
 from mmengine.dist import is_main_process
 
-from mmwsss.apis.evaluate import has_masks
 from mmwsss.apis.runner import check_settings, test
 from mmwsss.cli.report_result import report_result
 from mmwsss.cli.run_cli import run_cli
 from mmwsss.config.config import add_config_arguments, load_config
 from mmwsss.config.seg_options import use_postprocessors, use_tta, without_masks
-from mmwsss.datasets.layout import check_images
+from mmwsss.datasets import DataFolder
 from mmwsss.utils.errors import EXIT_DONE, UserError
 from mmwsss.utils.fileio import write_json
 
@@ -52,12 +51,11 @@ def main() -> int:
     if args.split:
         cfg.test_dataloader.dataset.split = args.split
     dataset = cfg.test_dataloader.dataset
-    seg_dir = dataset.get('seg_dir', 'SegmentationClass')
-    judged = not dataset.type.startswith('VOC') or has_masks(dataset.data_root, dataset.split, seg_dir,
-                                                             dataset.get('img_dir', 'JPEGImages'))
+    data = DataFolder.of_dataset(dataset) if dataset.type.startswith('VOC') else None
+    judged = data is None or data.has_masks(dataset.split)
     if not judged:
-        check_images(dataset.data_root, dataset.split, dataset.get('img_dir', 'JPEGImages'))
-        print(f'{Path(dataset.data_root, seg_dir)}: no masks of split {dataset.split}, so the evaluation is skipped')
+        data.check_images(dataset.split)
+        print(f'{data.masks_path}: no masks of split {dataset.split}, so the evaluation is skipped')
         if not args.out_dir:
             return EXIT_DONE
         without_masks(cfg)

@@ -17,8 +17,9 @@ from mmwsss.apis.runner import RunResult, check_settings, test
 from mmwsss.config.config import backbones_of
 from mmwsss.datasets import on_rank_zero
 from mmwsss.registry import DATASETS
-from mmwsss.structures.cam_file import MANIFEST_NAME, CAMManifest, cam_path, open_cam_dir, read_cam, read_manifest
+from mmwsss.structures.cam_file import CAMManifest, cam_path, open_cam_dir, read_cam, read_manifest
 from mmwsss.structures.label_file import label_path
+from mmwsss.structures.settings_folder import MANIFEST_NAME
 from mmwsss.utils.dist import init_dist
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import sha256_of_file, sha256_of_json

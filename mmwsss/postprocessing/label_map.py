@@ -1,4 +1,5 @@
 """From the CAMs of one image to its label map."""
+import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -7,6 +8,8 @@ from mmwsss.postprocessing.background import check_background, merge_confident, 
 from mmwsss.postprocessing.base import Postprocessor
 from mmwsss.postprocessing.defaults import DEFAULT_BACKGROUND
 from mmwsss.structures.cam_file import CAMFile
+from mmwsss.structures.image_file import read_image
+from mmwsss.structures.label_file import write_label
 from mmwsss.utils.errors import UserError
 
 
@@ -52,3 +55,32 @@ def pseudo_label(cam_file: CAMFile,
     for postprocessor in postprocessors:
         score_map = postprocessor(score_map, image)
     return score_map.to_label()
+
+
+def write_pseudo_label(path: str | os.PathLike, cam_file: CAMFile, img_path: str | os.PathLike,
+                       background: Mapping = DEFAULT_BACKGROUND,
+                       postprocessors: Sequence[Postprocessor] = ()) -> np.ndarray:
+    """Makes the label map of one image, see :func:`pseudo_label`, and writes it.
+
+    Args:
+        path: The label file.
+        cam_file: The image's CAMs.
+        img_path: The image.
+        background: See :func:`pseudo_label`.
+        postprocessors: See :func:`pseudo_label`.
+
+    Returns:
+        The label map.
+
+    Raises:
+        UserError: If the image cannot be read, does not fit the CAMs, or a post-processor fails. The message begins
+            with ``img_path``.
+        OSError: If the file cannot be written.
+    """
+    image = read_image(img_path)
+    try:
+        label = pseudo_label(cam_file, image, background, postprocessors)
+    except UserError as error:
+        raise UserError(f'{img_path}: {error}') from error
+    write_label(path, label)
+    return label

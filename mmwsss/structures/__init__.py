@@ -21,10 +21,11 @@ from mmwsss.structures.maps import (
     resize_maps,
 )
 from mmwsss.structures.score_map import ScoreMap
+from mmwsss.structures.settings_folder import SettingsFolder
 
 __all__ = [
-    'CAMFile', 'CAMFunction', 'CAMManifest', 'CAMOutput', 'ScoreMap', 'cam_path', 'check_image', 'grid_size',
-    'label_path', 'max_normalize', 'min_max_normalize', 'open_cam_dir', 'read_cam', 'read_image', 'read_label',
-    'read_manifest', 'rescale_images', 'resize_aligned', 'resize_cam', 'resize_maps', 'voc_palette', 'write_cam',
-    'write_label'
+    'CAMFile', 'CAMFunction', 'CAMManifest', 'CAMOutput', 'ScoreMap', 'SettingsFolder', 'cam_path', 'check_image',
+    'grid_size', 'label_path', 'max_normalize', 'min_max_normalize', 'open_cam_dir', 'read_cam', 'read_image',
+    'read_label', 'read_manifest', 'rescale_images', 'resize_aligned', 'resize_cam', 'resize_maps', 'voc_palette',
+    'write_cam', 'write_label'
 ]

@@ -10,7 +10,7 @@ import pytest
 from mmengine.config import Config
 
 from mmwsss.apis.cam_files import refine_cam
-from mmwsss.apis.pseudo_label import make_pseudo_labels
+from mmwsss.apis.pseudo_label import make_pseudo_label
 from mmwsss.config.config import load_config
 from mmwsss.experiments.pipeline.pipeline import Pipeline
 from mmwsss.structures.cam_file import read_cam
@@ -114,7 +114,7 @@ def test_labels_by_a_postprocessor(finished, cfg, tmp_path, generated_root):
     """They are written beside the test loop, and are those of the refined CAM files."""
     checkpoint, cams, background = finished / 'affinity/epoch_1.pth', finished / 'cam/cam', dict(type='power', alpha=2)
     refine_cam(cfg, checkpoint, cams, tmp_path / 'a', 'train', background=background)
-    make_pseudo_labels(tmp_path / 'a/cam', generated_root, 'train', tmp_path / 'b', background, num_workers=0)
+    make_pseudo_label(tmp_path / 'a/cam', generated_root, 'train', tmp_path / 'b', background, num_workers=0)
     assert contents(tmp_path / 'a/labels') == contents(tmp_path / 'b') != contents(finished / 'walk/labels')
     next((tmp_path / 'a/labels').glob('*.png')).unlink()  # as if it had been killed before a worker was done
     assert refine_cam(cfg, checkpoint, cams, tmp_path / 'a', 'train', background=background).metrics['num_labels'] > 0

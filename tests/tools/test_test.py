@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.registry import init_default_scope
 
-from mmwsss.apis.evaluate import evaluate_label_dir
+from mmwsss.apis.evaluation import evaluate_label_dir
 from mmwsss.apis.runner import train
 from mmwsss.config.config import load_config
 from mmwsss.registry import MODELS

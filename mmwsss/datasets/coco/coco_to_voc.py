@@ -1,5 +1,4 @@
 """COCO's images and ``instances_*.json`` as a data set in VOC layout."""
-import contextlib
 import filecmp
 import functools
 import os
@@ -16,7 +15,7 @@ from mmwsss.datasets.layout import IMAGE_EXTENSIONS, find_files, load_classes, s
 from mmwsss.structures.label_file import IGNORE, label_path, write_label
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import atomic_path, remove_leftovers, write_bytes, write_json
-from mmwsss.utils.parallel import OrderedPool, default_num_workers, progress_bar
+from mmwsss.utils.parallel import default_num_workers, parallel_map, progress_bar
 
 MAX_PIXELS = 2 ** 28  # of one image, so that a damaged size does not take all memory
 
@@ -143,13 +142,12 @@ def _write_masks(images: dict[str, tuple[dict, list[dict]]], instances: Instance
     """Writes the masks; returns stem -> reason for those that cannot be drawn."""
     value_of = {key: classes.index(name) + 1 for key, name in instances.categories.items() if name in classes}
     write = functools.partial(_write_mask, folder)
-    with progress_bar() as progress, contextlib.closing(OrderedPool(write, num_workers)) as pool:
-        results: list[tuple[str, str]] = []
-        for stem, (image, items) in progress.track(images.items(), description='masks'):
-            values = [IGNORE if item.get('iscrowd') else value_of[item['category_id']] for item in items]
-            results += pool.submit(_Job(stem, image, [item.get('segmentation') for item in items], values))
-        results += pool.drain()
-    return {stem: reason for stem, reason in results if reason}
+    jobs = (_Job(stem, image, [item.get('segmentation') for item in items],
+                 [IGNORE if item.get('iscrowd') else value_of[item['category_id']] for item in items])
+            for stem, (image, items) in images.items())
+    with progress_bar() as progress:
+        results = progress.track(parallel_map(write, jobs, num_workers), len(images), description='masks')
+        return {stem: reason for stem, reason in results if reason}
 
 
 def _write_mask(folder: Path, job: _Job) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from mmengine.dist import is_main_process
 from rich.console import Console
 
 from mmwsss.config.config import load_config, merge_options, read_config
-from mmwsss.datasets import load_classes, on_rank_zero
+from mmwsss.datasets import DataFolder, on_rank_zero
 from mmwsss.experiments.pipeline.stage_keys import config_parts, data_fingerprint
 from mmwsss.postprocessing import build_postprocessors
 from mmwsss.postprocessing.background import check_background
@@ -80,7 +80,8 @@ class Pipeline:
         self.data_root, self.work_dir = Path(data_root), Path(work_dir)
         self.weights, self.launcher = weights, launcher
         config = merge_options(read_config(self.path), cfg_options, SETTINGS)
-        self.classes = load_classes(data_root, config.get('classes'))
+        self.data = DataFolder.find(data_root, classes=config.get('classes'))
+        self.classes = self.data.classes
         self.cfg_options = {name: dict(options) for name, options in (config.get('cfg_options') or {}).items()}
         self._check_form(config)
         self.stages = self._with_options([stage.to_dict() for stage in config.get('stages') or ()],

@@ -7,14 +7,13 @@ from mmengine.config import Config
 from mmengine.dist import get_world_size
 
 from mmwsss.apis.cam_files import cam_config_hash
-from mmwsss.datasets import read_split
+from mmwsss.datasets import DataFolder
 from mmwsss.registry import DATASETS
-from mmwsss.utils.fileio import sha256_of_file, sha256_of_json
+from mmwsss.utils.fileio import sha256_of_file
 
 # Settings of a dataloader and its data set that do not change what a stage computes. Where the data lies does not
 # matter either: its files are in the fingerprint.
 IRRELEVANT = ('num_workers', 'persistent_workers', 'prefetch_factor', 'pin_memory', 'data_root', 'seg_dir', 'split')
-IMAGES, MASKS, XML, SALIENCY = 'JPEGImages', 'SegmentationClass', 'Annotations', 'Saliency'
 
 
 def config_parts(cfg: Config, stage_type: str, weights: str | None = None) -> dict[str, Any]:
@@ -49,42 +48,29 @@ def data_fingerprint(stage: dict, cfg: Config | None, data_root: Path) -> str:
     Args:
         stage: The stage. One without ``split`` reads nothing.
         cfg: Its config, if it runs one.
-        data_root: Folder of the data set, in VOC layout.
+        data_root: Folder of the data set.
 
     Returns:
-        A digest of the split's list, of the label file, and of name, size and time of the files that the stage
-        reads: images, masks where they are labels or ground truth, and saliency maps where they are required.
+        A digest of the split's list, and of the content of the files that the stage reads: images, labels, masks where
+        they are labels or ground truth, and saliency maps where they are required.
     """
     split = stage.get('split')
     if not split:
         return ''
-    stems = read_split(data_root, split)
-    folders, files = [IMAGES], []
+    data = DataFolder.find(data_root)
+    parts = {'images'}
     if stage['type'] in ('train', 'make_cam', 'refine_cam'):
         dataset = (cfg.train_dataloader if stage['type'] == 'train' else cfg.test_dataloader).dataset
-        if getattr(DATASETS.get(dataset.type), 'WITH_BACKGROUND', False):
-            folders += [] if 'labels' in stage.get('inputs', {}) else [MASKS]
-        else:
-            source = dataset.get('label_source', 'auto')
-            named = Path(data_root, 'labels.json' if source in ('auto', 'json') else source)
-            if named.is_file():
-                files.append(named)
-            else:
-                folders += [XML] if source == 'xml' or (source == 'auto' and Path(data_root, XML).is_dir()) else [MASKS]
+        data = DataFolder.of_dataset(dict(dataset, data_root=str(data_root)))
+        if not getattr(DATASETS.get(dataset.type), 'WITH_BACKGROUND', False):
+            parts.add('labels')
+        elif 'labels' not in stage.get('inputs', {}):
+            parts.add('masks')
         if dataset.get('require_saliency'):
-            folders.append(dataset.get('saliency_dir', SALIENCY))
+            parts.add('saliency')
     elif stage['type'] != 'pseudo_label':
-        folders.append(MASKS)
-    return sha256_of_json(dict(stems=stems, labels=[sha256_of_file(path) for path in files],
-                               files=[_stamps(Path(data_root, folder), set(stems)) for folder in folders]))
-
-
-def _stamps(folder: Path, stems: set[str]) -> list[tuple[str, int, int]]:
-    if not folder.is_dir():
-        return []
-    with os.scandir(folder) as entries:
-        return sorted((entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in entries
-                      if entry.name.rpartition('.')[0] in stems)
+        parts.add('masks')
+    return data.fingerprint(data.stems(split), parts)
 
 
 def _relevant(node: Any) -> Any:

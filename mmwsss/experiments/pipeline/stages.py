@@ -11,11 +11,11 @@ from pathlib import Path
 from mmengine.dist import is_main_process
 
 from mmwsss.apis import cam_files, runner
-from mmwsss.apis.evaluate import evaluate_cam_dir, evaluate_label_dir, has_masks
-from mmwsss.apis.pseudo_label import make_pseudo_labels
+from mmwsss.apis.evaluation import evaluate_cam_dir, evaluate_label_dir
+from mmwsss.apis.pseudo_label import make_pseudo_label
 from mmwsss.config.config import set_backbone_weights
 from mmwsss.config.seg_options import use_postprocessors, use_tta, without_masks
-from mmwsss.datasets import on_rank_zero, read_split
+from mmwsss.datasets import on_rank_zero
 from mmwsss.experiments.pipeline.pipeline import Pipeline, StageResult
 from mmwsss.postprocessing import DEFAULT_BACKGROUND
 from mmwsss.structures.cam_file import cam_path
@@ -23,8 +23,6 @@ from mmwsss.structures.label_file import label_path
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_json
 from mmwsss.visualization import stage_figure
-
-MASKS = 'SegmentationClass'
 
 
 def on_main_process(function: Callable[..., StageResult]) -> Callable[..., StageResult]:
@@ -88,10 +86,10 @@ def eval_label(folder: Path, pipeline: Pipeline, labels: str, split: str) -> Sta
 
 def _evaluation(evaluate: Callable, folder: Path, pipeline: Pipeline, source: str, split: str) -> StageResult:
     out = folder / 'metrics.json'
-    if not has_masks(pipeline.data_root, split):
+    if not pipeline.data.has_masks(split):
         write_json(out, dict(mIoU=None, skipped=_no_masks(pipeline)))
         return StageResult(str(out), [dict(metric='mIoU', value=None, unit='%', note=_no_masks(pipeline))])
-    report = evaluate(source, pipeline.data_root, split, classes=pipeline.classes)
+    report = evaluate(source, pipeline.data, split)
     omissions = [tuple(o) for o in report.pop('omissions', ())]
     write_json(out, report)
     oracle = report['threshold'] is not None
@@ -101,18 +99,17 @@ def _evaluation(evaluate: Callable, folder: Path, pipeline: Pipeline, source: st
 
 
 def _no_masks(pipeline: Pipeline) -> str:
-    return f'skipped: {pipeline.data_root / MASKS} has no masks to judge by'
+    return f'skipped: {pipeline.data.masks_path} has no masks to judge by'
 
 
 @on_main_process
 def pseudo_label(folder: Path, pipeline: Pipeline, cams: str, split: str, background: dict = DEFAULT_BACKGROUND,
                  postprocessors: Sequence[dict] = (), num_workers: int | None = None,
                  missing_cam: str = 'error') -> StageResult:
-    """Turns CAM files into label maps; the options are those of :func:`make_pseudo_labels`."""
+    """Turns CAM files into label maps; the options are those of :func:`make_pseudo_label`."""
     options = dict(background=background, postprocessors=postprocessors, num_workers=num_workers,
                    missing_cam=missing_cam)
-    summary = make_pseudo_labels(cams, pipeline.data_root, split, folder / 'labels', classes=pipeline.classes,
-                                 **options)
+    summary = make_pseudo_label(cams, pipeline.data, split, folder / 'labels', **options)
     return StageResult(str(folder / 'labels'), omissions=[tuple(o) for o in summary['omissions']])
 
 
@@ -129,7 +126,7 @@ def test(folder: Path, pipeline: Pipeline, config: str, checkpoint: str, split: 
         use_tta(cfg)
     cfg.test_dataloader.dataset.split = split
     predictions = folder / 'predictions'
-    judged = has_masks(pipeline.data_root, split)
+    judged = pipeline.data.has_masks(split)
     if not judged:
         without_masks(cfg)
     if postprocessors is None or postprocessors:
@@ -142,8 +139,7 @@ def test(folder: Path, pipeline: Pipeline, config: str, checkpoint: str, split: 
     if is_main_process():
         metrics = dict(result.metrics)
         if judged:
-            metrics['per_class'] = evaluate_label_dir(predictions, pipeline.data_root, split, pipeline.classes,
-                                                      missing='skip')['per_class']
+            metrics['per_class'] = evaluate_label_dir(predictions, pipeline.data, split, missing='skip')['per_class']
         write_json(folder / 'metrics.json', metrics)
     note = split if judged else _no_masks(pipeline)
     rows = [dict(metric='mIoU', value=result.metrics['mIoU'] if judged else None, unit='%', note=note)]
@@ -163,7 +159,7 @@ def picture(folder: Path, pipeline: Pipeline, split: str, cams: str | None = Non
     """
     if not isinstance(num_images, int) or num_images < 1:
         raise UserError(f'num_images must be at least 1, got {num_images!r}')
-    stems = read_split(pipeline.data_root, split)
+    stems = pipeline.data.stems(split)
     chosen = [stems[i * len(stems) // num_images] for i in range(min(num_images, len(stems)))]
     maps = [folder for folder in (predictions, *labels.values()) if folder]
     chosen = [stem for stem in chosen if all(label_path(folder, stem).exists() for folder in maps)
@@ -171,9 +167,8 @@ def picture(folder: Path, pipeline: Pipeline, split: str, cams: str | None = Non
     if not chosen:
         raise UserError(f'{folder}: none of the images chosen for the picture has all of {[cams, *maps]}')
     out = folder / f'{split}.png'
-    stage_figure(chosen, pipeline.data_root, cam_dir=cams, prediction_dir=predictions,
-                 label_dirs={title.replace('_', ' '): path for title, path in labels.items()},
-                 classes=pipeline.classes, out_path=out)
+    stage_figure(chosen, pipeline.data, out, cam_dir=cams, prediction_dir=predictions,
+                 label_dirs={title.replace('_', ' '): path for title, path in labels.items()})
     return StageResult(str(out))
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mmwsss.apis.evaluate import evaluate_label_dir
+from mmwsss.apis.evaluation import evaluate_label_dir
 from mmwsss.apis.runner import train
 from mmwsss.config.config import load_config
 from mmwsss.experiments.pipeline.stages import STAGES, on_main_process, picture

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmwsss.apis import evaluate as module
-from mmwsss.apis.evaluate import evaluate_cam_dir, evaluate_dir, evaluate_label_dir, has_masks
+from mmwsss.apis import evaluation as module
+from mmwsss.apis.evaluation import evaluate, evaluate_cam_dir, evaluate_label_dir
+from mmwsss.datasets import DataFolder
 from mmwsss.evaluation import CAMHistogram, cam_histogram, cam_report, confusion_matrix, label_report
 from mmwsss.structures import (
     CAMFile,
@@ -69,8 +70,8 @@ def test_cam_dir_options(data):
     (data / 'SegmentationClass').rename(data.parent / 'masks')
     with pytest.raises(UserError, match='no ground truth mask of split train'):
         evaluate_cam_dir(data.parent / 'cams', data, 'train')
-    report = evaluate_cam_dir(data.parent / 'cams', data, 'train', classes=list(CLASSES), thresholds=[.2, .4],
-                              num_workers=0, seg_dir=str(data.parent / 'masks'))
+    said = DataFolder.find(data, classes=list(CLASSES), mask_dir=str(data.parent / 'masks'))
+    report = evaluate_cam_dir(data.parent / 'cams', said, 'train', thresholds=[.2, .4], num_workers=0)
     (data.parent / 'masks').rename(data / 'SegmentationClass')
     assert report == expected_cam_report(data, thresholds=[.2, .4])
     for options, message in ((dict(thresholds=[.4, .2]), 'increasing'), (dict(num_workers=-1), 'num_workers'),
@@ -81,7 +82,7 @@ def test_cam_dir_options(data):
 
 def test_relative_paths(data, monkeypatch):
     monkeypatch.chdir(data.parent)
-    assert has_masks('data', 'train')
+    assert DataFolder.find('data').has_masks('train')
     assert evaluate_cam_dir('cams', 'data', 'train', num_workers=0) == expected_cam_report(data)
 
 
@@ -108,13 +109,13 @@ def test_other_classes(data):
     (data.parent / 'labels' / 'manifest.json').write_text(json.dumps(dict(classes=CLASSES)))
     for folder in ('cams', 'labels'):
         with pytest.raises(UserError, match=rf'{folder}/manifest\.json: the files there are of the classes'):
-            evaluate_dir(data.parent / folder, data, 'train', classes=['dog', 'cat'])
+            evaluate(data.parent / folder, DataFolder.find(data, classes=['dog', 'cat']), 'train')
     (data.parent / 'labels' / 'manifest.json').write_text('{')
     with pytest.raises(UserError, match=r'labels/manifest\.json: cannot be read'):
-        evaluate_dir(data.parent / 'labels', data, 'train')
+        evaluate(data.parent / 'labels', data, 'train')
     (data.parent / 'cams' / 'manifest.json').unlink()
     with pytest.raises(UserError, match=r'cams/manifest\.json: no such file'):
-        evaluate_dir(data.parent / 'cams', data, 'train')
+        evaluate(data.parent / 'cams', data, 'train')
 
 
 def test_missing_files(data):
@@ -123,8 +124,8 @@ def test_missing_files(data):
         label_path(data.parent / 'labels', stem).unlink()
     for folder, suffix in (('cams', 'npz'), ('labels', 'png')):
         with pytest.raises(UserError, match=rf'{folder}/img\.1\.{suffix}: no such file; 2 of the 5 images'):
-            evaluate_dir(data.parent / folder, data, 'train')
-        report = evaluate_dir(data.parent / folder, data, 'train', missing='skip', num_workers=0)
+            evaluate(data.parent / folder, data, 'train')
+        report = evaluate(data.parent / folder, data, 'train', missing='skip', num_workers=0)
         assert report['num_images'] == 3 and [reason for _, reason in report['omissions']] == ['no such file'] * 2
 
 
@@ -149,7 +150,7 @@ def test_masks_that_cannot_be_used(data):
     label_path(masks, STEMS[3]).write_bytes(b'no png')
     reasons = ['no such mask', 'the mask is 3 x 4 instead of 17 x 21', 'has the label 3', 'cannot be read as a PNG']
     for folder in ('cams', 'labels'):
-        report = evaluate_dir(data.parent / folder, data, 'train', num_workers=2)
+        report = evaluate(data.parent / folder, data, 'train', num_workers=2)
         assert report['num_images'] == 1
         for stem, reason, (path, found) in zip(STEMS, reasons, report['omissions'], strict=False):
             assert path == str(label_path(masks, stem)) and reason in found
@@ -165,7 +166,7 @@ def test_masks_that_ignore_everything(data):
         write_label(path, np.full_like(read_label(path), 255))
     for folder in ('cams', 'labels'):
         with pytest.raises(UserError, match='every pixel of the masks is 255'):
-            evaluate_dir(data.parent / folder, data, 'train', num_workers=0)
+            evaluate(data.parent / folder, data, 'train', num_workers=0)
 
 
 @pytest.mark.parametrize('num_workers', [0, 2])
@@ -191,20 +192,21 @@ def test_unknown_classes_in_files(data):
 
 
 def test_which_kind(data):
-    assert evaluate_dir(data.parent / 'cams', data, 'train', num_workers=0)['oracle_threshold']
-    assert not evaluate_dir(data.parent / 'labels', data, 'train', num_workers=0)['oracle_threshold']
+    assert evaluate(data.parent / 'cams', data, 'train', num_workers=0)['oracle_threshold']
+    assert not evaluate(data.parent / 'labels', data, 'train', num_workers=0)['oracle_threshold']
     with pytest.raises(UserError, match='neither CAM files'):
-        evaluate_dir(data, data, 'train')
+        evaluate(data, data, 'train')
     write_label(label_path(data.parent / 'cams', STEMS[0]), np.zeros((16, 21), np.uint8))
     with pytest.raises(UserError, match='both CAM files'):
-        evaluate_dir(data.parent / 'cams', data, 'train')
+        evaluate(data.parent / 'cams', data, 'train')
 
 
 def test_has_masks(data):
-    assert has_masks(data, 'train')
-    assert not has_masks(data, 'train', 'Other')
+    folder = DataFolder.find(data)
+    assert folder.has_masks('train')
+    assert not DataFolder.find(data, mask_dir='Other').has_masks('train')
     for path in (data / 'SegmentationClass').iterdir():
         path.unlink()
-    assert not has_masks(data, 'train')
+    assert not folder.has_masks('train')
     with pytest.raises(UserError, match='no such split'):
-        has_masks(data, 'val')
+        folder.has_masks('val')
