@@ -147,27 +147,32 @@ stages = [
 
 @pytest.fixture(scope='session')
 def make_work_dir():
-    """Writes the work folder of a pipeline by hand, as far as the tables need it."""
+    """Writes the work folder of a pipeline without running it, as far as the tables need it."""
     import json
 
-    def make(path, stages, report=True):
-        """``stages`` is {name: None if not complete, else keys of complete.json, and ``metrics_json``}."""
-        rows = []
+    from mmwsss.experiments.work_dir import WorkDir
+
+    def make(path, stages, report=True, plan=None):
+        """``stages`` is {name: None if not complete, else keys of complete.json, and ``metrics_json``}.
+
+        ``plan`` is {name: (type, role)}; without it the folder is one of an earlier version.
+        """
+        work, rows = WorkDir(path), []
+        if plan is not None:
+            work.begin([dict(name=name, type=kind, role=role) for name, (kind, role) in plan.items()])
         for number, (name, content) in enumerate(stages.items()):
-            folder = path / name
-            folder.mkdir(parents=True)
-            (folder / 'key.json').write_text('{"key": "0"}')
+            folder = work.open_stage(name, '0', *(plan or {}).get(name, ()))
             if content is not None:
-                marker = dict(dict(key='0', seconds=1.5, output='metrics.json', metrics=[], omissions=[]), **content)
-                if 'metrics_json' in marker:
-                    (folder / 'metrics.json').write_text(json.dumps(marker.pop('metrics_json')))
-                (folder / 'complete.json').write_text(json.dumps(marker))
-                rows += [dict(stage=name, seconds=marker['seconds'], **row)
-                         for row in marker['metrics'] or [dict(metric='', value=None)]]
+                content = dict(dict(seconds=1.5, output='metrics.json'), **content)
+                if 'metrics_json' in content:
+                    (folder / 'metrics.json').write_text(json.dumps(content.pop('metrics_json')))
+                state = work.complete_stage(name, **content)
+                rows += [dict(stage=name, seconds=state.seconds, **row)
+                         for row in state.metrics or [dict(metric='', value=None)]]
             for file in folder.iterdir():  # the order of the stages, where no report tells it
                 os.utime(file, (number, number))
         if report:
-            (path / 'report.json').write_text(json.dumps(dict(rows=rows, seconds=0.)))
+            work.write_report(rows)
         return path
 
     return make

@@ -8,7 +8,7 @@ from rich.console import Console
 from mmwsss.cli.run_cli import run_cli
 from mmwsss.config.config import CfgOptions
 from mmwsss.experiments.pipeline.pipeline import Pipeline
-from mmwsss.experiments.pipeline.results_table import results_json, results_markdown, results_table
+from mmwsss.experiments.results_table import results_json, results_markdown, results_table
 from mmwsss.utils.errors import EXIT_OMISSIONS
 from mmwsss.utils.fileio import write_bytes, write_json
 
