@@ -130,19 +130,36 @@ def tiny_pipeline(tmp_path_factory):
         cfg.dump(folder / f'{name}.py')
     (folder / 'pipeline.py').write_text('''
 configs = dict(cam='cam.py', segmentor='seg.py')
-stages = [
-    dict(name='classifier', type='train', config='cam', split='train'),
-    dict(name='cam', type='make_cam', config='cam', split='train', inputs=dict(checkpoint='classifier')),
-    dict(name='eval_cam', type='eval_cam', split='train', inputs=dict(cams='cam')),
-    dict(name='label', type='pseudo_label', split='train', num_workers=0, inputs=dict(cams='cam')),
-    dict(name='eval_label', type='eval_label', split='train', inputs=dict(labels='label')),
-    dict(name='segmentor', type='train', config='segmentor', split='train', inputs=dict(labels='label')),
-    dict(name='eval_segmentor', type='test', config='segmentor', split='val', inputs=dict(checkpoint='segmentor')),
-    dict(name='picture_train', type='picture', split='train', inputs=dict(cams='cam', pseudo_label='label')),
-    dict(name='picture_val', type='picture', split='val', inputs=dict(predictions='eval_segmentor')),
-]
+stages = dict(
+    classifier=dict(type='train', config='cam', split='train'),
+    cam=dict(type='make_cam', config='cam', split='train', inputs=dict(checkpoint='classifier')),
+    eval_cam=dict(type='eval_cam', split='train', inputs=dict(cams='cam')),
+    label=dict(type='pseudo_label', split='train', num_workers=0, inputs=dict(cams='cam')),
+    eval_label=dict(type='eval_label', split='train', inputs=dict(labels='label')),
+    segmentor=dict(type='train', config='segmentor', split='train', inputs=dict(labels='label')),
+    eval_segmentor=dict(type='test', config='segmentor', split='val', inputs=dict(checkpoint='segmentor')),
+    picture_train=dict(type='picture', split='train', inputs=dict(cams='cam', pseudo_label='label')),
+    picture_val=dict(type='picture', split='val', inputs=dict(predictions='eval_segmentor')),
+)
 ''')
     return folder / 'pipeline.py'
+
+
+@pytest.fixture(scope='session')
+def stage_context():
+    """Makes what a pipeline gives its stages, without a pipeline."""
+    from mmwsss.datasets.data_folder import DataFolder
+    from mmwsss.experiments.pipeline import StageContext
+
+    def make(data_root, folder=None, load_config=None, **options):
+        own = DataFolder.find(data_root)
+
+        def fingerprint(split, what, data=None):
+            return (data or own).fingerprint((data or own).stems(split), what)
+
+        return StageContext(folder=folder, data=own, load_config=load_config, fingerprint=fingerprint, **options)
+
+    return make
 
 
 @pytest.fixture(scope='session')

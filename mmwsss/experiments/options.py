@@ -45,6 +45,19 @@ def take_options(options: Mapping[str, Any] | None, prefix: str) -> tuple[dict[s
     return taken, others
 
 
+def join_options(first: Mapping[str, Any] | None, then: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Returns the settings of two, those of the second over those of the first, with the ``texts`` that they have."""
+    joined = type(then if hasattr(then, 'texts') else first if hasattr(first, 'texts') else {})()
+    for options in (first or {}, then or {}):
+        for key, value in options.items():
+            joined[key] = value
+            if hasattr(joined, 'texts'):
+                joined.texts.pop(key, None)
+        if hasattr(options, 'texts'):
+            joined.texts.update(options.texts)
+    return joined
+
+
 def owner_of(key: str, names: Collection[str]) -> str | None:
     """Returns which of some names a dotted key begins with, the longest; names may hold dots themselves."""
     return max((name for name in names if key.startswith(f'{name}.')), key=len, default=None)

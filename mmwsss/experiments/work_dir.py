@@ -290,7 +290,7 @@ def _seconds_spent(folder: Path, state: dict[str, Any]) -> float:
 
 
 def _times(folder: Path) -> Iterator[float]:
-    return (path.lstat().st_mtime for path in (folder, *folder.rglob('*')))
+    return (path.lstat().st_mtime for path in folder.rglob('*') if path.is_file())
 
 
 def _read_object(path: Path) -> dict[str, Any] | None:

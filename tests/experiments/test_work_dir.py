@@ -1,7 +1,10 @@
+import os
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
+from mmwsss.experiments import work_dir
 from mmwsss.experiments.comparison.measures import Measure, measures_of, unmeasured_of
 from mmwsss.experiments.work_dir import WorkDir
 from mmwsss.utils.errors import UserError
@@ -95,26 +98,80 @@ def test_damaged_markers_are_named(make_work_dir, tmp_path, text):
 def test_damaged_reports_are_named(make_work_dir, tmp_path, text):
     path = make_work_dir(tmp_path / 'work', {'eval': dict(EVAL, metrics_json=dict(per_class=dict(cat='a')))})
     with pytest.raises(UserError, match=r'eval/metrics\.json: damaged'):
-        WorkDir(path).read().stages['eval'].per_class
+        _ = WorkDir(path).read().stages['eval'].per_class
     (path / 'report.json').write_text(text)
     with pytest.raises(UserError, match=r'report\.json: damaged'):
         WorkDir(path).read()
 
 
-def test_what_a_pipeline_writes_can_be_read(generated_root, tmp_path, monkeypatch):
-    def measure(folder, pipeline, split, value=None):
-        rows = [] if value is None else [dict(metric='mIoU', value=value, unit='%', note=split, oracle=True)]
-        return StageResult(str(folder / 'key.json'), rows, [('a.jpg', 'broken')])
+def test_times_of_all_runs_are_added(tmp_path, monkeypatch):
+    clock = SimpleNamespace(now=1e9)
+    monkeypatch.setattr(work_dir.time, 'time', lambda: clock.now)
+    monkeypatch.setattr(work_dir.time, 'monotonic', lambda: clock.now)
 
-    monkeypatch.setattr('mmwsss.experiments.pipeline.stages.STAGES', dict(measure=measure))
-    config = tmp_path / 'pipeline.py'
-    config.write_text("stages = [dict(name='z', type='measure', split='train'),\n"
-                      "          dict(name='a', type='measure', split='val', value=12.5)]\n")
-    pipeline = Pipeline(config, generated_root, tmp_path / 'work')
-    pipeline.run()
-    assert not WorkDir(tmp_path / 'work').read().finished
-    write_json(tmp_path / 'work/report.json', results_json(pipeline.rows))
-    work = WorkDir(tmp_path / 'work').read()
-    assert work.finished and list(work.stages) == ['z', 'a']
-    assert measures_of(work.stages['a']) == {Measure('mIoU', '%', 'val', True): 12.5}
-    assert work.stages['z'].omissions == [('a.jpg', 'broken')]
+    def touch(path):  # what is written now
+        path.touch()
+        os.utime(path, (clock.now, clock.now))
+
+    def open_stage():
+        work = WorkDir(tmp_path)
+        folder = work.open_stage('train', 'k', 'train', 'CAM')
+        touch(folder / 'key.json')
+        return work, folder
+
+    work, folder = open_stage()
+    clock.now += 10
+    work.pause_stage('train')  # Ctrl-C after 10 s
+    clock.now += 1000
+    _, folder = open_stage()
+    clock.now += 20
+    touch(folder / 'epoch_1.pth')
+    clock.now += 500  # killed some time after it has written its last file
+    work, folder = open_stage()
+    clock.now += 3
+    (folder / 'epoch_2.pth').touch()
+    state = work.complete_stage('train', 'epoch_2.pth')
+    assert state.seconds == 33 and state.runs == 3 and (state.kind, state.role) == ('train', 'CAM')
+    assert WorkDir(tmp_path).completed('train', 'k').seconds == 33
+
+
+def test_times_of_a_copy_do_not_count(tmp_path):
+    folder = WorkDir(tmp_path).open_stage('train', 'k')
+    os.utime(folder / 'key.json', (1, 1))
+    (folder / 'epoch_1.pth').touch()
+    work = WorkDir(tmp_path)
+    work.open_stage('train', 'k')
+    assert work.complete_stage('train', 'epoch_1.pth').seconds < 1
+
+
+def test_another_key_starts_anew_and_keeps_the_old_folder(tmp_path):
+    work = WorkDir(tmp_path)
+    (work.open_stage('eval', 'a') / 'metrics.json').write_text('{}')
+    work.complete_stage('eval', 'metrics.json')
+    assert work.completed('eval', 'a').output == tmp_path / 'eval/metrics.json' and work.completed('eval', 'b') is None
+    assert work.completed('eval', 'a', ['labels']) is None
+    folder = work.open_stage('eval', 'b')
+    assert [path.name for path in folder.iterdir()] == ['key.json']
+    assert (tmp_path / 'eval.old/complete.json').is_file() and work.completed('eval', 'a') is None
+
+
+def test_the_plan_tells_what_a_pipeline_has(make_work_dir, tmp_path):
+    plan = dict(train=('train', 'CAM'), eval=('eval_cam', 'CAM'), last=('picture', None))
+    path = make_work_dir(tmp_path / 'work', {'other': {}, 'eval': EVAL, 'train': {}}, report=False, plan=plan)
+    content = WorkDir(path).read()
+    assert list(content.stages) == list(plan) and content.planned and not content.finished
+    assert [stage.complete for stage in content.stages.values()] == [True, True, False]
+    assert content.stages['last'].kind == 'picture' and content.stages['eval'].role == 'CAM'
+    for text in ('{', '{}', '{"stages": [{}]}', '{"stages": [{"name": "a", "type": 1}]}'):
+        (path / 'stages.json').write_text(text)
+        with pytest.raises(UserError, match=r'stages\.json: damaged'):
+            WorkDir(path).read()
+
+
+def test_a_plan_that_has_grown_is_not_finished(make_work_dir, tmp_path):
+    plan = dict(train=('train', 'CAM'), eval=('eval_cam', 'CAM'))
+    path = make_work_dir(tmp_path / 'work', {'train': {}, 'eval': EVAL}, plan=plan)
+    assert WorkDir(path).read().finished
+    WorkDir(path).begin([dict(name=name, type='train', role=None) for name in ('train', 'eval', 'more')])
+    content = WorkDir(path).read()
+    assert content.rerun and not content.finished and not content.stages['more'].complete

@@ -178,7 +178,8 @@ class Comparison:
         return Line(name or stage, measure, cells)
 
     @staticmethod
-    def _values(stage: str, folders: Iterable[WorkDirContent], read: Callable[[StageState], float | None]) -> tuple[float, ...]:
+    def _values(stage: str, folders: Iterable[WorkDirContent],
+                read: Callable[[StageState], float | None]) -> tuple[float, ...]:
         found = (read(folder.stages[stage]) for folder in folders
                  if stage in folder.stages and folder.stages[stage].complete)
         return tuple(value for value in found if value is not None)

@@ -119,6 +119,7 @@ class Stage(abc.ABC):
         ANY_INPUT: Whether it takes inputs of other names too, which are files.
         READS: What it reads of the data set, of :data:`mmwsss.datasets.data_folder.PARTS`.
         ROLE: Its role, if all stages of its type have the same.
+        JUDGES: Whether it only judges its input, and so has the role of that.
         MAIN_PROCESS_ONLY: Whether it runs on the main process only, in a distributed run.
 
     Args:
@@ -134,6 +135,7 @@ class Stage(abc.ABC):
     ANY_INPUT: ClassVar[bool] = False
     READS: ClassVar[Collection[str]] = ('images',)
     ROLE: ClassVar[str | None] = None
+    JUDGES: ClassVar[bool] = False
     MAIN_PROCESS_ONLY: ClassVar[bool] = False
 
     name: str
