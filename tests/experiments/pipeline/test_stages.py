@@ -61,7 +61,7 @@ def test_what_a_training_needs_is_checked_before(train_check, generated_copy):
         train_check(**{'train_dataloader.batch_size': 13, 'train_dataloader.drop_last': True})
     train_check(**{'train_dataloader.batch_size': 13, 'train_dataloader.drop_last': False})
     train_check(**{'train_dataloader.batch_size': 13, 'train_dataloader.sampler.type': 'InfiniteSampler'})
-    weights = {'model.backbone.init_cfg': dict(type='StrictPretrained', checkpoint='gone.pth')}
+    weights = {'model.backbone.init_cfg': dict(_delete_=True, type='StrictPretrained', checkpoint='gone.pth')}
     with pytest.raises(UserError, match=r'gone\.pth: no such file of weights.*model\.backbone\.init_cfg\.checkpoint='):
         train_check(**weights)
     with pytest.raises(UserError, match='no pretrained weights'):
