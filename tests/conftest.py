@@ -60,6 +60,27 @@ def generated_copy(generated_root, tmp_path):
     return Path(shutil.copytree(generated_root, tmp_path / 'data'))
 
 
+@pytest.fixture
+def csv_folder(generated_root, tmp_path):
+    """The generated data as a folder of images, with sub folders, and labels.csv, in which one image has no class."""
+    import csv
+    import json
+    root = tmp_path / 'photos'
+    labels = json.loads((generated_root / 'labels.json').read_text())
+    for stem in labels:
+        folder = root / 'images' / stem.split('_')[0]
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(generated_root / f'JPEGImages/{stem}.jpg', folder)
+    shutil.copytree(generated_root / 'SegmentationClass', root / 'masks')
+    shutil.copytree(generated_root / 'ImageSets', root / 'ImageSets')
+    shutil.copy(generated_root / 'classes.txt', root)
+    with open(root / 'labels.csv', 'w', newline='') as file:
+        writer = csv.writer(file)
+        writer.writerow(['image', 'classes'])
+        writer.writerows([f'{stem}.jpg', ';'.join(names)] for stem, names in labels.items() if stem != 'train_00004')
+    return root
+
+
 @pytest.fixture(scope='session')
 def repo_root():
     """Folder of the checkout."""

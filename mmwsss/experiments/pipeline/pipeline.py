@@ -212,9 +212,14 @@ class Pipeline:
 
     def _fingerprint(self, split: str | None, what: Collection[str], data: DataFolder | None = None) -> str:
         data = data or self.data
-        memo = repr((split, sorted(what), data))
-        if memo not in self._fingerprints:  # several stages read the same
-            self._fingerprints[memo] = on_rank_zero(lambda: data.fingerprint(data.stems(split), what))
+        return sha256_of_json([(part, self._fingerprint_of(split, part, data)) for part in sorted(what)])
+
+    def _fingerprint_of(self, split: str | None, part: str, data: DataFolder) -> str:
+        # Part by part, since several stages read the same one.
+        places = dict(images=data.images_path, masks=data.masks_path, saliency=data.saliency_path)
+        memo = repr((split, part, places.get(part, data)))
+        if memo not in self._fingerprints:
+            self._fingerprints[memo] = on_rank_zero(lambda: data.fingerprint(data.stems(split), (part,)))
         return self._fingerprints[memo]
 
     def _key(self, stage: Stage) -> str:

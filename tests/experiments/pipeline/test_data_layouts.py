@@ -1,33 +1,10 @@
 """A whole pipeline on a folder of images with a label file, one image of which has no label."""
-import csv
-import json
-import shutil
-
 import pytest
 
 from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.experiments.comparison.compare import Comparison
 from mmwsss.experiments.pipeline import Pipeline
 from mmwsss.utils.errors import EXIT_DONE, EXIT_OMISSIONS
-
-
-@pytest.fixture
-def csv_folder(generated_root, tmp_path):
-    """The generated data as a folder of images, with sub folders, and labels.csv, in which one image has no class."""
-    root = tmp_path / 'photos'
-    labels = json.loads((generated_root / 'labels.json').read_text())
-    for stem in labels:
-        folder = root / 'images' / stem.split('_')[0]
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(generated_root / f'JPEGImages/{stem}.jpg', folder)
-    shutil.copytree(generated_root / 'SegmentationClass', root / 'masks')
-    shutil.copytree(generated_root / 'ImageSets', root / 'ImageSets')
-    shutil.copy(generated_root / 'classes.txt', root)
-    with open(root / 'labels.csv', 'w', newline='') as file:
-        writer = csv.writer(file)
-        writer.writerow(['image', 'classes'])
-        writer.writerows([f'{stem}.jpg', ';'.join(names)] for stem, names in labels.items() if stem != 'train_00004')
-    return root
 
 
 def test_pipeline_on_a_folder_with_a_label_file(tiny_pipeline, csv_folder, generated_root, tmp_path):
