@@ -6,7 +6,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmwsss.apis import cam_files
-from mmwsss.apis.evaluate import evaluate_cam_dir
+from mmwsss.apis.evaluation import evaluate_cam_dir
 from mmwsss.experiments.pipeline.stage import (
     CAM,
     FILES,
@@ -112,9 +112,7 @@ class EvalStage(Stage):
         if not context.data.has_masks(self.split):
             write_json(out, dict(mIoU=None, skipped=no_masks(context)))
             return StageResult(out, [dict(metric='mIoU', value=None, unit='%', note=no_masks(context))])
-        data = context.data
-        report = evaluate(folder, data.root, context.remaining(self.split), classes=data.classes,
-                          seg_dir=data.mask_dir, img_dir=data.img_dir, missing=self.missing)
+        report = evaluate(folder, context.data, context.remaining(self.split), missing=self.missing)
         omissions = [tuple(omission) for omission in report.pop('omissions', ())]
         write_json(out, report)
         oracle = report['threshold'] is not None

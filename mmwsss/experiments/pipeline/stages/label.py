@@ -2,8 +2,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mmwsss.apis.evaluate import evaluate_label_dir
-from mmwsss.apis.pseudo_label import make_pseudo_labels
+from mmwsss.apis.evaluation import evaluate_label_dir
+from mmwsss.apis.pseudo_label import make_pseudo_label
 from mmwsss.experiments.pipeline.stage import FILES, Stage, StageContext, StageResult
 from mmwsss.experiments.pipeline.stages.cam import EvalStage
 from mmwsss.postprocessing import DEFAULT_BACKGROUND, build_postprocessors
@@ -14,7 +14,7 @@ from mmwsss.registry import STAGES
 @STAGES.register_module('pseudo_label')
 @dataclass(kw_only=True)
 class PseudoLabel(Stage):
-    """Turns CAM files into label maps, see :func:`mmwsss.apis.pseudo_label.make_pseudo_labels`. Input: ``cams``."""
+    """Turns CAM files into label maps, see :func:`mmwsss.apis.pseudo_label.make_pseudo_label`. Input: ``cams``."""
     INPUTS = dict(cams=FILES)
     REQUIRED = ('cams',)
     MAIN_PROCESS_ONLY = True
@@ -31,11 +31,10 @@ class PseudoLabel(Stage):
 
     def run(self, context: StageContext) -> StageResult:
         """See :meth:`Stage.run`."""
-        data = context.data
-        summary = make_pseudo_labels(
-            context.inputs['cams'], data.root, context.remaining(self.split), context.folder / 'labels',
-            classes=data.classes, img_dir=data.img_dir, background=self.background, postprocessors=self.postprocessors,
-            num_workers=self.num_workers, missing_cam=self.missing_cam)
+        summary = make_pseudo_label(
+            context.inputs['cams'], context.data, context.remaining(self.split), context.folder / 'labels',
+            background=self.background, postprocessors=self.postprocessors, num_workers=self.num_workers,
+            missing_cam=self.missing_cam)
         return StageResult('labels', omissions=[tuple(omission) for omission in summary['omissions']])
 
 

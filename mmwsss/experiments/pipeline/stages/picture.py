@@ -36,7 +36,7 @@ class Picture(Stage):
 
     def run(self, context: StageContext) -> StageResult:
         """See :meth:`Stage.run`."""
-        data, inputs = context.data, dict(context.inputs)
+        inputs = dict(context.inputs)
         cams, predictions = inputs.pop('cams', None), inputs.pop('predictions', None)
         stems = context.remaining_stems(self.split)
         count = min(self.num_images, len(stems))
@@ -47,7 +47,6 @@ class Picture(Stage):
         if not chosen:
             raise UserError(f'{context.folder}: none of the images chosen for the picture has all of {[cams, *maps]}')
         out = context.folder / f'{Path(self.split).stem}.png'
-        stage_figure(chosen, data.root, cam_dir=cams, prediction_dir=predictions,
-                     label_dirs={title.replace('_', ' '): path for title, path in inputs.items()},
-                     classes=data.classes, out_path=out, img_dir=data.img_dir, seg_dir=data.mask_dir)
+        stage_figure(chosen, context.data, out, cam_dir=cams, prediction_dir=predictions,
+                     label_dirs={title.replace('_', ' '): path for title, path in inputs.items()})
         return StageResult(out)

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from mmwsss.apis import runner
-from mmwsss.apis.evaluate import evaluate_label_dir
+from mmwsss.apis.evaluation import evaluate_label_dir
 from mmwsss.config.seg_options import use_postprocessors, use_tta, without_masks
 from mmwsss.experiments.pipeline.stage import (
     OTHER,
@@ -92,9 +92,7 @@ class TestSegmentor(ConfigStage):
         if is_main_process():
             metrics = dict(result.metrics)
             if judged:
-                metrics['per_class'] = evaluate_label_dir(
-                    predictions, data.root, self.split, data.classes, seg_dir=data.mask_dir, img_dir=data.img_dir,
-                    missing='skip')['per_class']
+                metrics['per_class'] = evaluate_label_dir(predictions, data, self.split, missing='skip')['per_class']
             write_json(context.folder / 'metrics.json', metrics)
         note = self.split if judged else no_masks(context)
         rows = [dict(metric='mIoU', value=result.metrics['mIoU'] if judged else None, unit='%', note=note)]
