@@ -168,7 +168,7 @@ class WorkDir:
 
         Args:
             name: The stage.
-            output: What later stages read, in its folder.
+            output: What later stages read: a path that begins with the stage's folder, or one below it.
             metrics: Its rows for the table.
             omissions: (file, reason) of what it has left out.
             seconds: How long it took; ``None``: the time since it was opened and that of earlier runs.
@@ -180,7 +180,7 @@ class WorkDir:
         # The output is relative to the folder, so that a work folder can be moved.
         write_json(folder / COMPLETE, dict(
             key=state['key'], type=state['type'], role=state['role'], seconds=round(seconds, 1), runs=state['runs'],
-            output=str((folder / output).relative_to(folder)), metrics=[_finite(row) for row in metrics],
+            output=str(_within(Path(output), folder)), metrics=[_finite(row) for row in metrics],
             omissions=[list(omission) for omission in omissions]))
         return _read_stage(folder)
 
@@ -272,6 +272,16 @@ class WorkDir:
 def is_number(value: Any) -> bool:
     """Says whether a json value is a finite number."""
     return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def _within(path: Path, folder: Path) -> Path:
+    """Returns a path relative to a folder in which it lies; one that does not begin with it is so already."""
+    for given, base in ((path, folder), (path.absolute(), folder.absolute())):
+        if given.is_relative_to(base):
+            return given.relative_to(base)
+    if path.is_absolute():
+        raise ValueError(f'{path}: the output of a stage must lie in its folder, {folder}')
+    return path
 
 
 def _finite(row: Mapping[str, Any]) -> dict[str, Any]:

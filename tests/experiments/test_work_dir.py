@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 from types import SimpleNamespace
@@ -175,3 +176,42 @@ def test_a_plan_that_has_grown_is_not_finished(make_work_dir, tmp_path):
     WorkDir(path).begin([dict(name=name, type='train', role=None) for name in ('train', 'eval', 'more')])
     content = WorkDir(path).read()
     assert content.rerun and not content.finished and not content.stages['more'].complete
+
+
+def test_a_folder_of_an_earlier_version(tmp_path):
+    """As its files were written, letter by letter."""
+    for name, output, metrics in (
+            ('cam', 'cam', '[]'),
+            ('eval_cam', 'metrics.json', '[{"metric": "mIoU", "note": "train, threshold 0.23", "oracle": true, '
+                                         '"unit": "%", "value": 47.25}]')):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'key.json').write_text('{\n  "key": "abc"\n}\n')
+        (tmp_path / name / 'complete.json').write_text(
+            f'{{"key": "abc", "metrics": {metrics}, "omissions": [], "output": "{output}", "seconds": 12.5}}')
+    row = dict(metric='', note=None, oracle=False, skipped=False, unit=None, value=None)
+    (tmp_path / 'report.json').write_text(json.dumps(dict(seconds=25.0, rows=[
+        dict(row, stage='cam', seconds=12.5), dict(row, stage='eval_cam', seconds=12.5, metric='mIoU', value=47.25)])))
+    content = WorkDir(tmp_path).read()
+    assert content.finished and not content.planned and not content.rerun
+    assert list(content.stages) == ['cam', 'eval_cam']
+    evaluation = content.stages['eval_cam']
+    assert (evaluation.seconds, evaluation.runs, evaluation.kind, evaluation.role) == (12.5, None, None, None)
+    assert measures_of(evaluation) == {Measure('mIoU', '%', 'train', True): 47.25}
+    (tmp_path / 'eval_cam/metrics.json').write_text('{}')
+    assert WorkDir(tmp_path).completed('eval_cam', 'abc').seconds == 12.5
+    folder = WorkDir(tmp_path).open_stage('eval_cam', 'abc')
+    assert (folder / 'metrics.json').exists(), 'one that was interrupted goes on'
+
+
+@pytest.mark.parametrize('work', ['work', '{}/work'])
+@pytest.mark.parametrize('output', ['a.pth', 'work/train/a.pth', '{}/work/train/a.pth'])
+def test_outputs_lie_in_the_folder_of_the_stage(tmp_path, monkeypatch, work, output):
+    monkeypatch.chdir(tmp_path)
+    work = WorkDir(work.format(tmp_path))
+    (work.open_stage('train', 'k') / 'a.pth').touch()
+    work.complete_stage('train', output.format(tmp_path))
+    assert json.loads((tmp_path / 'work/train/complete.json').read_text())['output'] == 'a.pth'
+    assert work.completed('train', 'k').output.samefile(tmp_path / 'work/train/a.pth')
+    work.open_stage('train', 'k')
+    with pytest.raises(ValueError, match='must lie in its folder'):
+        work.complete_stage('train', tmp_path / 'elsewhere.pth')

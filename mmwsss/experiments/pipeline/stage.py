@@ -41,7 +41,8 @@ class StageResult:
     """What a stage reports.
 
     Attributes:
-        output: The path that later stages read (a checkpoint, a folder, a json file), in the folder of the stage.
+        output: The path that later stages read (a checkpoint, a folder, a json file): one that begins with the
+            stage's folder, or one below it.
         metrics: Rows for the table: dicts with ``metric``, ``value``, ``unit``, ``note`` and ``oracle``.
         omissions: (file, reason) for every file that was left out.
     """

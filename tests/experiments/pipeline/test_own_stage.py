@@ -1,11 +1,14 @@
 """A stage of a downstream project: registered in a module of its own, named in custom_imports."""
 import json
 import sys
+from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 from mmwsss.experiments.comparison.measures import Measure, measures_of
-from mmwsss.experiments.pipeline import Pipeline
+from mmwsss.experiments.pipeline import Pipeline, run_pipeline
+from mmwsss.experiments.pipeline import pipeline as pipeline_module
 from mmwsss.experiments.work_dir import WorkDir
 from mmwsss.registry import STAGES
 from mmwsss.utils.errors import EXIT_DONE, EXIT_OMISSIONS, UserError
@@ -87,6 +90,22 @@ def test_what_a_pipeline_writes_can_be_read(config, generated_root, tmp_path):
     assert content.finished and content.planned and list(content.stages) == ['z_names', 'count']
     assert measures_of(content.stages['count']) == {Measure('names', '', 'train', False): 11}
     assert content.stages['z_names'].omissions == [('train_00002.jpg', 'not wanted')]
+
+
+def test_what_was_computed_is_written_before_it_is_printed(config, generated_root, tmp_path, monkeypatch, capsys):
+    assert run_pipeline(config, generated_root, tmp_path / 'whole') == EXIT_OMISSIONS
+    out = capsys.readouterr().out
+    assert 'z_names' in out and 'report.md' in out and 'done with omissions' in out
+
+    def fail(*args, **kwargs):
+        raise ValueError('the terminal is gone')
+
+    monkeypatch.setattr(Console, 'print', fail)
+    monkeypatch.setattr(pipeline_module, 'Console', lambda **_: SimpleNamespace(print=lambda *args, **kwargs: None))
+    with pytest.raises(ValueError, match='the terminal is gone'):
+        run_pipeline(config, generated_root, tmp_path / 'work')
+    content = WorkDir(tmp_path / 'work').read()
+    assert content.finished and (tmp_path / 'work/report.md').is_file()
 
 
 def test_its_options_are_in_its_key(config, generated_root, tmp_path):

@@ -118,6 +118,16 @@ def test_an_input_is_dropped(tmp_path, repo_root):
     assert stages['picture_train'].inputs == dict(cams='cam', pseudo_label='label') and 'picture_val' not in stages
 
 
+def test_a_stage_is_dropped_and_another_put_in_its_place(make):
+    options = {'stages.picture_train': None, 'stages.look': dict(
+        type='picture', split='train', inputs=dict(cams='cam'), after='cam')}
+    pipeline = make(**options)
+    assert list(pipeline.stages) == ['classifier', 'cam', 'look', 'eval_cam', 'label', 'eval_label', 'segmentor',
+                                     'eval_segmentor', 'picture_val']
+    with pytest.raises(UserError, match="stage eval_label reads 'label', which is no stage before it"):
+        make(stages__label=None)
+
+
 def test_every_pipeline_can_be_read(repo_root):
     for path in (repo_root / 'configs/pipelines').glob('*.py'):
         assert PipelineConfig(path).stages
