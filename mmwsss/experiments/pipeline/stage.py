@@ -212,7 +212,8 @@ class ConfigStage(Stage):
 def say_without_masks(context: StageContext, name: str, split: str) -> None:
     """Says at the start that a stage will not judge anything, where a split has no masks."""
     if not context.data.has_masks(split):
-        print_log(f'stage {name}: {no_masks(context)} of split {split}', 'current', level=logging.WARNING)
+        print_log(f'stage {name}: split {split} will not be judged, as {context.data.masks_path} has no mask of it',
+                  'current', level=logging.WARNING)
 
 
 def no_masks(context: StageContext) -> str:

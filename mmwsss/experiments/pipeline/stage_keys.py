@@ -8,6 +8,7 @@ from mmengine.dist import get_world_size
 from mmwsss.apis.cam_files import cam_config_hash
 from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.experiments.pipeline.stage import StageContext
+from mmwsss.experiments.training_checks import innermost
 from mmwsss.registry import DATASETS
 from mmwsss.utils.fileio import sha256_of_file
 
@@ -67,13 +68,6 @@ def dataset_key(dataset: ConfigDict, split: str, context: StageContext, labels_m
     if dataset.get('require_saliency'):
         parts.append('saliency')
     return context.fingerprint(split, parts, DataFolder.of_dataset(dataset))
-
-
-def innermost(dataset: ConfigDict) -> ConfigDict:
-    """Returns the config of the data set inside wrappers, or the data set's own."""
-    while dataset.get('dataset'):
-        dataset = dataset.dataset
-    return dataset
 
 
 def _relevant(node: Any) -> Any:

@@ -10,6 +10,7 @@ large, may be deleted, and a study that was run elsewhere can be reported from i
 import contextlib
 import gc
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from mmwsss.experiments.pipeline.stage_keys import config_parts
 from mmwsss.experiments.study.study_config import Row, StudyConfig, cam_metric
 from mmwsss.experiments.study.study_dir import StudyDir
 from mmwsss.experiments.study.study_table import study_lines, study_markdown
+from mmwsss.experiments.training_checks import check_training, innermost
 from mmwsss.registry import DATASETS
 from mmwsss.utils.dist import init_dist
 from mmwsss.utils.errors import EXIT_DONE, EXIT_OMISSIONS, UserError
@@ -68,7 +70,7 @@ class Study:
         self.config = StudyConfig(path, data, weights, cfg_options)
         self.work, self.launcher = StudyDir(work_dir), launcher
         for row in self.config.rows.values():  # a wrong setting shows now, not in an hour
-            with _naming(_title(row, row.seeds[0])):
+            with self._naming(row, row.seeds[0]):
                 if row.checkpoint_of is None:
                     self.config.train_config(row, row.seeds[0])
                 for test in row.tests:
@@ -101,9 +103,10 @@ class Study:
                 raise UserError(f'{option} {unknown[0]}: the study has {", ".join(map(str, known))}')
         jobs = [(row, seed) for row in known_rows.values() if rows is None or row.name in rows
                 for seed in row.seeds if seeds is None or seed in seeds]
+        self._check(jobs)
         omitted = False
         for number, (row, seed) in enumerate(jobs, start=1):
-            with _naming(_title(row, seed)):
+            with self._naming(row, seed):
                 omissions = self._run_row(row, seed, f'[{number}/{len(jobs)}] {_title(row, seed)}')
             if omissions:
                 omitted = True
@@ -136,6 +139,31 @@ class Study:
         training = self._training(self.config.source(row), seed)
         is_other = training and training['checkpoint_sha256'] != entry['setting']['checkpoint_sha256']
         return None if is_other else entry
+
+    @contextlib.contextmanager
+    def _naming(self, row: Row, seed: int) -> Iterator[None]:
+        """Puts the row into the message of a user error, and says it before the traceback of a defect."""
+        # Options of the row come over all others; but its name may need quotes, or be that of a config.
+        is_plain = re.fullmatch(r'[\w+-]+', row.name) and row.name not in self.config.configs
+        try:
+            with naming(_title(row, seed), row.name if is_plain else row.config):
+                yield
+        except UserError:
+            raise
+        except Exception:
+            print(f'{_title(row, seed)} has failed', file=sys.stderr)
+            raise
+
+    def _check(self, jobs: Sequence[tuple[Row, int]]) -> None:
+        """Checks what the trainings that are to be done need: what is missing shows now, not in a day."""
+        trainings = {(self.config.source(row).name, seed) for row, seed in jobs
+                     if any(self.entry(row, seed, test) is None for test in row.tests)}
+        for name, seed in sorted(trainings):
+            row = self.config.rows[name]
+            if self._training(row, seed) is None:
+                with self._naming(row, seed):
+                    cfg = self.config.train_config(row, seed)
+                    check_training(cfg, self.config.data, innermost(cfg.train_dataloader.dataset).get('split'))
 
     def _say(self, line: str, style: str | None = None) -> None:
         self._console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
@@ -245,7 +273,7 @@ class Study:
         rows = sorted(self.config.rows.values(), key=lambda row: row.checkpoint_of is not None)  # the trained first
         for row in rows:
             for seed in row.seeds:
-                with _naming(_title(row, seed)):
+                with self._naming(row, seed):
                     self._keys[row.name, seed] = self._find_keys(row, seed)
 
     def _find_keys(self, row: Row, seed: int) -> _Keys:
@@ -290,19 +318,6 @@ class Study:
 
 def _title(row: Row, seed: int) -> str:
     return f'row {row.name}, seed {seed}'
-
-
-@contextlib.contextmanager
-def _naming(title: str) -> Iterator[None]:
-    """Puts the row into the message of a user error, and says it before the traceback of a defect."""
-    try:
-        with naming(title):
-            yield
-    except UserError:
-        raise
-    except Exception:
-        print(f'{title} has failed', file=sys.stderr)
-        raise
 
 
 def _test_parts(cfg: Config) -> list[Any]:

@@ -10,7 +10,7 @@ from mmwsss.apis.runner import train
 from mmwsss.config.config import load_config
 from mmwsss.experiments.pipeline.stages import Picture, TestSegmentor, Train
 from mmwsss.experiments.pipeline.stages import picture as picture_module
-from mmwsss.experiments.pipeline.stages.train import check_weights
+from mmwsss.experiments.training_checks import check_weights
 from mmwsss.models.segmentors import MultiViewSegmentor
 from mmwsss.registry import STAGES
 from mmwsss.utils.errors import UserError
