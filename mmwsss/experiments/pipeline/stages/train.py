@@ -61,6 +61,7 @@ class Train(ConfigStage):
         dataset = innermost(cfg.train_dataloader.dataset)
         dataset.split = context.remaining(self.split)
         if labels := context.inputs.get('labels'):
+            dataset.pop('mask_values', None)  # those of the ground truth
             dataset.update(seg_dir=str(Path(labels).resolve()), missing_mask='skip')
         if encoder := context.inputs.get('encoder'):
             cfg.merge_from_dict({ENCODER: encoder})
