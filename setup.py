@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 class BuildWithConfigs(build_py):
     """Puts configs and tools into the package that is built, as ``mmwsss/.mim``.
 
-    There MIM looks for them, as in mmsegmentation's packages, and ``mmwsss.config.find``. In a checkout links are there,
+    There MIM looks for them, as in mmsegmentation's packages, and ``mmwsss.config.find``. A checkout has links there,
     which an editable install uses.
     """
 
