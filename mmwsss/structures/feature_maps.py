@@ -19,6 +19,10 @@ class AttentionMaps:
     blocks: tuple[Tensor, ...]
     grid: tuple[int, int]
 
+    def detach(self) -> 'AttentionMaps':
+        """Returns the same without gradient."""
+        return AttentionMaps(tuple(block.detach() for block in self.blocks), self.grid)
+
     @property
     def num_special(self) -> int:
         """Number of special tokens."""

@@ -51,8 +51,10 @@ class HFBackbone(StagedBackbone):
             covers the image exactly; ``'pad'`` at the right and bottom with zeros (the mean colour).
         size_divisor: Default: the patch size; 32 for convolutions without padding (ConvNeXt); 1 for others.
         final_norm: Transformers of one stride: whether maps and tokens pass the model's last LayerNorm. Default: what
-            the model's config says (``apply_layernorm``), else yes.
-        project: CLIP: maps and tokens pass the projection to the space of the text embeddings.
+            the model's config says (``apply_layernorm``), else yes. ``False``: maps are the hidden states themselves,
+            with respect to which later ones can be differentiated (gradient CAMs of an earlier stage).
+        project: CLIP: tokens pass the LayerNorm and the projection to the space of the text embeddings; maps too,
+            unless ``final_norm=False``.
         attention_blocks: Transformers of one stride: attention of this many last blocks is returned, the mean over
             the heads.
         num_class_tokens: Transformers of one stride with a class token: C of them stand in its place (MCTformer). They
@@ -105,6 +107,8 @@ class HFBackbone(StagedBackbone):
             if value and not self.has_tokens:
                 raise UserError(f'HFBackbone: {option} is for {", ".join(hf_models.TOKEN_MODELS)}, not for '
                                 f'{settings.model_type!r}; leave it out')
+        if num_class_tokens and settings.model_type == 'siglip_vision_model':
+            raise UserError('HFBackbone: num_class_tokens needs a model with a class token, which SigLIP has not')
         if self.has_tokens:
             settings.num_hidden_layers = max(self.out_indices[-1], 1)
             if not 0 <= attention_blocks <= settings.num_hidden_layers:
@@ -126,7 +130,7 @@ class HFBackbone(StagedBackbone):
             self.class_tokens = nn.Parameter(torch.empty(num_class_tokens, settings.hidden_size))
             nn.init.trunc_normal_(self.class_tokens, std=0.02)
         if self.has_tokens:
-            width = settings.projection_dim if project else settings.hidden_size
+            width = settings.projection_dim if project and self.final_norm else settings.hidden_size
             self.channels = (width,) * len(self.out_indices)
         else:
             self.channels = tuple(self.model.channels)
@@ -171,7 +175,7 @@ class HFBackbone(StagedBackbone):
         elif self.out_indices[-1] == 0:
             layers[0].requires_grad_(False)
         kept = []
-        if self.has_tokens and self.final_norm:
+        if self.has_tokens and (self.final_norm or hasattr(self.model, 'visual_projection')):
             kept = [hf_models.find_part(self.model, hf_models.NORM_NAMES)]
         for module in after:
             is_used = module in kept or isinstance(module, (nn.ModuleDict, nn.ModuleList)) or (
@@ -239,41 +243,27 @@ class HFBackbone(StagedBackbone):
         grid = x.shape[-2] // patch, x.shape[-1] // patch
         accepts = inspect.signature(self.model.forward).parameters
         options = dict(interpolate_pos_encoding=True) if 'interpolate_pos_encoding' in accepts else {}
-        with self._recording() as (hidden, attentions):
+        with self._recording(grid) as record:
             self.model(x, **options)
-        last = max(hidden)
-        hidden = {i: self._finish(states) for i, states in hidden.items()}
-        patches = grid[0] * grid[1]
-        maps = [hidden[i][:, -patches:].transpose(1, 2).unflatten(2, grid).contiguous() for i in self.out_indices]
-        tokens = hidden[last][:, :-patches]
-        blocks = tuple(attentions[i] for i in sorted(attentions))
+        maps = [to_map(self._finish(states), grid) if self.final_norm else record.maps[i]
+                for i, states in sorted(record.states.items())]
+        tokens = record.states[self.out_indices[-1]][:, :-grid[0] * grid[1]]
+        if self.final_norm or hasattr(self.model, 'visual_projection'):
+            tokens = self._finish(tokens)
+        blocks = tuple(weights for _, weights in sorted(record.attentions.items()))
         return FeatureMaps(maps, tokens if tokens.shape[1] else None,
                            AttentionMaps(blocks, grid) if blocks else None)
 
     def _finish(self, states: Tensor) -> Tensor:
-        if self.final_norm:
-            states = hf_models.find_part(self.model, hf_models.NORM_NAMES)(states)
+        states = hf_models.find_part(self.model, hf_models.NORM_NAMES)(states)
         projection = getattr(self.model, 'visual_projection', None)
         return states if projection is None else projection(states)
 
     @contextmanager
-    def _recording(self) -> Iterator[tuple[dict[int, Tensor], dict[int, Tensor]]]:
-        """Collects hidden states of the stages that are asked for and attention of the last blocks, by number."""
-        hidden: dict[int, Tensor] = {}
-        attentions: dict[int, Tensor] = {}
+    def _recording(self, grid: tuple[int, int]) -> Iterator['_Record']:
+        """Collects hidden states of the stages that are asked for and attention of the last blocks."""
+        record = _Record(grid, on_the_way=not self.final_norm)
         _, layers, _ = self._parts()
-
-        def take_input(module: nn.Module, args: tuple, kwargs: dict) -> None:
-            hidden[0] = args[0] if args else kwargs['hidden_states']
-
-        def take_output(number: int, module: nn.Module, args: tuple, output: Tensor | tuple) -> None:
-            hidden[number] = hf_models.first_tensor(output)
-
-        def take_attention(number: int, module: nn.Module, args: tuple, output: Tensor | tuple) -> None:
-            weights = output[1] if isinstance(output, tuple) and len(output) > 1 else None
-            if isinstance(weights, Tensor) and weights.dim() == 4:  # N x heads x T x T
-                attentions[number] = weights.float().mean(dim=1)
-
         with ExitStack() as stack:
             def add(handle: object) -> None:
                 stack.callback(handle.remove)
@@ -281,19 +271,64 @@ class HFBackbone(StagedBackbone):
             if self.num_class_tokens:
                 add(hf_models.find_part(self.model, ('embeddings',)).register_forward_hook(self._insert_tokens))
             if 0 in self.out_indices:
-                add(layers[0].register_forward_pre_hook(take_input, with_kwargs=True))
+                add(layers[0].register_forward_pre_hook(record.take_input))
             for number, layer in enumerate(layers, 1):
                 if number in self.out_indices:
-                    add(layer.register_forward_hook(partial(take_output, number)))
+                    add(layer.register_forward_hook(partial(record.take_output, number)))
                 if number > len(layers) - self.attention_blocks:
                     for module in layer.modules():
                         if type(module).__name__.endswith('Attention'):
-                            add(module.register_forward_hook(partial(take_attention, number)))
-            yield hidden, attentions
+                            add(module.register_forward_hook(partial(record.take_attention, number)))
+            yield record
 
     def _insert_tokens(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor:
         tokens = output[:, :1] + self.class_tokens
         return torch.cat([tokens.to(output.dtype), output[:, 1:]], dim=1)
+
+
+class _Record:
+    """What the blocks of a transformer compute, by the number of the block; 0 is what the first one gets.
+
+    Args:
+        grid: (h, w) of the patches.
+        on_the_way: Make maps of the hidden states, and give what follows the hidden states that are made of the maps,
+            so that these lie on the way from the image to everything later.
+    """
+
+    def __init__(self, grid: tuple[int, int], on_the_way: bool) -> None:
+        self.grid, self.on_the_way = grid, on_the_way
+        self.states: dict[int, Tensor] = {}
+        self.maps: dict[int, Tensor] = {}
+        self.attentions: dict[int, Tensor] = {}
+
+    def _take(self, number: int, states: Tensor) -> Tensor:
+        if self.on_the_way:
+            patches = self.grid[0] * self.grid[1]
+            self.maps[number] = to_map(states, self.grid)
+            states = torch.cat([states[:, :-patches], self.maps[number].flatten(2).transpose(1, 2)], dim=1)
+        self.states[number] = states
+        return states
+
+    def take_input(self, module: nn.Module, args: tuple) -> tuple:
+        """Hook before the first block."""
+        return (self._take(0, args[0]), *args[1:])
+
+    def take_output(self, number: int, module: nn.Module, args: tuple, output: Tensor | tuple) -> Tensor | tuple:
+        """Hook after a block."""
+        if isinstance(output, tuple):
+            return (self._take(number, output[0]), *output[1:])
+        return self._take(number, output)
+
+    def take_attention(self, number: int, module: nn.Module, args: tuple, output: Tensor | tuple) -> None:
+        """Hook after a block's attention."""
+        weights = output[1] if isinstance(output, tuple) and len(output) > 1 else None
+        if isinstance(weights, Tensor) and weights.dim() == 4:  # N x heads x T x T
+            self.attentions[number] = weights.float().mean(dim=1)
+
+
+def to_map(states: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Arranges the patches, the last tokens of hidden states N x T x K, as a map N x K x h x w."""
+    return states[:, -grid[0] * grid[1]:].transpose(1, 2).unflatten(2, grid).contiguous()
 
 
 def fit_size(images: Tensor, divisor: int, fit: str) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from torch import Tensor, nn
+from torch import nn
 
 from mmwsss.utils.errors import UserError
 
@@ -70,7 +70,10 @@ def read_config(model: str | None, config: dict | None) -> 'PreTrainedConfig':  
         except (OSError, ValueError, KeyError) as error:
             raise UserError(f'{model}: the config of a Hugging Face model cannot be read ({_first_line(error)}); give '
                             'a folder with a config.json, or a name on the hub and a connection to it') from error
-        loaded = getattr(loaded, 'vision_config', loaded)
+        if hasattr(loaded, 'vision_config'):
+            if hasattr(loaded, 'projection_dim'):
+                loaded.vision_config.projection_dim = loaded.projection_dim
+            loaded = loaded.vision_config
         kind = given.pop('model_type', loaded.model_type)
         if kind != loaded.model_type:
             raise UserError(f'{model}: is of model_type {loaded.model_type!r}, config names {kind!r}; leave it out')
@@ -238,11 +241,6 @@ def find_part(model: nn.Module, names: tuple[str, ...]) -> nn.Module:
     """Returns the first module, outermost first, whose own name is one of ``names``."""
     found = [(path.count('.'), module) for path, module in model.named_modules() if path.split('.')[-1] in names]
     return min(found, key=lambda item: item[0])[1]
-
-
-def first_tensor(output: Tensor | tuple) -> Tensor:
-    """Returns a block's hidden states, which some blocks return as the first of several."""
-    return output[0] if isinstance(output, tuple) else output
 
 
 def _first_line(error: Exception) -> str:

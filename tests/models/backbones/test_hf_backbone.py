@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from hf_toy import CONFIGS, TOKEN_KINDS, need_transformers, scrambled, tiny
 
+from mmwsss.models.backbones import hf_models
 from mmwsss.models.backbones.hf_backbone import fit_size
 from mmwsss.registry import MODELS
 from mmwsss.structures import FeatureMaps
@@ -111,6 +112,41 @@ def test_attention_is_the_mean_over_heads_of_the_last_blocks(kind):
     # the fast attention gives the same maps
     for one, other in zip(maps, build(kind, out_indices=(1, 3)).eval()(images)):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('kind', TOKEN_KINDS)
+def test_maps_without_the_norm_lie_on_the_way(kind):
+    images = torch.randn(2, 3, 32, 40)
+    options = dict(project=True) if kind == 'clip' else {}
+    raw = build(kind, final_norm=False, out_indices=(0, 1, 3), **options).eval()
+    maps = raw(images)
+    assert [m.shape[1] for m in maps] == [16] * 3 == list(raw.channels)
+    score = maps[-1].square().sum() if maps.tokens is None else maps.tokens.square().sum() + maps[-1].square().sum()
+    grads = torch.autograd.grad(score, list(maps))
+    assert all(grad.abs().sum() > 0 for grad in grads)
+    # a step along the gradient of an earlier map, put in its place, changes the score as the gradient says
+    step = 1e-2 * grads[1] / grads[1].norm()
+    block = hf_models.find_layers(raw.model, 3)[1][0]
+    flat = step.flatten(2).transpose(1, 2)
+
+    def moved(module, args, output):
+        states = output[0] if isinstance(output, tuple) else output
+        states = torch.cat([states[:, :-flat.shape[1]], states[:, -flat.shape[1]:] + flat], dim=1)
+        return (states, *output[1:]) if isinstance(output, tuple) else states
+
+    with block.register_forward_hook(moved):
+        later = raw(images)
+    change = later[-1].square().sum() - maps[-1].square().sum()
+    if maps.tokens is not None:
+        change = change + later.tokens.square().sum() - maps.tokens.square().sum()
+    assert change.item() == pytest.approx((grads[1] * step).sum().item(), rel=0.2)
+    # with the norm they are the normed ones
+    normed = build(kind, out_indices=(0, 1, 3)).eval()
+    norm = hf_models.find_part(normed.model, hf_models.NORM_NAMES)
+    for one, other in zip(maps, normed(images)):
+        expected = norm(one.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        if kind != 'clip':  # that one has drawn other weights, for its projection
+            torch.testing.assert_close(expected, other, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize('kind', ['vit', 'dinov2', 'clip', 'swin', 'pvt_v2'])
