@@ -48,7 +48,8 @@ def embed_texts(model: str | os.PathLike, texts: Sequence[Sequence[str]], templa
             config = config.text_config
         network, info = transformers.CLIPTextModelWithProjection.from_pretrained(
             folder, config=config, weights_only=True, output_loading_info=True, dtype=torch.float32)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, pickle.UnpicklingError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, pickle.UnpicklingError,
+            SafetensorError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise UserError(f'{model}: the text model of a CLIP cannot be loaded ({reason}); give a folder with its '
                         'config.json, model.safetensors and tokenizer files') from error

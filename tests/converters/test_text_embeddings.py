@@ -22,7 +22,8 @@ def clip(tmp_path_factory):
     transformers.CLIPTokenizer(str(folder / 'vocab.json'), str(folder / 'merges.txt')).save_pretrained(folder)
     end = tokens.index('<|endoftext|>')
     text = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2,
-                vocab_size=len(tokens), max_position_embeddings=20, bos_token_id=end - 1, eos_token_id=end, pad_token_id=end)
+                vocab_size=len(tokens), max_position_embeddings=20, bos_token_id=end - 1, eos_token_id=end,
+                pad_token_id=end)
     vision = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=32,
                   patch_size=8)
     torch.manual_seed(0)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mmwsss.models.backbones import hf_models
 from mmwsss.models.backbones.base_backbone import StagedBackbone
 from mmwsss.registry import MODELS
-from mmwsss.structures.feature_maps import AttentionMaps, FeatureMaps
+from mmwsss.structures import AttentionMaps, FeatureMaps, grid_size
 from mmwsss.utils.errors import UserError
 
 FITS = ('resize', 'pad')
@@ -25,8 +25,8 @@ class HFBackbone(StagedBackbone):
     Every model of transformers' ``AutoBackbone``, and the transformers of one stride that it has no class for (ViT,
     DeiT, the vision towers of CLIP and SigLIP). Images may be of any size: positions are interpolated, and images are
     brought to multiples of the patches. The result is a tuple of feature maps as from any other backbone. For
-    transformers of one stride it is a :class:`mmwsss.structures.FeatureMaps`, which also has the special tokens and, if
-    asked for, the attention. ::
+    transformers of one stride it also has the special tokens and, if asked for, the attention
+    (:class:`mmwsss.structures.FeatureMaps`). ::
 
         backbone=dict(type='HFBackbone', model='/data/dinov2-small', out_indices=(-1,), frozen=True)
         backbone=dict(type='HFBackbone', config=dict(model_type='swin', embed_dim=96), out_indices=(1, 2, 3, 4))
@@ -59,6 +59,8 @@ class HFBackbone(StagedBackbone):
             the heads.
         num_class_tokens: Transformers of one stride with a class token: C of them stand in its place (MCTformer). They
             begin as the pretrained one with small random differences.
+        out_strides: For every map the stride to resize it to, bilinearly: ceil(H / stride) x ceil(W / stride). It makes
+            a pyramid, which IRNet needs, of a transformer of one stride.
         norm_eval: BatchNorm stays in eval mode.
         norm_frozen: BatchNorm's weight and bias get no gradient.
 
@@ -83,8 +85,8 @@ class HFBackbone(StagedBackbone):
                  out_indices: Sequence[int | str] = (-1,), pretrained: bool | str | None = None,
                  frozen: bool = False, frozen_stages: int = 0, with_cp: bool = False, fit: str = 'resize',
                  size_divisor: int | None = None, final_norm: bool | None = None, project: bool = False,
-                 attention_blocks: int = 0, num_class_tokens: int = 0, norm_eval: bool = False,
-                 norm_frozen: bool = False) -> None:
+                 attention_blocks: int = 0, num_class_tokens: int = 0, out_strides: Sequence[int] | None = None,
+                 norm_eval: bool = False, norm_frozen: bool = False) -> None:
         super().__init__(frozen_stages, norm_eval, norm_frozen)
         if model is None and config is None:
             raise UserError("HFBackbone: give a model (a folder or a name on the hub) or a config(model_type=...)")
@@ -101,6 +103,10 @@ class HFBackbone(StagedBackbone):
             raise UserError(f'HFBackbone: {settings.model_type!r} cannot be used as a backbone; the models are those '
                             f'of AutoBackbone and {", ".join(hf_models.TOKEN_MODELS)}')
         self.out_indices = self._resolve(out_indices)
+        self.out_strides = None if out_strides is None else tuple(out_strides)
+        if out_strides is not None and (len(out_strides) != len(self.out_indices) or min(out_strides) < 1):
+            raise UserError(f'HFBackbone: out_strides={tuple(out_strides)}, but out_indices are '
+                            f'{len(self.out_indices)} maps; give one stride, at least 1, for each')
         self.has_tokens = hf_models.is_token_model(settings)
         for option, value in (('final_norm', final_norm is not None), ('project', project),
                               ('attention_blocks', attention_blocks), ('num_class_tokens', num_class_tokens)):
@@ -225,18 +231,25 @@ class HFBackbone(StagedBackbone):
         # class tokens, and parameters of the model itself, such as a patch embedding's position
         return (len(parts) - 1 if name == 'class_tokens' else 0), len(parts)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor) -> FeatureMaps:
         """Computes the feature maps.
 
         Args:
             x: N x 3 x H x W images, normalised.
 
         Returns:
-            For every stage in ``out_indices`` N x K x h x w, with h = H / stride, rounded as ``fit`` says.
+            For every stage in ``out_indices`` N x K x h x w, with h = H / stride, rounded as ``fit`` says; or as
+            ``out_strides`` says.
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            size = x.shape[-2:]
             x = fit_size(x, self.size_divisor, self.fit)
-            return self._forward_tokens(x) if self.has_tokens else tuple(self.model(x).feature_maps)
+            feats = self._forward_tokens(x) if self.has_tokens else FeatureMaps(self.model(x).feature_maps)
+            if self.out_strides is None:
+                return feats
+            maps = [F.interpolate(feat, size=grid_size(size, stride), mode='bilinear', align_corners=False)
+                    for feat, stride in zip(feats, self.out_strides)]
+            return FeatureMaps(maps, feats.tokens, feats.attentions)
 
     def _forward_tokens(self, x: Tensor) -> FeatureMaps:
         patch = hf_models.size_divisor(self.model.config)

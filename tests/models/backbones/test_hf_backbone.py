@@ -342,6 +342,8 @@ def test_init_weights_of_the_model_around_keeps_the_weights(tmp_path):
     (dict(config=CONFIGS['vit'], project=True), 'for CLIP'),
     (dict(config=CONFIGS['vit'], pretrained=True), 'needs a model'),
     (dict(config=CONFIGS['vit'], frozen_stages=9), 'frozen_stages=9'),
+    (dict(config=CONFIGS['vit'], out_strides=(4, 8)), 'out_strides=.4, 8.'),
+    (dict(config=CONFIGS['siglip'], num_class_tokens=2), 'SigLIP'),
     (dict(config=CONFIGS['swin'], attention_blocks=1), "not for 'swin'"),
     (dict(config=dict(model_type='bert')), "'bert' cannot be used as a backbone"),
     (dict(model='/nowhere/at/all'), '/nowhere/at/all: no such folder')])
@@ -377,6 +379,19 @@ def test_resized_maps_cover_the_image():
     model.model.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     model(torch.ones(1, 3, 60, 90))
     assert seen[0].shape == (1, 3, 64, 96) and torch.allclose(seen[0], torch.ones(1), atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('kind', ['vit', 'convnext'])
+def test_out_strides_make_a_pyramid(kind):
+    images = torch.randn(1, 3, 64, 96)
+    plain, pyramid = build(kind).eval(), build(kind, out_strides=(4, 8, 16)).eval()
+    maps = pyramid(images)
+    assert [tuple(m.shape[-2:]) for m in maps] == [(16, 24), (8, 12), (4, 6)]
+    for one, other in zip(plain(images), maps):
+        expected = F.interpolate(one, size=other.shape[-2:], mode='bilinear', align_corners=False)
+        torch.testing.assert_close(other, expected)
+    assert [tuple(m.shape[-2:]) for m in pyramid(torch.randn(1, 3, 50, 75))] == [(13, 19), (7, 10), (4, 5)]
 
 
 def test_copies():
