@@ -128,7 +128,24 @@ def test_irnet(family):
     losses = train_a_step(model, label_samples(labels))
     assert 'loss_affinity_neg' in losses and not any(p.requires_grad for p in model.backbone.parameters())
     cams = torch.rand(2, 2, 16, 20)
-    result = model.eval().predict(images(), cam_samples(cams, [torch.tensor([0, 2])] * 2, SIZE))
+    result = model.eval().predict(images(), cam_samples(cams, [[0, 2]] * 2, SIZE))
+    assert len(result) == 2
+
+
+@pytest.mark.parametrize('family', ['dinov2', 'convnext'])
+def test_affinity_net(family):
+    pyramid = dict(out_strides=(4, 8, 16))
+    if family in TOKEN_KINDS:
+        pyramid['attention_blocks'] = 0
+    model = build(dict(
+        type='AffinityNet', backbone=backbone(family, **pyramid), data_preprocessor=PREPROCESSOR,
+        affinity_head=dict(type='AffinityHead', in_channels=channels(family, **pyramid), reduced_channels=(3, 4, 4)),
+        loss_affinity=dict(type='AffinityLoss'), random_walk=dict(type='RandomWalk', beta=3, steps=8, radius=3),
+        radius=3, grid_stride=4))
+    labels = torch.zeros(2, *SIZE, dtype=torch.long)
+    labels[:, :32, :40] = 1
+    assert train_a_step(model, label_samples(labels))
+    result = model.eval().predict(images(), cam_samples(torch.rand(2, 2, 16, 20), [[0, 2]] * 2, SIZE))
     assert len(result) == 2
 
 
