@@ -1,15 +1,18 @@
 """Judging folders of CAM files or label files by ground truth masks."""
+import logging
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.logging import print_log
 
 from mmwsss.datasets import DataFolder
 from mmwsss.datasets.layout import describe_split
+from mmwsss.datasets.mask_checks import check_not_binary, class_names, report_disagreement
 from mmwsss.evaluation.evaluation_report import cam_report, label_report
 from mmwsss.evaluation.label_metrics import confusion_matrix, load_mask
 from mmwsss.evaluation.threshold_curve import DEFAULT_THRESHOLDS, CAMHistogram, cam_histogram, check_thresholds
@@ -42,10 +45,12 @@ def evaluate_cam_dir(cam_dir: str | os.PathLike, data: DataFolder | str | os.Pat
     Returns:
         The report of :func:`mmwsss.evaluation.cam_report`, and ``omissions``: [(file, reason)] for the images that
         were left out: without a readable image, without mask, or with a mask that is unreadable, of another
-        size, or has an unknown label. ``cam_gate`` as the manifest's ``extra`` has it.
+        size, or has an unknown label. ``cam_gate`` as the manifest's ``extra`` has it. ``masks_unlike_labels`` is the
+        share of the images whose masks show other classes than their image-level labels say, where it is above 0.
 
     Raises:
-        UserError: If a CAM file is missing or damaged, the classes differ, or no image can be judged.
+        UserError: If a CAM file is missing or damaged, the classes differ, or no image can be judged; or if the masks
+            hold nothing but 0 and 255, which is said with ``mask_values`` in ``data``.
     """
     try:
         thresholds = tuple(DEFAULT_THRESHOLDS if thresholds is None else thresholds)
@@ -58,7 +63,7 @@ def evaluate_cam_dir(cam_dir: str | os.PathLike, data: DataFolder | str | os.Pat
     result = _run(jobs, data, split, missing, num_workers)
     report = cam_report(result.counts, thresholds, names, result.num_images, omissions=result.omissions,
                         cam_gate=manifest.extra.get('cam_gate'))
-    return _checked(report, jobs.mask_dir)
+    return _compared(report, data, names, result.numbers)
 
 
 def evaluate_label_dir(label_dir: str | os.PathLike, data: DataFolder | str | os.PathLike, split: str | None,
@@ -83,13 +88,8 @@ def evaluate_label_dir(label_dir: str | os.PathLike, data: DataFolder | str | os
     names = _class_names(label_dir, data, _label_classes(label_dir))
     jobs = _LabelJobs(Path(label_dir), data, len(names))
     result = _run(jobs, data, split, missing, num_workers)
-    return _checked(label_report(result.counts, names, result.num_images, omissions=result.omissions), jobs.mask_dir)
-
-
-def _checked(report: dict[str, Any], mask_dir: Path) -> dict[str, Any]:
-    if report['mIoU'] is None:
-        raise UserError(f'{mask_dir}: every pixel of the masks is 255 (ignore), so nothing can be judged')
-    return report
+    report = label_report(result.counts, names, result.num_images, omissions=result.omissions)
+    return _compared(report, data, names, result.numbers)
 
 
 def evaluate(folder: str | os.PathLike, data: DataFolder | str | os.PathLike, split: str | None,
@@ -143,10 +143,12 @@ class _Outcome:
         counts: CAMHistogram or confusion matrix.
         num_images: Images counted.
         omissions: (file, reason) of images that were not.
+        numbers: Image -> the numbers in its mask.
     """
     counts: CAMHistogram | np.ndarray
     num_images: int = 0
     omissions: list[tuple[str, str]] = field(default_factory=list)
+    numbers: dict[str, list[int]] = field(default_factory=dict)
 
 
 class _Jobs:
@@ -157,6 +159,7 @@ class _Jobs:
         self.folder = folder
         self.mask_dir = data.masks_path
         self.masks = data.mask_paths()
+        self.mask_values = data.mask_values
         self.num_classes = num_classes
 
     def __call__(self, stems: Sequence[str]) -> _Outcome:
@@ -169,7 +172,7 @@ class _Jobs:
                 continue
             prediction, size = self.read(self.path_of(self.folder, stem))
             try:
-                mask = load_mask(mask_path, size, self.num_classes)
+                mask = load_mask(mask_path, size, self.num_classes, self.mask_values)
             except UserError as error:
                 outcome.omissions.append((str(mask_path), str(error).removeprefix(f'{mask_path}: ')))
                 continue
@@ -178,6 +181,7 @@ class _Jobs:
             except ValueError as error:
                 raise UserError(f'{self.path_of(self.folder, stem)}: {error}; make it again') from error
             outcome.num_images += 1
+            outcome.numbers[stem] = np.flatnonzero(np.bincount(mask.ravel())).tolist()
         return outcome
 
     @abstractmethod
@@ -245,12 +249,30 @@ def _run(jobs: _Jobs, data: DataFolder, split: str | None, missing: str, num_wor
             total.counts += outcome.counts
             total.num_images += outcome.num_images
             total.omissions += outcome.omissions
+            total.numbers |= outcome.numbers
             progress.update(task, completed=total.num_images + len(total.omissions) - len(absent),
                             refresh=True)
     if total.num_images == 0:
         path, reason = total.omissions[0]
         raise UserError(f'{path}: {reason} (and none of the {len(stems)} images can be judged)')
+    check_not_binary({jobs.masks[stem]: numbers for stem, numbers in total.numbers.items()})
     return total
+
+
+def _compared(report: dict[str, Any], data: DataFolder, names: Sequence[str],
+              numbers: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """Adds to a report the share of the masks that do not show what the image-level labels say, if there are any."""
+    if report['mIoU'] is None:
+        raise UserError(f'{data.masks_path}: every pixel of the masks is 255 (ignore), so nothing can be judged')
+    try:
+        labels = data.image_labels(list(numbers))
+    except UserError as error:  # the labels are not what is judged
+        print_log(f'the masks were not compared with the image-level labels: {error}', 'current',
+                  level=logging.WARNING)
+        return report
+    share = report_disagreement({stem: class_names(found, names) for stem, found in numbers.items()}, labels,
+                                data.masks_path)
+    return dict(report, masks_unlike_labels=share) if share else report
 
 
 def _check_missing(jobs: _Jobs, stems: Sequence[str], data: DataFolder, skip: bool) -> dict[str, tuple[str, str]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmwsss.datasets.file_digests import file_digests
+from mmwsss.datasets.label_sources import read_labels, read_xml_labels
 from mmwsss.datasets.layout import (
     CLASS_LIST,
     FOLDER_IMAGES,
@@ -22,6 +23,7 @@ from mmwsss.datasets.layout import (
     VOC_XML,
     check_images,
     check_output_dir,
+    find_files,
     find_files_anywhere,
     find_label_file,
     load_classes,
@@ -29,6 +31,7 @@ from mmwsss.datasets.layout import (
 )
 from mmwsss.registry import DATASETS
 from mmwsss.structures.label_file import label_path
+from mmwsss.structures.mask_values import parse_mask_values
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import sha256_of_json
 
@@ -84,6 +87,8 @@ class DataFolder:
     mask_values: Mapping[Any, int] | None = None
 
     def __post_init__(self) -> None:
+        if self.mask_values is not None:
+            object.__setattr__(self, 'mask_values', parse_mask_values(self.mask_values))
         object.__setattr__(self, 'root', Path(self.root))
         if self.layout not in LAYOUTS:
             raise UserError(f'layout: must be one of {", ".join(LAYOUTS)}, not {self.layout!r}')
@@ -227,6 +232,21 @@ class DataFolder:
             return places['json']
         return next((place for place in (places['xml'], places['mask']) if place.is_dir()), None)
 
+    def image_labels(self, stems: Sequence[str]) -> dict[str, list[str] | None]:
+        """Reads the class names of images where a file of labels or XML files tell them; empty where none does.
+
+        Raises:
+            UserError: See :meth:`labels`, :func:`mmwsss.datasets.read_label_file` and
+                :func:`mmwsss.datasets.read_xml_labels`.
+        """
+        labels = self.labels()
+        if labels is None or labels == self.masks_path:
+            return {}
+        if labels.is_dir():
+            files = find_files(labels, ('.xml',))
+            return {stem: read_xml_labels(files[stem]) for stem in stems if stem in files}
+        return read_labels(labels)
+
     def check_images(self, split: str | None) -> None:
         """Refuses a split of which there is no image at all, see :func:`mmwsss.datasets.layout.check_images`."""
         check_images(self.root, split, self.img_dir)
@@ -286,7 +306,7 @@ class DataFolder:
             fitted.setdefault('recursive', True)
         if self.class_list is not None or (self.label_file is not None and not self.has_classes):
             fitted['classes'] = list(self.classes)
-        if self.mask_values is not None:
+        if self.mask_values is not None and fitted[mask_key] == self.mask_dir:
             fitted['mask_values'] = dict(self.mask_values)
         return fitted
 

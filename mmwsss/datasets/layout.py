@@ -1,11 +1,15 @@
 """Where things lie in a data set: image files, class list, splits."""
 import functools
+import logging
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from mmwsss.datasets.coco.coco_labels import coco_classes, read_instances
+from mmengine.logging import print_log
+
+from mmwsss.datasets.coco.coco_labels import NO_CLASSES, coco_classes, read_instances
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import read_text
 
@@ -17,6 +21,8 @@ FLAGS = ('-1', '0', '1')
 # label file. All other modules take the names from here.
 VOC_IMAGES, VOC_MASKS, VOC_XML, SALIENCY = 'JPEGImages', 'SegmentationClass', 'Annotations', 'Saliency'
 FOLDER_IMAGES, FOLDER_MASKS = 'images', 'masks'
+# What else than labelme's names is no class.
+NOT_FOREGROUND = ('background', 'ignore', 'ignored', 'void', 'unlabeled', 'unlabelled')
 CLASS_LIST, JSON_LABELS = 'classes.txt', 'labels.json'
 LABEL_FILES = ('labels.csv', JSON_LABELS, 'labels.txt', 'instances*.json', 'annotations/instances*.json')
 # Images, masks and saliency maps of a data set in VOC layout.
@@ -31,9 +37,10 @@ def stem_of(name: str) -> str:
         name: File name, path or bare name. A dot in a bare name is part of it: ``a.b`` stays ``a.b``.
 
     Returns:
-        The stem, under which CAM files, masks and labels of the image are found.
+        The stem, under which CAM files, masks and labels of the image are found. Letters with accents are composed
+        (Unicode's form NFC), however a disk or a list has them.
     """
-    name = name.replace('\\', '/').rsplit('/', 1)[-1]
+    name = unicodedata.normalize('NFC', name.replace('\\', '/').rsplit('/', 1)[-1])
     base, dot, extension = name.rpartition('.')
     return base if dot and f'.{extension.lower()}' in IMAGE_EXTENSIONS else name
 
@@ -78,7 +85,7 @@ def find_files_anywhere(folder: str | os.PathLike, extensions: Sequence[str]) ->
         return {}
     direct = find_files(folder, extensions)
     others = [path for path in _walk(folder, recursive=True)
-              if os.path.splitext(os.path.basename(path))[0] not in direct]
+              if unicodedata.normalize('NFC', os.path.splitext(os.path.basename(path))[0]) not in direct]
     return dict(sorted((direct | _by_stem(others, extensions)).items()))
 
 
@@ -86,6 +93,7 @@ def _by_stem(paths: Iterable[str], extensions: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in sorted(paths):
         stem, extension = os.path.splitext(os.path.basename(path))
+        stem = unicodedata.normalize('NFC', stem)
         if extension.lower() not in extensions:
             continue
         if stem in found:
@@ -153,7 +161,7 @@ def load_classes(data_root: str | os.PathLike, classes: Sequence[str] | None = N
     if classes is None:
         source = os.path.join(data_root, CLASS_LIST)
         if os.path.exists(source):
-            names = [line.strip() for line in read_text(source).splitlines() if line.strip()]
+            names = _class_lines(read_text(source), source)
         else:
             names, source = _categories(data_root, label_file), label_file or source
             if names is None:
@@ -164,14 +172,37 @@ def load_classes(data_root: str | os.PathLike, classes: Sequence[str] | None = N
         if isinstance(classes, str) or not all(isinstance(name, str) and name.strip() for name in classes):
             raise UserError(f'{source}: must be a list of names, not {classes!r}')
         names = [name.strip() for name in classes]
+    names = _without_markers([unicodedata.normalize('NFC', name) for name in names], source)
     if not names:
         raise UserError(f'{source}: no class name in it; name the foreground classes, one a line')
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise UserError(f'{source}: class {repeated[0]!r} is listed twice; keep one')
-    if any(name.lower() == 'background' for name in names):
-        raise UserError(f'{source}: "background" is no foreground class and is added where it is needed; remove it')
+    if markers := [name for name in names if name.lower() in NOT_FOREGROUND or name in NO_CLASSES]:
+        raise UserError(f'{source}: "{markers[0]}" is no foreground class; remove it (the background is added where it '
+                        'is needed, and pixels to be ignored are 255 in a mask)')
     return tuple(names)
+
+
+def _class_lines(text: str, source: str | os.PathLike) -> list[str]:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if comments := [line for line in lines if line.startswith('#')]:
+        _say_once(f'{source}: {len(comments)} lines that begin with # are taken for comments, not for classes')
+    return [line for line in lines if not line.startswith('#')]
+
+
+def _without_markers(names: list[str], source: str | os.PathLike) -> list[str]:
+    """Leaves out what labelme's list of classes begins with, which the numbers in its masks do not count."""
+    count = next((i for i, name in enumerate(names) if name not in NO_CLASSES), len(names))
+    if count:
+        _say_once(f'{source}: {", ".join(names[:count])} are passed over: no classes, but what labelme calls the '
+                  'background and pixels to be ignored')
+    return names[count:]
+
+
+@functools.cache
+def _say_once(message: str) -> None:
+    print_log(message, 'current', level=logging.WARNING)
 
 
 def _categories(data_root: str | os.PathLike, label_file: str | os.PathLike | None) -> list[str] | None:

@@ -11,7 +11,8 @@ from typing import Any
 from mmwsss.datasets.coco.coco_labels import Instances, coco_classes, read_instances
 from mmwsss.datasets.coco.coco_masks import SegmentationError, merge_masks, segmentation_mask
 from mmwsss.datasets.label_sources import multi_hot, read_label_file
-from mmwsss.datasets.layout import IMAGE_EXTENSIONS, find_files, load_classes, stem_of
+from mmwsss.datasets.layout import IMAGE_EXTENSIONS, VOC_IMAGES, VOC_MASKS, find_files, load_classes, stem_of
+from mmwsss.structures.image_file import image_size
 from mmwsss.structures.label_file import IGNORE, label_path, write_label
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import atomic_path, remove_leftovers, write_bytes, write_json
@@ -41,8 +42,9 @@ def coco_to_voc(images_dir: str | os.PathLike, instances_json: str | os.PathLike
         num_workers: Processes that draw masks; 0: this one does, ``None``: one per CPU.
 
     Returns:
-        A summary: ``split``; ``num_images`` and ``num_unlabelled`` of it, the latter without a class; ``num_classes``;
-        ``omissions``, (path, reason) of what is not in the split: images without a file, or whose mask cannot be drawn.
+        A summary: ``split``; ``num_images`` and ``num_unlabelled`` of it, the latter without a class: their labels say
+        so; ``num_classes``; ``omissions``, (path, reason) of what is not in the split: images without a file,
+        whose mask cannot be drawn, or that have nothing but crowds which ``use_crowd=False`` does not count.
 
     Raises:
         UserError: If the json is damaged, two images have one name, ``out_dir`` holds another image of a name, or
@@ -64,14 +66,17 @@ def coco_to_voc(images_dir: str | os.PathLike, instances_json: str | os.PathLike
     omissions = [(os.path.join(images_dir, image['file_name']), 'missing image')
                  for stem, (image, _) in images.items() if stem not in files]
     images = {stem: image for stem, image in images.items() if stem in files}
+    crowded = [stem for stem, (_, items) in images.items() if items and not labels[stem]]
+    omissions += [(files[stem], 'no label: all its annotations are crowds, which are not counted') for stem in crowded]
+    images = {stem: image for stem, image in images.items() if stem not in crowded}
     old_labels = read_label_file(root / 'labels.json') if (root / 'labels.json').exists() else {}
 
-    for folder in ('JPEGImages', 'ImageSets', 'SegmentationClass')[:2 + masks]:
+    for folder in (VOC_IMAGES, 'ImageSets', VOC_MASKS)[:2 + masks]:
         (root / folder).mkdir(parents=True, exist_ok=True)
         remove_leftovers(root / folder)
-    _place_images({stem: files[stem] for stem in images}, root / 'JPEGImages', copy)
+    _place_images({stem: files[stem] for stem in images}, root / VOC_IMAGES, copy)
     if masks:
-        failed = _write_masks(images, instances, classes, root / 'SegmentationClass', num_workers)
+        failed = _write_masks(images, files, instances, classes, root / VOC_MASKS, num_workers)
         omissions += [(files[stem], reason) for stem, reason in failed.items()]
         images = {stem: image for stem, image in images.items() if stem not in failed}
     if not images:
@@ -132,17 +137,18 @@ class _Job:
     """One image whose mask is to be drawn."""
 
     stem: str
+    path: str
     image: dict
     segmentations: list[Any]
     values: list[int]
 
 
-def _write_masks(images: dict[str, tuple[dict, list[dict]]], instances: Instances, classes: Sequence[str],
-                 folder: Path, num_workers: int) -> dict[str, str]:
+def _write_masks(images: dict[str, tuple[dict, list[dict]]], files: dict[str, str], instances: Instances,
+                 classes: Sequence[str], folder: Path, num_workers: int) -> dict[str, str]:
     """Writes the masks; returns stem -> reason for those that cannot be drawn."""
     value_of = {key: classes.index(name) + 1 for key, name in instances.categories.items() if name in classes}
     write = functools.partial(_write_mask, folder)
-    jobs = (_Job(stem, image, [item.get('segmentation') for item in items],
+    jobs = (_Job(stem, files[stem], image, [item.get('segmentation') for item in items],
                  [IGNORE if item.get('iscrowd') else value_of[item['category_id']] for item in items])
             for stem, (image, items) in images.items())
     with progress_bar() as progress:
@@ -154,6 +160,14 @@ def _write_mask(folder: Path, job: _Job) -> tuple[str, str]:
     height, width = job.image.get('height'), job.image.get('width')
     if not all(isinstance(side, int) and side > 0 for side in (height, width)) or height * width > MAX_PIXELS:
         return job.stem, f'no mask: the json gives no usable height and width, but {height!r} and {width!r}'
+    try:
+        size = image_size(job.path)
+    except UserError as error:
+        return job.stem, str(error).removeprefix(f'{job.path}: ')
+    if size != (height, width):
+        turned = ', turned as its EXIF orientation says' if size == (width, height) else ''
+        return job.stem, (f'no mask: the json is for an image of {height} x {width} (height x width), but it is '
+                          f'{size[0]} x {size[1]}{turned}')
     try:
         masks = [segmentation_mask(segmentation, height, width) for segmentation in job.segmentations]
     except SegmentationError as error:

@@ -47,6 +47,7 @@ def train(folder: Path, pipeline: Pipeline, config: str, split: str, labels: str
     cfg.train_dataloader.dataset.split = split
     if labels is not None:
         # Images that an earlier stage left out have no pseudo label.
+        cfg.train_dataloader.dataset.pop('mask_values', None)  # of the ground truth
         cfg.train_dataloader.dataset.update(seg_dir=str(Path(labels).resolve()), missing_mask='skip')
     if pipeline.weights is not None:
         set_backbone_weights(cfg.model, pipeline.weights)

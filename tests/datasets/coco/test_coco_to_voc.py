@@ -47,8 +47,8 @@ def test_layout(coco, tmp_path):
     second[:, 5:], second[:6, :6] = 255, 2  # the crowd lies below
     for stem, expected in (('a', first), ('b', second), ('c', np.zeros((8, 10)))):
         np.testing.assert_array_equal(read_label(out / f'SegmentationClass/{stem}.png'), expected)
-    dataset = VOCImageLabelDataset(out, 'train2017', missing_label='skip', require_masks=True)
-    assert [dataset[i]['gt_img_label'].tolist() for i in range(len(dataset))] == [[1, 1], [1, 1]]
+    dataset = VOCImageLabelDataset(out, 'train2017', require_masks=True)
+    assert [dataset[i]['gt_img_label'].tolist() for i in range(len(dataset))] == [[1, 1], [1, 1], [0, 0]]
 
 
 def test_two_splits_copies_and_own_class_order(coco, tmp_path):
