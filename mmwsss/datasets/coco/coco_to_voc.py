@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmwsss.datasets.coco.coco_labels import Instances, coco_classes, read_instances
-from mmwsss.datasets.coco.coco_masks import SegmentationError, merge_masks, segmentation_mask
+from mmwsss.datasets.coco.coco_masks import SegmentationError, check_pycocotools, merge_masks, segmentation_mask
 from mmwsss.datasets.label_sources import multi_hot, read_label_file
 from mmwsss.datasets.layout import IMAGE_EXTENSIONS, VOC_IMAGES, VOC_MASKS, find_files, load_classes, stem_of
 from mmwsss.structures.image_file import image_size
@@ -36,7 +36,7 @@ def coco_to_voc(images_dir: str | os.PathLike, instances_json: str | os.PathLike
         out_dir: Folder of the data set.
         split: Name of the split; ``None``: that of the json without ``instances_``.
         masks: Also write ``SegmentationClass/<stem>.png``, see
-            :func:`~mmwsss.datasets.coco.coco_masks.merge_masks`; crowds are 255 there.
+            :func:`~mmwsss.datasets.coco.coco_masks.merge_masks`; crowds are 255 there. Needs pycocotools.
         copy: Copy the images instead of linking to them.
         use_crowd: Also take labels from annotations that are marked ``iscrowd``.
         num_workers: Processes that draw masks; 0: this one does, ``None``: one per CPU.
@@ -58,6 +58,8 @@ def coco_to_voc(images_dir: str | os.PathLike, instances_json: str | os.PathLike
     root = Path(out_dir)
     instances = read_instances(instances_json, outlines=masks)
     files = find_files(images_dir, IMAGE_EXTENSIONS, recursive=True)
+    if masks and any(isinstance(item.get('segmentation'), list) for _, items in instances.images for item in items):
+        check_pycocotools()
     classes = _class_list(instances, instances_json, root, masks)
     images = _by_stem(instances, instances_json)
     labels = {stem: instances.class_names(items, use_crowd) for stem, (_, items) in images.items()}
