@@ -2,7 +2,8 @@
 
 They are children of mmsegmentation's, so that every mmseg and mmengine component can be named
 without a prefix. New are: how a model makes a CAM of an image (:data:`CAM_PROVIDERS`), what happens around that
-(:data:`INFERENCE_HOOKS`), and what happens between a CAM and its label (:data:`POSTPROCESSORS`).
+(:data:`INFERENCE_HOOKS`), what happens between a CAM and its label (:data:`POSTPROCESSORS`), and what the steps of a
+pipeline are (:data:`STAGES`).
 
 A downstream project registers a component with, for example, ::
 
@@ -48,3 +49,5 @@ INFERENCE_HOOKS = Registry('inference hook', scope='mmwsss', locations=['mmwsss.
 CAM_PROVIDERS = Registry('CAM provider', scope='mmwsss', locations=['mmwsss.inference'])
 # Callables (ScoreMap, image) -> ScoreMap, see mmwsss.postprocessing.
 POSTPROCESSORS = Registry('postprocessor', scope='mmwsss', locations=['mmwsss.postprocessing'])
+# Steps of a pipeline, classes with run(context) -> StageResult, see mmwsss.experiments.pipeline.Stage.
+STAGES = Registry('stage', scope='mmwsss', locations=['mmwsss.experiments.pipeline'])

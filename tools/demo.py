@@ -1,16 +1,13 @@
 """The main job from end to end: `make demo` on generated pictures, `make demo DATA=dir` on real ones."""
 import argparse
 import importlib.util
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 from mmengine.config import Config
-from run_pipeline import run
 
 from mmwsss.cli.run_cli import run_cli
 from mmwsss.datasets.synthetic.synthetic_dataset import generate_voc_layout
+from mmwsss.experiments.pipeline import run_pipeline
 
 PIPELINES = Path(__file__).parents[1] / 'configs' / 'pipelines'
 
@@ -37,7 +34,7 @@ def main() -> int:
         print('pydensecrf is not installed (pip install pydensecrf2==1.1, needs a C++ compiler): going on without CRF')
         options = {f'configs.{name}': path for name, path in Config.fromfile(pipeline).configs.items()}
         pipeline = PIPELINES / 'cam_small_without_crf.py'
-    return run(str(pipeline), data_root, args.work_dir, args.weights, options)
+    return run_pipeline(str(pipeline), data_root, args.work_dir, args.weights, options)
 
 
 if __name__ == '__main__':

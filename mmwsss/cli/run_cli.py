@@ -7,21 +7,10 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from mmwsss.utils.dist import end_dist
-from mmwsss.utils.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, UserError
+from mmwsss.utils.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, UserError, one_line
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 WRONG_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
-
-
-def one_line(error: UserError) -> str:
-    """Returns the message of a user error as one line.
-
-    torch raises an error of a data worker again with the worker's traceback as its message.
-    """
-    message = str(error)
-    if 'Original Traceback' in message:
-        message = message.rsplit(f'{UserError.__name__}: ', 1)[-1]
-    return ' '.join(message.split())
 
 
 def config_mistake(error: Exception) -> str | None:

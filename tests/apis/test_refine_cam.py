@@ -19,18 +19,18 @@ from mmwsss.utils.errors import EXIT_DONE, UserError
 
 PIPELINE = '''
 configs = dict(cam='cam.py', affinity='affinity.py')
-stages = [
-    dict(name='classifier', type='train', config='cam', split='train'),
-    dict(name='cam', type='make_cam', config='cam', split='train', inputs=dict(checkpoint='classifier')),
-    dict(name='pixels', type='pseudo_label', split='train', num_workers=0, inputs=dict(cams='cam'),
+stages = dict(
+    classifier=dict(type='train', config='cam', split='train'),
+    cam=dict(type='make_cam', config='cam', split='train', inputs=dict(checkpoint='classifier')),
+    pixels=dict(type='pseudo_label', split='train', num_workers=0, inputs=dict(cams='cam'),
          background=dict(type='confident', foreground=dict(type='constant', threshold=0.5),
                          background=dict(type='constant', threshold=0.2))),
-    dict(name='affinity', type='train', config='affinity', split='train', inputs=dict(labels='pixels')),
-    dict(name='walk', type='refine_cam', config='affinity', split='train',
+    affinity=dict(type='train', config='affinity', split='train', inputs=dict(labels='pixels')),
+    walk=dict(type='refine_cam', config='affinity', split='train',
          inputs=dict(checkpoint='affinity', cams='cam')),
-    dict(name='eval_walk', type='eval_cam', split='train', inputs=dict(cams='walk')),
-    dict(name='eval_walk_label', type='eval_label', split='train', inputs=dict(labels='walk/labels')),
-]
+    eval_walk=dict(type='eval_cam', split='train', inputs=dict(cams='walk')),
+    eval_walk_label=dict(type='eval_label', split='train', inputs=dict(labels='walk/labels')),
+)
 '''
 
 

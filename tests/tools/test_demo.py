@@ -5,8 +5,7 @@ import pytest
 
 
 @pytest.fixture
-def demo(load_tool, repo_root, monkeypatch):
-    monkeypatch.syspath_prepend(str(repo_root / 'tools'))
+def demo(load_tool):
     return load_tool('demo.py')
 
 
@@ -14,7 +13,7 @@ def demo(load_tool, repo_root, monkeypatch):
 def calls(demo, monkeypatch):
     """What the demo would run and generate."""
     calls = []
-    monkeypatch.setattr(demo, 'run', lambda *args: calls.append(args) or 0)
+    monkeypatch.setattr(demo, 'run_pipeline', lambda *args: calls.append(args) or 0)
     monkeypatch.setattr(demo, 'generate_voc_layout', lambda root, **kwargs: calls.append((root, kwargs)))
     return calls
 

@@ -18,7 +18,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from mmwsss.experiments.comparison.table_text import duration_text, markdown_table, number_form
+from mmwsss.experiments.table_text import duration_text, markdown_table, number_form
 
 KEYS = ('stage', 'metric', 'value', 'unit', 'note', 'seconds', 'skipped', 'oracle')
 HEADER = ('Stage', 'Metric', 'Value', 'Time', 'Note')

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mmwsss.experiments.comparison.table_text import (
+from mmwsss.experiments.table_text import (
     duration_text,
     markdown_table,
     mean,

@@ -4,7 +4,7 @@ import json
 import pytest
 from rich.console import Console
 
-from mmwsss.experiments.pipeline.results_table import results_json, results_markdown, results_table
+from mmwsss.experiments.results_table import results_json, results_markdown, results_table
 
 ROWS = [
     dict(stage='train_cam', metric='', value=None, seconds=84.2, skipped=True),
