@@ -13,9 +13,21 @@ A downstream project registers a component with, for example, ::
     class MyNeck(BaseModule): ...
 
 and names its module in the config's ``custom_imports``.
+
+Importing this module checks the versions of the stack, and lets MMEngine resolve ``_base_ = 'mmwsss::cam/...'`` in the
+configs of other projects.
 """
+# ruff: noqa: E402
+from mmwsss.utils.versions import check_stack
+
+check_stack()
+
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import Registry
 from mmseg import registry as mmseg_registry
+
+# MMEngine looks for `mmwsss::NAME` in the folder .mim of the packages that it has in this table.
+MODULE2PACKAGE.setdefault('mmwsss', 'mmwsss')
 
 
 def _child(name: str, parent: Registry, *locations: str) -> Registry:

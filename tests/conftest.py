@@ -8,6 +8,8 @@ import pytest
 import torch
 from mmengine.logging import MMLogger
 
+from mmwsss import setup
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -23,7 +25,8 @@ def _loggers_end_with_their_test():
 
 @pytest.fixture(scope='session', autouse=True)
 def quiet_machine(tmp_path_factory):
-    """One thread (tensors here are tiny), and no cache of an earlier run."""
+    """One thread (tensors here are tiny), no cache of an earlier run, and what whatever runs something calls first."""
+    setup()
     torch.set_num_threads(1)
     os.environ['MMWSSS_CACHE'] = str(tmp_path_factory.mktemp('cache'))
 

@@ -1,29 +1,8 @@
-"""Compares pipelines stage by stage: python tools/compare.py NAME=WORK_DIR NAME=WORK_DIR ... [--html table.html]."""
-import argparse
-
+"""Compares pipelines stage by stage: python tools/compare.py NAME=WORK_DIR ... [--html table.html]."""
+from mmwsss.cli.main import tool
 from mmwsss.cli.run_cli import run_cli
-from mmwsss.experiments.comparison.run_compare import compare
 
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description='Print one table of what the stages of several pipelines have measured, and one of their times',
-        epilog='Exit code 3: the table is there, but a stage of a pipeline is missing in it.')
-    parser.add_argument('work_dirs', nargs='+', metavar='[NAME=]WORK_DIR',
-                        help='work folder of tools/run_pipeline.py; after NAME= also several, separated by commas, or '
-                        "a pattern in quotes ('seam=work/seam_seed*'). Folders of one NAME are seeds of one pipeline")
-    parser.add_argument('--baseline', metavar='NAME', help='what the others are compared with (default: the first)')
-    parser.add_argument('--per-class', metavar='STAGE', help='also the IoU of every class, of this stage')
-    parser.add_argument('--out', metavar='FILE.md', help='write the tables in markdown')
-    parser.add_argument('--html', metavar='FILE.html', help='write a page with the tables and the pictures of the '
-                        'pipelines, which needs no other file')
-    return parser.parse_args()
-
-
-def main() -> int:
-    args = parse_args()
-    return compare(args.work_dirs, args.baseline, args.per_class, args.out, args.html)
-
+main = tool('compare')
 
 if __name__ == '__main__':
     run_cli(main)

@@ -13,12 +13,14 @@ from mmengine.model import BaseTTAModel
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmwsss.config.config import backbones_of
+from mmwsss.config.supervision import check_supervision
 from mmwsss.datasets.checks import check_batch_size
 from mmwsss.engine.checkpoint import load_weights_strict, trained_classes
+from mmwsss.engine.mixed_precision import warn_of_slow_amp
+from mmwsss.engine.setup import setup
 from mmwsss.utils.dist import init_dist, patch_cfg_for_cpu_ddp, unwrapped
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import naming_errors
-from mmwsss.utils.memory import keep_freed_memory
 
 # How torch's error for a BatchNorm begins that would normalise a single value.
 ONE_VALUE = 'Expected more than 1 value per channel'
@@ -51,6 +53,7 @@ def prepare_run(cfg: Config, work_dir: str | Path, launcher: str = 'none') -> Co
     Returns:
         ``cfg``.
     """
+    setup()
     cfg.work_dir = str(work_dir)
     cfg.launcher = launcher
     # MMEngine keeps loggers and message hubs by this name for the life of the process, and a pipeline
@@ -58,8 +61,6 @@ def prepare_run(cfg: Config, work_dir: str | Path, launcher: str = 'none') -> Co
     cfg.experiment_name = f'{Path(work_dir).name}_{os.getpid()}_{next(_RUN_NUMBER)}'
     init_dist(launcher)
     patch_cfg_for_cpu_ddp(cfg)
-    if not torch.cuda.is_available():
-        keep_freed_memory()
     seed = (cfg.get('randomness') or {}).get('seed')
     for name, value in (('num_threads', cfg.get('num_threads')), ('randomness.seed', seed)):
         if value is not None and (not isinstance(value, int) or value < 0):
@@ -99,11 +100,15 @@ def train(cfg: Config, work_dir: str | Path, resume: bool = False, launcher: str
         The last checkpoint, and what was left out of the training data.
 
     Raises:
-        UserError: If the training wrote no checkpoint, or a batch of one image is too small for a BatchNorm.
+        UserError: If the training wrote no checkpoint, or a batch of one image is too small for a BatchNorm; or see
+            :func:`~mmwsss.config.supervision.check_supervision`.
     """
     check_settings(cfg, 'train_dataloader', 'train_cfg', 'optim_wrapper')
     check_pretrained(cfg)
+    check_supervision(cfg)
     prepare_run(cfg, work_dir, launcher)
+    if cfg.optim_wrapper.get('type') == 'AutocastOptimWrapper':
+        warn_of_slow_amp('--amp')
     latest = find_latest_checkpoint(work_dir) if resume else None
     cfg.resume = latest is not None
     if latest is not None:
@@ -185,6 +190,8 @@ def test(cfg: Config, checkpoint: str | Path, work_dir: str | Path, launcher: st
     """
     check_settings(cfg, 'test_dataloader', 'test_cfg', 'test_evaluator')
     prepare_run(cfg, work_dir, launcher)
+    if cfg.test_cfg.get('amp'):
+        warn_of_slow_amp('--amp')
     cfg.load_from, cfg.resume = None, False
     for unused in ('train_cfg', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'val_cfg',
                    'val_dataloader', 'val_evaluator'):

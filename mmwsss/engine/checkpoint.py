@@ -1,7 +1,7 @@
 """Loading checkpoints: plain values only, and never only half of the weights.
 
-Importing this module replaces every loader of MMEngine's ``CheckpointLoader``, so that
-``Runner.load_checkpoint``, ``Runner.resume`` and ``init_cfg=dict(type='Pretrained')`` load with
+:func:`register_loaders`, a part of :func:`mmwsss.setup`, replaces every loader of MMEngine's ``CheckpointLoader``, so
+that ``Runner.load_checkpoint``, ``Runner.resume`` and ``init_cfg=dict(type='Pretrained')`` load with
 ``weights_only=True`` too. MMEngine's own loaders fall back to unpickling, which runs code from the file.
 """
 import errno
@@ -125,19 +125,16 @@ def package_file(url: str) -> Path:
 
 # MMEngine prints a loader's name without its first ten letters, so they are called load_from_...
 
-@CheckpointLoader.register_scheme(prefixes='', force=True)
 def load_from_local(filename: str, map_location: MapLocation = None) -> Any:
     """Loads a local file, see :func:`load_checkpoint_file`."""
     return load_checkpoint_file(filename, map_location)
 
 
-@CheckpointLoader.register_scheme(prefixes=PACKAGE_SCHEME, force=True)
 def load_from_package(filename: str, map_location: MapLocation = None) -> Any:
     """Loads a file that an installed Python package ships, see :func:`package_file`."""
     return load_checkpoint_file(package_file(filename), map_location)
 
 
-@CheckpointLoader.register_scheme(prefixes=('http://', 'https://'), force=True)
 def load_from_url(filename: str, map_location: MapLocation = None) -> Any:
     """Downloads a file into torch hub's cache, unless it is there, and loads it.
 
@@ -173,7 +170,6 @@ def _download(url: str, path: Path) -> None:
                         'of the file') from error
 
 
-@CheckpointLoader.register_scheme(prefixes=[f'{name}://' for name in _MODEL_ZOOS], force=True)
 def load_from_zoo(filename: str, map_location: MapLocation = None) -> Any:
     """Loads a model by its name in a model zoo that MMEngine knows, e.g. ``torchvision://resnet50``.
 
@@ -199,7 +195,6 @@ def load_from_zoo(filename: str, map_location: MapLocation = None) -> Any:
     return {key.removeprefix('backbone.'): value for key, value in state_dict.items() if key.startswith('backbone.')}
 
 
-@CheckpointLoader.register_scheme(prefixes=['pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://'], force=True)
 def load_from_storage(filename: str, map_location: MapLocation = None) -> Any:
     """Refuses storage services, whose loaders in MMEngine unpickle.
 
@@ -207,6 +202,32 @@ def load_from_storage(filename: str, map_location: MapLocation = None) -> Any:
         UserError: Always.
     """
     raise UserError(f'{filename}: checkpoints are not loaded from this storage; copy the file to a local path')
+
+
+def register_loaders() -> None:
+    """Makes MMEngine's ``CheckpointLoader`` load with the functions above, whatever it is asked for."""
+    for prefixes, loader in (
+            ('', load_from_local), (PACKAGE_SCHEME, load_from_package), (('http://', 'https://'), load_from_url),
+            ([f'{name}://' for name in _MODEL_ZOOS], load_from_zoo),
+            (['pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://'], load_from_storage)):
+        CheckpointLoader.register_scheme(prefixes, loader, force=True)
+
+
+def load_checkpoint(filename: str | os.PathLike, map_location: MapLocation = 'cpu') -> Any:
+    """Loads a file, or a url that ``CheckpointLoader`` knows, with the loaders of this module.
+
+    Args:
+        filename: The file or url.
+        map_location: See :func:`torch.load`.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        UserError: See :func:`load_checkpoint_file`.
+    """
+    register_loaders()
+    return CheckpointLoader.load_checkpoint(os.fspath(filename), map_location=map_location)
 
 
 def extract_state_dict(checkpoint: Any, name: str | os.PathLike) -> dict[str, Tensor]:
@@ -300,7 +321,7 @@ def load_weights_strict(model: nn.Module, path: str | os.PathLike) -> dict:
         UserError: If the checkpoint cannot be loaded (:func:`load_checkpoint_file`), or if a key is missing,
             unexpected or of another shape.
     """
-    checkpoint = CheckpointLoader.load_checkpoint(os.fspath(path), map_location='cpu')
+    checkpoint = load_checkpoint(path)
     model = model.module if is_model_wrapper(model) else model
     ignore = model.drop_training_parts() if hasattr(model, 'drop_training_parts') else ()
     load_state_dict_strict(model, extract_state_dict(checkpoint, path), path, ignore=ignore)

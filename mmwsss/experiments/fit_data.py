@@ -1,7 +1,7 @@
 """Fitting the configs of a pipeline or a study to a data folder."""
 from mmengine.config import Config
 
-from mmwsss.config.config import DATALOADERS, fit_to_data
+from mmwsss.config.config import fit_to_data
 from mmwsss.datasets.data_folder import DataFolder
 
 
@@ -15,9 +15,6 @@ def fit_to_folder(cfg: Config, data: DataFolder) -> Config:
     Returns:
         ``cfg``.
     """
-    for name in DATALOADERS:
-        if cfg.get(name):
-            cfg[name].dataset = data.dataset_config(cfg[name].dataset)
     if data.class_list is not None:
         cfg.classes = list(data.class_list)
-    return fit_to_data(cfg, str(data.root))
+    return fit_to_data(cfg, data)

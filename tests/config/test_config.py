@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from mmengine.config import ConfigDict
 
+from mmwsss.cli.arguments import add_config_arguments
 from mmwsss.config.config import (
-    add_config_arguments,
     backbones_of,
     datasets_of,
     fill_num_classes,

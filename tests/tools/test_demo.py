@@ -1,5 +1,6 @@
 import importlib.util
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,17 +11,28 @@ def demo(load_tool):
 
 
 @pytest.fixture
-def calls(demo, monkeypatch):
+def calls(demo, monkeypatch, tmp_path):
     """What the demo would run and generate."""
     calls = []
-    monkeypatch.setattr(demo, 'run_pipeline', lambda *args: calls.append(args) or 0)
-    monkeypatch.setattr(demo, 'generate_voc_layout', lambda root, **kwargs: calls.append((root, kwargs)))
+
+    def run_pipeline(pipeline, data, work_dir, weights, options):
+        calls.append((str(pipeline), str(data.root), work_dir, weights, options))
+        return 0
+
+    def generate_voc_layout(root, **kwargs):
+        Path(root).mkdir()
+        calls.append((root, kwargs))
+
+    monkeypatch.setattr('mmwsss.experiments.pipeline.run_pipeline', run_pipeline)
+    monkeypatch.setattr('mmwsss.datasets.synthetic.synthetic_dataset.generate_voc_layout', generate_voc_layout)
+    Path(tmp_path, 'photos').mkdir()
+    monkeypatch.chdir(tmp_path)
     return calls
 
 
 def run_demo(demo, monkeypatch, *arguments, crf=True):
     real = importlib.util.find_spec
-    monkeypatch.setattr(demo.importlib.util, 'find_spec',
+    monkeypatch.setattr(importlib.util, 'find_spec',
                         lambda name: (real('json') if crf else None) if name == 'pydensecrf' else real(name))
     monkeypatch.setattr(sys, 'argv', ['demo.py', *arguments])
     return demo.main()

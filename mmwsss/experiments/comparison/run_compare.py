@@ -2,8 +2,6 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from rich.console import Console
-
 from mmwsss.experiments.comparison.compare import Comparison
 from mmwsss.experiments.comparison.compare_dirs import parse_sources
 from mmwsss.experiments.comparison.compare_html import comparison_html
@@ -13,6 +11,7 @@ from mmwsss.experiments.comparison.compare_table import (
     comparison_tables,
     rich_tables,
 )
+from mmwsss.utils.console import make_console
 from mmwsss.utils.errors import EXIT_DONE, EXIT_OMISSIONS, UserError
 from mmwsss.utils.fileio import write_bytes
 
@@ -44,7 +43,7 @@ def compare(work_dirs: Iterable[str], baseline: str | None = None, per_class: st
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             write_bytes(path, text(comparison).encode())
             written.append(f'written: {path}')
-    console = Console()
+    console = make_console()
     for table in comparison_tables(comparison):
         for part in rich_tables(table, console.width):
             console.print(part)

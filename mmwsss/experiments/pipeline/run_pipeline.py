@@ -3,12 +3,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mmengine.dist import is_main_process
-from rich.console import Console
 
 from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.experiments.pipeline.pipeline import Pipeline
 from mmwsss.experiments.results_table import results_table
 from mmwsss.experiments.work_dir import REPORT_TEXT
+from mmwsss.utils.console import make_console
 from mmwsss.utils.errors import EXIT_OMISSIONS
 
 
@@ -26,7 +26,7 @@ def run_pipeline(config: str | Path, data: str | Path | DataFolder, work_dir: st
     pipeline = Pipeline(config, data, work_dir, weights, cfg_options, launcher)
     code = pipeline.run()
     if is_main_process():
-        Console().print(results_table(pipeline.rows, title=pipeline.title))
+        make_console().print(results_table(pipeline.rows, title=pipeline.title))
         print(f'report: {Path(work_dir) / REPORT_TEXT}')
         for name, result in pipeline.results.items():
             if str(result.output).endswith('.png'):

