@@ -1,5 +1,5 @@
-# Images of VOC's size (long side about 500) with image-level labels, in VOC layout. What training images go through is in
-# ../pipelines: a config names one and sets train_dataloader.dataset.pipeline={{_base_.train_pipeline}}.
+# Images of VOC's size (long side about 500) with image-level labels, in VOC layout. What training images go through is
+# in ../pipelines: a config names one and sets train_dataloader.dataset.pipeline={{_base_.train_pipeline}}.
 data_root = 'data/VOC2012'
 test_pipeline = [dict(type='LoadImage'), dict(type='PackWSSSInputs')]
 train_dataloader = dict(
