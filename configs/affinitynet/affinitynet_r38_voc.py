@@ -15,5 +15,6 @@ train_pipeline = [
 ]
 model = dict(data_preprocessor=dict(size=crop_size))
 train_dataloader = dict(batch_size=8, dataset=dict(pipeline=train_pipeline))
+auto_scale_lr = dict(base_batch_size=8)
 optim_wrapper = dict(optimizer=dict(lr=0.1, momentum=5e-4, weight_decay=5e-4))
 train_cfg = dict(max_epochs=8)

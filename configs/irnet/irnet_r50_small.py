@@ -17,5 +17,4 @@ optim_wrapper = dict(
     paramwise_cfg=dict(new_layers=['displacement_head'], bias_mult=1, new_weight_mult=10, new_bias_mult=10,
                        bias_decay_mult=1))
 train_cfg = dict(max_epochs=3)
-custom_hooks = [dict(type='SeedHook'), dict(type='ProgressHook'), dict(type='ChannelsLastHook'),
-                dict(type='MeanDisplacementHook')]
+custom_hooks = [*_base_.custom_hooks, dict(type='MeanDisplacementHook')]

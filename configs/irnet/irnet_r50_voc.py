@@ -14,10 +14,10 @@ train_pipeline = [
 ]
 model = dict(data_preprocessor=dict(size=crop_size))
 train_dataloader = dict(batch_size=32, dataset=dict(pipeline=train_pipeline))
+auto_scale_lr = dict(base_batch_size=32)
 optim_wrapper = dict(
     optimizer=dict(lr=0.1, momentum=1e-4, weight_decay=1e-4),
     paramwise_cfg=dict(new_layers=['displacement_head'], bias_mult=1, new_weight_mult=10, new_bias_mult=10,
                        bias_decay_mult=1))
 train_cfg = dict(max_epochs=3)
-custom_hooks = [dict(type='SeedHook'), dict(type='ProgressHook'), dict(type='ChannelsLastHook'),
-                dict(type='MeanDisplacementHook')]
+custom_hooks = [*_base_.custom_hooks, dict(type='MeanDisplacementHook')]

@@ -5,5 +5,6 @@ _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/voc_cam.py', '../_
           '../_base_/models/seam_resnet38.py', '../_base_/schedules/cam_sgd.py']
 model = dict(data_preprocessor=dict(size={{_base_.crop_size}}))
 train_dataloader = dict(batch_size=8, dataset=dict(pipeline={{_base_.train_pipeline}}))
+auto_scale_lr = dict(base_batch_size=8)
 optim_wrapper = dict(optimizer=dict(lr=0.01, momentum=5e-4, weight_decay=5e-4))
 train_cfg = dict(max_epochs=8)

@@ -4,6 +4,7 @@ _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/voc_cam.py', '../_
           '../_base_/models/semantic_encoder_resnet38.py', '../_base_/schedules/cam_sgd.py']
 model = dict(data_preprocessor=dict(size={{_base_.crop_size}}))
 train_dataloader = dict(batch_size=64, dataset=dict(pipeline={{_base_.train_pipeline}}))
+auto_scale_lr = dict(base_batch_size=64)
 optim_wrapper = dict(optimizer=dict(lr=0.025))
 train_cfg = dict(max_epochs=20)
 test_dataloader = test_evaluator = test_cfg = None  # it becomes a part of a SLAM, and that is tested

@@ -135,3 +135,8 @@ def test_a_new_config_must_be_listed_and_its_metafile_too(checkout):
     shutil.copytree(checkout / 'configs/irnet', checkout / 'configs/irnet2')
     with pytest.raises(UserError, match=r'model-index\.yml: lacks configs/irnet2/metafile\.yml'):
         check_metafiles(checkout)
+
+
+def test_learning_rates_are_for_the_batch_of_the_config(configs):
+    for name, cfg in configs.items():
+        assert cfg.auto_scale_lr == dict(base_batch_size=cfg.train_dataloader.batch_size, enable=False), name

@@ -1,6 +1,7 @@
 # Small images (long side about 256) with masks, in VOC layout.
 _base_ = './voc_seg.py'
 train_dataloader = dict(batch_size=16, num_workers=2, dataset=dict(split='train'))
+auto_scale_lr = dict(base_batch_size=16)
 test_dataloader = dict(num_workers=1)
 # Half of VOC's size: half of its distances.
 test_postprocessors = [

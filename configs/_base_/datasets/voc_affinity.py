@@ -17,6 +17,7 @@ train_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(type='VOCSegDataset', data_root=data_root, split='train_aug', seg_dir='ConfidentPixels',
                  missing_mask='skip', classes=None, pipeline=[]))
+auto_scale_lr = dict(base_batch_size=16, enable=False)
 test_dataloader = dict(
     batch_size=8,
     num_workers=4,

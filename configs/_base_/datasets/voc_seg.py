@@ -14,6 +14,7 @@ train_dataloader = dict(
     # --cfg-options train_dataloader.dataset.seg_dir=DIR names a folder of pseudo labels.
     dataset=dict(type='VOCSegDataset', data_root=data_root, split='train_aug', seg_dir='SegmentationClass',
                  classes=None, pipeline=[]))
+auto_scale_lr = dict(base_batch_size=10, enable=False)
 test_dataloader = dict(
     batch_size=1,
     num_workers=2,
