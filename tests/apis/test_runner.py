@@ -209,4 +209,4 @@ def test_training_that_diverges_ends_in_one_line(tiny_cam_cfg, tmp_path):
     with pytest.raises(UserError, match='not finite') as info:
         train(tiny_cam_cfg, tmp_path)
     assert '\n' not in str(info.value)
-    assert not [path for path in tmp_path.glob('*.pth')]
+    assert not list(tmp_path.glob('*.pth'))
