@@ -1,4 +1,5 @@
 """Training, testing and making CAMs: thin functions around MMEngine's Runner."""
+import copy
 import itertools
 import math
 import os
@@ -8,11 +9,11 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import barrier
+from mmengine.dist import barrier, get_world_size
 from mmengine.model import BaseTTAModel
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from mmwsss.config.config import backbones_of
+from mmwsss.config.config import DATALOADERS, backbones_of
 from mmwsss.config.supervision import check_supervision
 from mmwsss.datasets.checks import check_batch_size
 from mmwsss.engine.checkpoint import load_weights_strict, trained_classes
@@ -67,6 +68,45 @@ def prepare_run(cfg: Config, work_dir: str | Path, launcher: str = 'none') -> Co
             raise UserError(f'{name}: must be a whole number, or None for the default, not {value!r}')
     if cfg.get('num_threads'):
         torch.set_num_threads(cfg.num_threads)
+    for name in DATALOADERS:
+        loader = cfg.get(name)
+        if loader and not loader.get('num_workers'):
+            # torch refuses what is about workers where there are none.
+            loader.persistent_workers = False
+            loader.pop('prefetch_factor', None)
+    return cfg
+
+
+def share_batch(cfg: Config) -> Config:
+    """Divides the training's batch by the number of processes, in place.
+
+    ``train_dataloader.batch_size`` is the total, as in the papers, and so the steps and the learning rate are the same
+    for any number of processes. With ``auto_scale_lr=dict(enable=True)`` it is the batch of each process instead, and
+    MMEngine multiplies the learning rate by total / ``base_batch_size``.
+
+    Args:
+        cfg: The config of a training.
+
+    Returns:
+        ``cfg``.
+
+    Raises:
+        UserError: If the total cannot be divided, or ``auto_scale_lr`` has no ``base_batch_size``.
+    """
+    world_size, loader = get_world_size(), cfg.train_dataloader
+    scale = cfg.get('auto_scale_lr') or {}
+    if scale.get('enable'):
+        if not scale.get('base_batch_size'):
+            raise UserError('auto_scale_lr: needs the batch size that the learning rate was chosen for; give '
+                            '--cfg-options auto_scale_lr.base_batch_size=N')
+        return cfg
+    total = loader.get('batch_size', 1)
+    if total % world_size:
+        above = math.ceil(total / world_size) * world_size
+        raise UserError(f'train_dataloader.batch_size={total}: is the total, which {world_size} processes cannot '
+                        f'share; give --cfg-options train_dataloader.batch_size={above}, or '
+                        'start another number of processes')
+    loader.batch_size = total // world_size
     return cfg
 
 
@@ -91,7 +131,8 @@ def train(cfg: Config, work_dir: str | Path, resume: bool = False, launcher: str
     """Trains a config.
 
     Args:
-        cfg: A config from :func:`mmwsss.config.config.load_config`.
+        cfg: A config from :func:`mmwsss.config.config.load_config`. Its batch size is that of all processes together,
+            see :func:`share_batch`.
         work_dir: Folder for logs and checkpoints.
         resume: Go on from the newest checkpoint in ``work_dir``, if there is one.
         launcher: How the processes were started.
@@ -106,7 +147,7 @@ def train(cfg: Config, work_dir: str | Path, resume: bool = False, launcher: str
     check_settings(cfg, 'train_dataloader', 'train_cfg', 'optim_wrapper')
     check_pretrained(cfg)
     check_supervision(cfg)
-    prepare_run(cfg, work_dir, launcher)
+    cfg = share_batch(copy.deepcopy(prepare_run(cfg, work_dir, launcher)))
     if cfg.optim_wrapper.get('type') == 'AutocastOptimWrapper':
         warn_of_slow_amp('--amp')
     latest = find_latest_checkpoint(work_dir) if resume else None
@@ -117,7 +158,8 @@ def train(cfg: Config, work_dir: str | Path, resume: bool = False, launcher: str
         runner = Runner.from_cfg(cfg)
         if isinstance(runner.train_loop, EpochBasedTrainLoop):
             loader = runner.train_loop.dataloader
-            check_batch_size(len(loader.dataset), loader.batch_size, loader.drop_last, runner.world_size)
+            is_shared = not (cfg.get('auto_scale_lr') or {}).get('enable')
+            check_batch_size(len(loader.dataset), loader.batch_size, loader.drop_last, runner.world_size, is_shared)
         try:
             runner.train()
         except ValueError as error:

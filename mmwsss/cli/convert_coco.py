@@ -32,6 +32,5 @@ def run(args: argparse.Namespace) -> int:
     message = (f'{args.out_dir}: {summary["num_images"]} images in the split {summary["split"]}, '
                f'{summary["num_classes"]} classes')
     if summary['num_unlabelled']:
-        message += (f"; {summary['num_unlabelled']} images have no class: leave them out of CAM stages with "
-                    "missing_label='skip'")
+        message += f'; {summary["num_unlabelled"]} images have no class, and are labelled so'
     return report_result(message, summary['omissions'])

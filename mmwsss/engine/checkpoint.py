@@ -242,12 +242,14 @@ def extract_state_dict(checkpoint: Any, name: str | os.PathLike) -> dict[str, Te
         the modules (``_metadata``) are kept.
 
     Raises:
-        UserError: If there is none.
+        UserError: If there is none, or a value is not finite, as after a training that has diverged.
     """
     state_dict = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else None
     if (not isinstance(state_dict, dict) or not all(isinstance(key, str) for key in state_dict)
             or not any(isinstance(value, Tensor) for value in state_dict.values())):
         raise UserError(f'{name}: holds no weights; give a checkpoint with a state dict')
+    check_finite(state_dict, name, 'the training has diverged; give an earlier checkpoint, or train anew with a lower '
+                 'learning rate')
     if not all(key.startswith('module.') for key in state_dict):
         return state_dict
     plain = OrderedDict((key.removeprefix('module.'), value) for key, value in state_dict.items())
@@ -255,6 +257,23 @@ def extract_state_dict(checkpoint: Any, name: str | os.PathLike) -> dict[str, Te
         plain._metadata = OrderedDict((re.sub(r'^module(\.|$)', '', key), value)
                                       for key, value in state_dict._metadata.items())
     return plain
+
+
+def check_finite(state_dict: dict[str, Tensor], name: str | os.PathLike, hint: str) -> None:
+    """Refuses weights that are not finite.
+
+    Args:
+        state_dict: The weights.
+        name: The file they came from, for the error.
+        hint: What the error tells the user to do.
+
+    Raises:
+        UserError: If a value is NaN or infinite.
+    """
+    bad = [key for key, value in state_dict.items()
+           if isinstance(value, Tensor) and value.is_floating_point() and not bool(value.isfinite().all())]
+    if bad:
+        raise UserError(f'{name}: {_count("with values that are not finite", bad)}; {hint}')
 
 
 def load_state_dict_strict(model: nn.Module, state_dict: dict[str, Tensor], name: str | os.PathLike, *,

@@ -1,13 +1,6 @@
-# Images of VOC's size (long side about 500) with image-level labels, in VOC layout.
+# Images of VOC's size (long side about 500) with image-level labels, in VOC layout. What training images go through is
+# in ../pipelines: a config names one and sets train_dataloader.dataset.pipeline={{_base_.train_pipeline}}.
 data_root = 'data/VOC2012'
-crop_size = (512, 512)
-train_pipeline = [
-    dict(type='LoadImage'),
-    dict(type='RandomResizeLong', long_side=(320, 640)),
-    dict(type='RandomCrop', crop_size=crop_size),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackWSSSInputs'),
-]
 test_pipeline = [dict(type='LoadImage'), dict(type='PackWSSSInputs')]
 train_dataloader = dict(
     batch_size=16,
@@ -15,8 +8,8 @@ train_dataloader = dict(
     persistent_workers=True,
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='VOCImageLabelDataset', data_root=data_root, split='train_aug', classes=None,
-                 pipeline=train_pipeline))
+    dataset=dict(type='VOCImageLabelDataset', data_root=data_root, split='train_aug', classes=None, pipeline=[]))
+auto_scale_lr = dict(base_batch_size=16, enable=False)
 # CAMs are made for the training images (tools/make_cam.py, which needs no masks) and judged on them (tools/test.py):
 # WSSS does not use these masks for training.
 test_dataloader = dict(

@@ -1,5 +1,4 @@
-# voc_seg.py with the crop of DeepLabV2's users.
-_base_ = './voc_seg.py'
+# Training images of VOC's size for segmentors: the crop of DeepLabV2's users.
 crop_size = (321, 321)
 train_pipeline = [
     dict(type='LoadImage'),
@@ -9,4 +8,3 @@ train_pipeline = [
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackWSSSInputs'),
 ]
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
