@@ -5,8 +5,8 @@ p of d features is put into the hyperplane of d + 1 coordinates whose sum is 0, 
 lattice points. Its value is spread over these (splat), blurred along each of the d + 1 directions of the lattice by
 [1/2, 1, 1/2], and collected again (slice), with the barycentric coordinates as weights both times.
 
-The rounding, the order of the directions and the scale are those of pydensecrf (Krähenbühl and Koltun, NIPS 2011), whose
-results this equals to the last digits of float32.
+The rounding, the order of the directions and the scale are those of pydensecrf (Krähenbühl and Koltun, NIPS 2011): the
+results are the same to the last digits of float32.
 """
 import math
 from dataclasses import dataclass
@@ -88,9 +88,9 @@ def simplex(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         features: float32 [N, d], in standard deviations.
 
     Returns:
-        The nearest lattice point with remainder 0, int64 [N, d + 1], coordinates of sum 0; the rank of each coordinate's
-        distance from it, int64 [N, d + 1], a permutation of 0 to d, where 0 is the largest; and the barycentric
-        coordinates, float32 [N, d + 1], of the vertices with remainders 0 to d.
+        The nearest lattice point with remainder 0, int64 [N, d + 1], coordinates of sum 0; the rank of each
+        coordinate's distance from it, int64 [N, d + 1], a permutation of 0 to d, where 0 is the largest; and the
+        barycentric coordinates, float32 [N, d + 1], of the vertices with remainders 0 to d.
     """
     num_points, num_features = features.shape
     size = num_features + 1
@@ -141,7 +141,7 @@ class PermutohedralLattice:
     """
 
     def __init__(self, features: Tensor, image: Tensor | None = None) -> None:
-        num_points, num_features = features.shape
+        num_features = features.shape[1]
         size = num_features + 1
         lowest, highest = (bound.tolist() for bound in torch.aminmax(features, dim=0))
         num_images = 1 if image is None else int(image.max()) + 1
