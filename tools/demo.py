@@ -1,12 +1,10 @@
 """The main job from end to end: `make demo` on generated pictures, `make demo DATA=dir` on real ones."""
 import argparse
-import importlib.util
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from mmengine.config import Config
 from run_pipeline import run
 
 from mmwsss.cli.run_cli import run_cli
@@ -32,12 +30,7 @@ def main() -> int:
         generate_voc_layout(data_root, num_train=400, num_val=100, num_classes=5, size=192, seed=0, progress=True)
     if args.weights is not None:
         pipeline = PIPELINES / 'cam_r50_small.py'
-    options = None
-    if importlib.util.find_spec('pydensecrf') is None:
-        print('pydensecrf is not installed (pip install pydensecrf2==1.1, needs a C++ compiler): going on without CRF')
-        options = {f'configs.{name}': path for name, path in Config.fromfile(pipeline).configs.items()}
-        pipeline = PIPELINES / 'cam_small_without_crf.py'
-    return run(str(pipeline), data_root, args.work_dir, args.weights, options)
+    return run(str(pipeline), data_root, args.work_dir, args.weights)
 
 
 if __name__ == '__main__':

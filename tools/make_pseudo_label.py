@@ -28,7 +28,7 @@ def parse_args() -> argparse.Namespace:
     background.add_argument('--alpha', type=float, metavar='A',
                             help='background score (1 - highest map)^A instead of a constant one; default with '
                                  f'--crf --crf-unary softmax: {DEFAULT_CRF_BACKGROUND["softmax"]["alpha"]}')
-    parser.add_argument('--crf', action='store_true', help='refine with a dense CRF (needs pydensecrf)')
+    parser.add_argument('--crf', action='store_true', help='refine with a dense CRF')
     parser.add_argument('--crf-unary', choices=sorted(CRF_PRESETS), help=(
         "with --crf: label = the argmax of the scores, IRNet's parameters (default); softmax = the scores as they are, "
         "AffinityNet's parameters"))

@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import shutil
 from types import SimpleNamespace
@@ -60,7 +59,6 @@ def segmentor(tmp_path_factory, repo_root, generated_root, tiny_cam_options):
     return load_stage_config, str(checkpoint)
 
 
-@pytest.mark.skipif(importlib.util.find_spec('pydensecrf') is None, reason='pydensecrf is not installed')
 def test_segmentor_with_views_and_crf(segmentor, pipeline, generated_root, tmp_path, monkeypatch):
     views = []
 
@@ -90,7 +88,6 @@ def test_segmentor_with_views_and_crf(segmentor, pipeline, generated_root, tmp_p
                        **options)
 
 
-@pytest.mark.skipif(importlib.util.find_spec('pydensecrf') is None, reason='pydensecrf is not installed')
 def test_segmentor_on_images_without_masks(segmentor, generated_copy, pipeline, tmp_path):
     load, checkpoint = segmentor
     shutil.rmtree(generated_copy / 'SegmentationClass')
