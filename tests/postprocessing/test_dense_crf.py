@@ -28,11 +28,7 @@ def softmax(energy):
 
 def kernel(features):
     """Dense Gaussian kernel of all pairs, normalised symmetrically by its row sums."""
-    n = len(features)
-    values = np.zeros((n, n))
-    for i in range(n):
-        for j in range(n):
-            values[i, j] = np.exp(-np.sum((features[i] - features[j])**2) / 2)
+    values = np.exp(-np.sum((features[:, None] - features[None])**2, axis=-1) / 2)
     norm = 1 / np.sqrt(values.sum(axis=1))
     return norm[:, None] * values * norm[None]
 
