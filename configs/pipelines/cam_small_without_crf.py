@@ -1,4 +1,4 @@
-# The baseline pipeline for machines on which pydensecrf cannot be built: the segmentor learns from the labels of the
+# The baseline pipeline without CRF: the segmentor learns from the labels of the
 # threshold alone.
 _base_ = './cam_small.py'
 stages = dict(

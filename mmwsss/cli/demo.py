@@ -1,6 +1,5 @@
 """``mmwsss demo``."""
 import argparse
-import importlib.util
 from pathlib import Path
 
 from mmwsss.cli.data import add_data_arguments
@@ -20,7 +19,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from mmwsss.cli.data import data_folder
-    from mmwsss.config.config import read_config
     from mmwsss.config.find import find_config
     from mmwsss.datasets.data_folder import DataFolder
     from mmwsss.datasets.synthetic.synthetic_dataset import generate_voc_layout
@@ -32,11 +30,4 @@ def run(args: argparse.Namespace) -> int:
         data = DataFolder.find(root)
     if args.weights is not None:
         pipeline = 'cam_r50_small'
-    options = None
-    if importlib.util.find_spec('pydensecrf') is None:
-        print('pydensecrf is not installed (pip install pydensecrf2==1.1, needs a C++ compiler): going on without CRF')
-        chosen = find_config(pipeline, 'pipelines')
-        options = {f'configs.{name}': str((chosen.parent / path).resolve())
-                   for name, path in read_config(chosen).configs.items()}
-        pipeline = 'cam_small_without_crf'
-    return run_pipeline(find_config(pipeline, 'pipelines'), data, args.work_dir, args.weights, options)
+    return run_pipeline(find_config(pipeline, 'pipelines'), data, args.work_dir, args.weights)

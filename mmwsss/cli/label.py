@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     background.add_argument('--alpha', type=float, metavar='A',
                             help='background score (1 - highest map)^A instead of a constant one; default with '
                                  f'--crf --crf-unary softmax: {crf["softmax"]["alpha"]}')
-    parser.add_argument('--crf', action='store_true', help='refine with a dense CRF (needs pydensecrf)')
+    parser.add_argument('--crf', action='store_true', help='refine with a dense CRF')
     parser.add_argument('--crf-unary', choices=UNARIES, help=(
         "with --crf: label = the argmax of the scores, IRNet's parameters (default); softmax = the scores as they are, "
         "AffinityNet's parameters"))

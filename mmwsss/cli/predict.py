@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                      help='classes with a higher sigmoid score are in an image (default: 0.5)')
     cam.add_argument('--threshold', type=float, metavar='T',
                      help='background score: a pixel is background where no map exceeds it (default: as mmwsss label)')
-    cam.add_argument('--crf', action='store_true', help='refine the labels with a dense CRF (needs pydensecrf)')
+    cam.add_argument('--crf', action='store_true', help='refine the labels with a dense CRF')
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mmwsss.postprocessing.background import check_background, merge_confident, to_score_map
-from mmwsss.postprocessing.base import Postprocessor
+from mmwsss.postprocessing.base import Postprocessor, on_image
 from mmwsss.postprocessing.defaults import DEFAULT_BACKGROUND
 from mmwsss.structures.cam_file import CAMFile
 from mmwsss.structures.image_file import read_image
@@ -22,10 +22,10 @@ def pseudo_label(cam_file: CAMFile,
     AffinityNet and IRNet are trained with labels of confident pixels: two results of one CAM, with much and with little
     background, merged (:func:`mmwsss.postprocessing.merge_confident`). Their configs are
     ``configs/_base_/postprocessing/affinity_label_softmax.py`` and ``affinity_label_hard.py``; they run a CRF, but
-    any post-processors will do; without (``postprocessors=[]``), no pydensecrf is needed. AffinityNet as released pools
-    the scores of both results to its grid, and takes argmax and merges there. Here labels are merged at full size, and
-    ``AffinityNet.reduce_labels`` brings them to the grid, as the label that most pixels of a position have: the argmax
-    of pooled labels, not of pooled scores, which can differ where a position holds several labels.
+    any post-processors will do. What they prepare for the image, they prepare once for both results. AffinityNet as
+    released pools the scores of both results to its grid, and takes argmax and merges there. Here labels are merged at
+    full size, and ``AffinityNet.reduce_labels`` brings them to the grid, as the label that most pixels of a position
+    have: the argmax of pooled labels, not of pooled scores, which can differ where a position holds several labels.
 
     Args:
         cam_file: The image's CAMs.
@@ -47,14 +47,12 @@ def pseudo_label(cam_file: CAMFile,
         raise UserError(f'the image has size {image.shape[:2]} (height, width), its CAM was made for '
                         f'{tuple(cam_file.size)}: make the CAM again')
     check_background(background)
+    postprocess = on_image(postprocessors, image)
     if background['type'] == 'confident':
-        much, little = (pseudo_label(cam_file, image, background[key], postprocessors)
+        much, little = (postprocess(to_score_map(cam_file, background[key])).to_label()
                         for key in ('foreground', 'background'))
         return merge_confident(much, little, background.get('conflict', 'background'))
-    score_map = to_score_map(cam_file, background)
-    for postprocessor in postprocessors:
-        score_map = postprocessor(score_map, image)
-    return score_map.to_label()
+    return postprocess(to_score_map(cam_file, background)).to_label()
 
 
 def write_pseudo_label(path: str | os.PathLike, cam_file: CAMFile, img_path: str | os.PathLike,

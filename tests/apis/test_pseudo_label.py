@@ -1,5 +1,4 @@
 import errno
-import importlib.util
 import json
 import os
 import time
@@ -19,7 +18,6 @@ from mmwsss.structures.label_file import read_label, voc_palette
 from mmwsss.utils.errors import UserError
 
 CRF = {'type': 'DenseCRF', 'iterations': 3}
-needs_crf = pytest.mark.skipif(importlib.util.find_spec('pydensecrf') is None, reason='pydensecrf is not installed')
 
 
 def test_labels_equal_the_definition(data):
@@ -61,7 +59,7 @@ def test_leftovers_of_a_killed_run_are_removed(data, leftover):
     assert files(data.out) == expected
 
 
-@pytest.mark.parametrize('postprocessors', [[], pytest.param([CRF], marks=needs_crf)])
+@pytest.mark.parametrize('postprocessors', [[], [CRF]])
 def test_same_bytes_for_any_number_of_workers(data, tmp_path, postprocessors):
     results = [data.make(tmp_path / f'out{n}', num_workers=n, postprocessors=postprocessors) for n in (0, 1, 2, 4)]
     assert all(result == results[0] for result in results)
@@ -82,7 +80,6 @@ def test_postprocessors_run_in_order_and_see_the_image_in_rgb(data):
     assert label[:, 25:].any()
 
 
-@needs_crf
 def test_crf_changes_labels_of_present_classes_only(data, tmp_path):
     data.make(tmp_path / 'plain')
     data.make(tmp_path / 'crf', postprocessors=[CRF])

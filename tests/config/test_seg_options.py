@@ -1,12 +1,9 @@
-import importlib.util
 
 import pytest
 
 from mmwsss.config.config import load_config
 from mmwsss.config.seg_options import use_postprocessors, use_tta, without_masks
 from mmwsss.utils.errors import UserError
-
-needs_crf = pytest.mark.skipif(importlib.util.find_spec('pydensecrf') is None, reason='pydensecrf is not installed')
 
 
 @pytest.fixture

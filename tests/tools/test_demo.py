@@ -1,4 +1,3 @@
-import importlib.util
 import sys
 from pathlib import Path
 
@@ -15,8 +14,8 @@ def calls(demo, monkeypatch, tmp_path):
     """What the demo would run and generate."""
     calls = []
 
-    def run_pipeline(pipeline, data, work_dir, weights, options):
-        calls.append((str(pipeline), str(data.root), work_dir, weights, options))
+    def run_pipeline(pipeline, data, work_dir, weights):
+        calls.append((str(pipeline), str(data.root), work_dir, weights))
         return 0
 
     def generate_voc_layout(root, **kwargs):
@@ -30,20 +29,17 @@ def calls(demo, monkeypatch, tmp_path):
     return calls
 
 
-def run_demo(demo, monkeypatch, *arguments, crf=True):
-    real = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, 'find_spec',
-                        lambda name: (real('json') if crf else None) if name == 'pydensecrf' else real(name))
+def run_demo(demo, monkeypatch, *arguments):
     monkeypatch.setattr(sys, 'argv', ['demo.py', *arguments])
     return demo.main()
 
 
 def test_generates_its_data_when_none_is_given(demo, calls, monkeypatch, tmp_path):
     assert run_demo(demo, monkeypatch, '--work-dir', str(tmp_path)) == 0
-    (root, options), (pipeline, data_root, work_dir, weights, cfg_options) = calls
+    (root, options), (pipeline, data_root, work_dir, weights) = calls
     assert root == data_root == str(tmp_path / 'data') and options['num_train'] == 400
     assert pipeline.endswith('cam_generated.py') and work_dir == str(tmp_path)
-    assert weights is None and cfg_options is None
+    assert weights is None
 
 
 def test_real_data_and_weights(demo, calls, monkeypatch):
@@ -51,14 +47,6 @@ def test_real_data_and_weights(demo, calls, monkeypatch):
     run_demo(demo, monkeypatch, '--data-root', 'photos', '--weights', 'r50.pth')
     assert [call[0].rsplit('/', 1)[-1] for call in calls] == ['cam_small.py', 'cam_r50_small.py']
     assert calls[1][3] == 'r50.pth'
-
-
-def test_goes_on_without_crf_and_says_so(demo, calls, monkeypatch, capsys):
-    run_demo(demo, monkeypatch, '--data-root', 'photos', '--weights', 'r50.pth', crf=False)
-    pipeline, _, _, _, options = calls[0]
-    assert pipeline.endswith('cam_small_without_crf.py')
-    assert options['configs.cam'].endswith('cam_r50_small.py')
-    assert 'pip install pydensecrf2' in capsys.readouterr().out
 
 
 def test_pipeline_without_crf_needs_none(demo, repo_root):

@@ -1,5 +1,4 @@
 import copy
-import importlib.util
 import json
 import shutil
 
@@ -114,7 +113,6 @@ def segmentor(tmp_path_factory, repo_root, generated_root, tiny_cam_options):
     return load_stage_config, str(checkpoint)
 
 
-@pytest.mark.skipif(importlib.util.find_spec('pydensecrf') is None, reason='pydensecrf is not installed')
 def test_segmentor_with_views_and_crf(segmentor, stage_context, generated_root, tmp_path, monkeypatch):
     views = []
 
@@ -146,7 +144,6 @@ def test_segmentor_with_views_and_crf(segmentor, stage_context, generated_root, 
         run('none', postprocessors=None, cfg_options={'test_postprocessors': []})
 
 
-@pytest.mark.skipif(importlib.util.find_spec('pydensecrf') is None, reason='pydensecrf is not installed')
 def test_segmentor_on_images_without_masks(segmentor, generated_copy, stage_context, tmp_path):
     load, checkpoint = segmentor
     shutil.rmtree(generated_copy / 'SegmentationClass')
