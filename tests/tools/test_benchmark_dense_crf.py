@@ -43,7 +43,8 @@ def test_differences_are_seen(benchmark, generated_root):
     report = benchmark.measure_one_core(images, {'right': right, 'wrong': wrong}, 'label', {'wrong': 1})
     assert report['right']['largest'] == 0 and report['right']['images'] == 2
     assert report['wrong']['largest'] > 0.5 and report['wrong']['other_labels'] > 0.5
-    assert report['wrong']['mIoU'] < report['wrong']['reference']
+    assert report['wrong']['mIoU'] != report['wrong']['reference']
+    assert report['right']['mIoU'] == report['right']['reference']
 
 
 def test_ways_and_scores(benchmark, generated_root):
@@ -53,7 +54,7 @@ def test_ways_and_scores(benchmark, generated_root):
     assert maps.shape == (len(present), *mask.shape) and maps.min() >= 0 and maps.max() <= 1
     for row, k in enumerate(present):
         inside = mask == k + 1
-        assert maps[row][inside].mean() > 2 * maps[row][~inside].mean()
+        assert maps[row][inside].mean() > 1.5 * maps[row][~inside].mean()
     np.testing.assert_array_equal(images[1][3], maps)
     scores = benchmark.with_background(maps, 'label', 0.25)
     assert scores.dtype == np.float32 and (scores[0] == np.float32(0.25)).all()
