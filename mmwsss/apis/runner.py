@@ -19,6 +19,7 @@ from mmwsss.datasets.checks import check_batch_size
 from mmwsss.engine.checkpoint import load_weights_strict, trained_classes
 from mmwsss.engine.mixed_precision import warn_of_slow_amp
 from mmwsss.engine.setup import setup
+from mmwsss.models.utils.normalization import check_normalization
 from mmwsss.utils.dist import init_dist, patch_cfg_for_cpu_ddp, unwrapped
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import naming_errors
@@ -156,6 +157,7 @@ def train(cfg: Config, work_dir: str | Path, resume: bool = False, launcher: str
         cfg.load_from = str(latest)
     with naming_errors(work_dir):
         runner = Runner.from_cfg(cfg)
+        check_normalization(unwrapped(runner.model))
         if isinstance(runner.train_loop, EpochBasedTrainLoop):
             loader = runner.train_loop.dataloader
             is_shared = not (cfg.get('auto_scale_lr') or {}).get('enable')
@@ -188,13 +190,17 @@ def check_pretrained(cfg: Config) -> None:
             model around it gives it weights.
     """
     for path, backbone in backbones_of(cfg.model):
+        kind = str(backbone.get('type')).split('.')[-1]
         has_weights = cfg.get('load_from') or any(part.get('init_cfg') or part.get('pretrained')
                                                   for part in _parts_on_the_way(cfg.model, path))
-        if (backbone.get('frozen_stages') or 0) > 0 and not has_weights:
-            raise UserError(
-                f'{backbone.get("type")}: frozen_stages={backbone["frozen_stages"]}, but there are no pretrained '
-                f'weights; give them with --cfg-options {path}.init_cfg.type=StrictPretrained '
-                f'{path}.init_cfg.checkpoint=FILE, or train all of it with {path}.frozen_stages=0')
+        if kind == 'HFBackbone' and backbone.get('model'):
+            has_weights = has_weights or backbone.get('pretrained') is not False
+        option = 'frozen' if backbone.get('frozen') else 'frozen_stages'
+        if (backbone.get(option) or 0) > 0 and not has_weights:
+            source = (f'{path}.pretrained=FOLDER' if kind == 'HFBackbone' else
+                      f'{path}.init_cfg.type=StrictPretrained {path}.init_cfg.checkpoint=FILE')
+            raise UserError(f'{kind}: {option}={backbone[option]}, but there are no pretrained weights; give them with '
+                            f'--cfg-options {source}, or train all of it with {path}.{option}=0')
 
 
 def _parts_on_the_way(model: dict, path: str) -> list[dict]:
@@ -267,6 +273,7 @@ def load_for_inference(model: torch.nn.Module, checkpoint: str | Path, classes: 
     model = unwrapped(model)
     if isinstance(model, BaseTTAModel):
         model = model.module
+    check_normalization(model)
     trained = trained_classes(load_weights_strict(model, checkpoint))
     if trained and classes and not getattr(model, 'class_agnostic', False) and trained != tuple(classes):
         raise UserError(f'{checkpoint}: was trained with the classes {trained}, but the data has '

@@ -5,6 +5,7 @@ of columns; the functions build one from another, in the order of the paper's eq
 """
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -287,11 +288,11 @@ class SelfAffinityHook(InferenceHook):
         output = cam_function(inputs, labels)
         feats = self._features(output)
         if labels is None:
-            return CAMOutput(self.refine(output.cam, feats), output.logits, output.feats)
+            return replace(output, cam=self.refine(output.cam, feats))
         present = (labels > 0).any(dim=0).nonzero().flatten()
         refined = self.refine(output.cam[:, present], feats)
         cam = refined.new_zeros(*output.cam.shape[:2], *refined.shape[-2:])
-        return CAMOutput(cam.index_copy(1, present, refined), output.logits, output.feats)
+        return replace(output, cam=cam.index_copy(1, present, refined))
 
     def _features(self, output: CAMOutput) -> list[Tensor]:
         name = type(self).__name__

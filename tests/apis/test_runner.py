@@ -1,12 +1,15 @@
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.config import Config
 
 from mmwsss.apis.cam_files import make_cam
-from mmwsss.apis.runner import check_pretrained, find_latest_checkpoint, share_batch, train
+from mmwsss.apis.runner import check_pretrained, find_latest_checkpoint, load_for_inference, share_batch, train
 from mmwsss.apis.runner import test as run_test
+from mmwsss.models import EfficientNetLite
+from mmwsss.registry import MODELS
 from mmwsss.utils.errors import UserError
 
 
@@ -65,6 +68,38 @@ def test_frozen_backbone_without_weights_is_named(model, path):
     dict(branches=[frozen(init_cfg=WEIGHTS)])])
 def test_weights_may_come_from_a_model_around_the_backbone(model):
     check_pretrained(Config(dict(model=model)))
+
+
+@pytest.mark.parametrize(('backbone', 'fine'), [
+    (dict(model='dinov2'), True), (dict(config=dict(model_type='vit'), pretrained='dinov2'), True),
+    (dict(config=dict(model_type='vit')), False), (dict(model='dinov2', pretrained=False), False)])
+def test_frozen_backbone_of_hugging_face(backbone, fine):
+    for option in (dict(frozen=True), dict(frozen_stages=2)):
+        cfg = Config(dict(model=dict(type='CAMClassifier', backbone=dict(type='HFBackbone', **backbone, **option))))
+        if fine:
+            check_pretrained(cfg)
+            continue
+        with pytest.raises(UserError, match=f'HFBackbone: {next(iter(option))}=') as info:
+            check_pretrained(cfg)
+        assert 'model.backbone.pretrained=FOLDER' in str(info.value)
+        cfg.merge_from_dict({'model.backbone.pretrained': 'FOLDER'})
+        check_pretrained(cfg)
+    check_pretrained(Config(dict(model=dict(backbone=dict(type='HFBackbone', **backbone)))))
+
+
+def test_normalization_is_checked_before_a_training_and_a_test(tiny_cam_cfg, tmp_path, monkeypatch):
+    wanted = SimpleNamespace(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
+    monkeypatch.setattr(EfficientNetLite, 'normalization', wanted, raising=False)
+    with pytest.raises(UserError, match='backbone was trained with other images; set mean'):
+        train(tiny_cam_cfg, tmp_path)
+    model = MODELS.build(dict(type='CAMClassifier', cam_head=dict(type='CAMHead', in_channels=1280, num_classes=2),
+                              backbone=dict(type='EfficientNetLite'), data_preprocessor=dict(
+                                  type='WSSSDataPreProcessor', mean=[0, 0, 0], std=[1, 1, 1], bgr_to_rgb=True)))
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'model.pth')
+    with pytest.raises(UserError, match='backbone was trained with other images; set mean'):
+        load_for_inference(model, tmp_path / 'model.pth', None)
+    monkeypatch.setattr(EfficientNetLite, 'normalization', SimpleNamespace(mean=(0, 0, 0), std=(1, 1, 1)))
+    load_for_inference(model, tmp_path / 'model.pth', None)
 
 
 def test_config_without_a_test_is_an_error(tiny_cam_cfg, tmp_path):

@@ -103,11 +103,12 @@ class BaseCAMModel(BaseSegmentor):
             labels: Not used: the maps of all classes are returned.
 
         Returns:
-            The rectified class maps at the resolution of the features, the scores, and the features
-            as ``'0'``, ``'1'``, ... in their order.
+            The rectified class maps at the resolution of the features, the scores, the features as ``'0'``, ``'1'``,
+            ... in their order, and the attention of a transformer that gives it.
         """
         maps, feats = self.forward_maps(inputs)
-        return CAMOutput(cam=F.relu(maps).float(), logits=self.pool(maps), feats=name_feats(feats))
+        return CAMOutput(cam=F.relu(maps).float(), logits=self.pool(maps), feats=name_feats(feats),
+                         attentions=getattr(feats, 'attentions', None))
 
     @property
     def cam_function(self) -> CAMFunction:
