@@ -54,7 +54,8 @@ class Import:
 
 def room_of(module: str) -> str:
     """Returns the room of a module: the second part of its dotted name; empty for the package itself."""
-    return (module.split('.') + [''])[1]
+    room = (module.split('.') + [''])[1]
+    return 'cli' if room == '__main__' else room
 
 
 def read_imports(package: Path = PACKAGE) -> list[Import]:
