@@ -78,7 +78,8 @@ def main() -> int:
     check_metafiles(ROOT)
     with tempfile.TemporaryDirectory() as data_root:
         (Path(data_root) / 'classes.txt').write_text('one\ntwo\nthree\n')
-        configs = method_configs(ROOT)
+        # Those of configs/backbones need packages that are extras; tests/config/test_backbone_configs.py builds them.
+        configs = [path for path in method_configs(ROOT) if path.parent.name != 'backbones']
         for path in configs:
             check_config(path, Path(data_root))
         for path in sorted(ROOT.glob('configs/pipelines/*.py')):
