@@ -12,7 +12,8 @@ from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
-from mmwsss.datasets import load_classes
+from mmwsss.datasets import DataFolder, load_classes
+from mmwsss.datasets.layout import VOC_IMAGES
 from mmwsss.registry import DATASETS
 from mmwsss.utils.errors import UserError
 
@@ -74,12 +75,15 @@ def read_config(path: str | Path) -> Config:
         raise UserError(f'{path}: cannot be read as a config ({type(error).__name__}: {reason}{place})') from error
 
 
-def load_config(path: str | Path, data_root: str | None = None, cfg_options: dict | None = None) -> Config:
+def load_config(path: str | Path, data_root: str | Path | DataFolder | None = None,
+                cfg_options: dict | None = None) -> Config:
     """Loads a config and fits it to a data set.
 
     Args:
         path: The config file.
-        data_root: Replaces ``data_root`` of every data set in the config.
+        data_root: Replaces ``data_root`` of every data set in the config, which is fitted to the layout of that folder
+            where its own folder of images or file of labels is not there. A :class:`~mmwsss.datasets.DataFolder`: the
+            data sets get all that it says, see :meth:`~mmwsss.datasets.DataFolder.dataset_config`.
         cfg_options: Settings that override the config's, with dotted keys.
 
     Returns:
@@ -139,7 +143,7 @@ def merge_options(cfg: Config, cfg_options: dict | None, known: Collection[str] 
     return cfg
 
 
-def fit_to_data(cfg: Config, data_root: str | None = None) -> Config:
+def fit_to_data(cfg: Config, data_root: str | Path | DataFolder | None = None) -> Config:
     """Sets data root, class list, seed and number of classes throughout a config, in place.
 
     Args:
@@ -152,15 +156,21 @@ def fit_to_data(cfg: Config, data_root: str | None = None) -> Config:
     Raises:
         UserError: See :func:`load_config`.
     """
+    data = data_root if isinstance(data_root, DataFolder) else None
     if data_root is not None:
-        cfg.data_root = str(data_root)
+        cfg.data_root = str(data.root if data else data_root)
     seed = cfg.get('randomness', {}).get('seed')
     for dataset in datasets_of(cfg):
         if 'data_root' in dataset:
             if data_root is not None:
-                dataset.data_root = str(data_root)
+                dataset.data_root = cfg.data_root
             if not Path(dataset.data_root).is_dir():
                 raise UserError(f'{dataset.data_root}: no such folder; name the data set with --data-root')
+        if data_root is not None and _is_ours(dataset):
+            if data is not None:
+                data.fit(dataset)
+            elif not _is_there(dataset):
+                DataFolder.find(data_root).fit(dataset)
         if cfg.get('classes') is not None and _is_ours(dataset):
             dataset.classes = cfg.classes
     train_loader = cfg.get('train_dataloader')
@@ -217,6 +227,12 @@ def _is_ours(dataset: ConfigDict) -> bool:
     return getattr(DATASETS.get(dataset.type), 'RESOLVES_CLASSES', False)
 
 
+def _is_there(dataset: ConfigDict) -> bool:
+    """Whether the images and the file of labels that the config of a data set names are below its root."""
+    names = (dataset.get('img_dir') or VOC_IMAGES, dataset.get('label_file'))
+    return all(Path(dataset.data_root, name).exists() for name in names if name)
+
+
 def num_classes(cfg: Config) -> int | None:
     """Returns how many classes the config's first data set has.
 
@@ -231,7 +247,7 @@ def num_classes(cfg: Config) -> int | None:
     for dataset in datasets_of(cfg):
         cls = DATASETS.get(dataset.type)
         if getattr(cls, 'RESOLVES_CLASSES', False):
-            names = load_classes(dataset.data_root, dataset.get('classes'))
+            names = load_classes(dataset.data_root, dataset.get('classes'), dataset.get('label_file'))
             return len(names) + bool(cls.WITH_BACKGROUND)
         names = (dataset.get('metainfo') or {}).get('classes') or getattr(cls, 'METAINFO', {}).get('classes')
         if names:

@@ -310,6 +310,13 @@ class DataFolder:
             fitted['mask_values'] = dict(self.mask_values)
         return fitted
 
+    def fit(self, dataset: Any) -> None:
+        """Fits the config of a data set to this data, see :meth:`dataset_config`, in place."""
+        fitted = self.dataset_config(dataset)
+        for key in set(dataset) - set(fitted):
+            del dataset[key]
+        dataset.update(fitted)
+
     def _fit_labels(self, fitted: Any) -> None:
         """Says where a data set has its image-level labels from."""
         given = [fitted.pop(key, None) for key in ('label_file', 'label_source')]

@@ -226,7 +226,7 @@ class Pipeline:
             The config, fitted to the data set.
         """
         options = {'classes': list(self.classes), **self.cfg_options.get(name, {}), **(cfg_options or {})}
-        return load_config(self.configs[name], self.data_root, options)
+        return load_config(self.configs[name], self.data, options)
 
     def _options(self, stage: dict) -> dict[str, Any]:
         """Returns the keyword arguments of the stage's function."""
