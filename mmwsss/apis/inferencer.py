@@ -17,6 +17,7 @@ from mmengine.registry import init_default_scope
 
 from mmwsss.apis.runner import load_for_inference
 from mmwsss.config.config import fill_num_classes, read_config
+from mmwsss.datasets import DataFolder
 from mmwsss.datasets.layout import IMAGE_EXTENSIONS
 from mmwsss.datasets.transforms import LoadMask, LoadSaliency
 from mmwsss.engine.checkpoint import load_checkpoint_file, trained_classes
@@ -26,8 +27,8 @@ from mmwsss.structures.image_file import check_image
 from mmwsss.structures.maps import resize_cam
 from mmwsss.utils.errors import UserError
 
-# A file, a folder of files, an array, or files and arrays one after the other.
-Images = str | Path | np.ndarray | Iterable[str | Path | np.ndarray]
+# A file, a folder of files, a data set, an array, or files and arrays one after the other.
+Images = str | Path | DataFolder | np.ndarray | Iterable[str | Path | np.ndarray]
 
 
 @dataclass
@@ -168,6 +169,9 @@ class ImageInferencer:
     def _sources(images: Images) -> Iterable:
         if isinstance(images, np.ndarray):
             return [images]
+        if isinstance(images, DataFolder):
+            paths = images.image_paths()
+            return [paths[stem] for stem in images.stems(None)]
         if not isinstance(images, (str, Path)):
             return images
         path = Path(images)
@@ -215,7 +219,8 @@ class CAMInferencer(ImageInferencer):
         """Makes CAMs.
 
         Args:
-            images: An image file, a folder of them, a BGR array uint8 [H, W, 3], or files and arrays in a list.
+            images: An image file, a folder of them, a :class:`~mmwsss.datasets.DataFolder` (all its images, in sub
+                folders too), a BGR array uint8 [H, W, 3], or files and arrays in a list.
             labels: Class names of each image; default: the classes that the model sees in it.
 
         Returns:

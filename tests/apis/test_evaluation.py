@@ -210,3 +210,53 @@ def test_has_masks(data):
     assert not folder.has_masks('train')
     with pytest.raises(UserError, match='no such split'):
         folder.has_masks('val')
+
+
+def binary_masks(data):
+    """Masks as most tools write those of one class, and labels and CAMs that find every object."""
+    (data / 'classes.txt').write_text('crack')
+    rng = np.random.default_rng(1)
+    cams, labels = data.parent / 'crack cams', data.parent / 'crack labels'
+    open_cam_dir(cams, CAMManifest(None, None, ['crack'], {}))
+    for i, stem in enumerate(STEMS):
+        shown = rng.random((16 + i, 21)) < .3 * (i != 2)
+        write_label(label_path(data / 'SegmentationClass', stem), np.where(shown, 255, 0).astype(np.uint8))
+        write_label(label_path(labels, stem), np.where(shown, 1, 0).astype(np.uint8))
+        write_cam(cam_path(cams, stem), CAMFile(np.array([0]), shown[None].astype(np.float16), shown.shape))
+    return cams, labels
+
+
+@pytest.mark.parametrize('num_workers', [0, 2])
+def test_binary_masks_are_refused_or_read(data, num_workers):
+    for folder in binary_masks(data):
+        with pytest.raises(UserError, match=r'SegmentationClass: the masks hold only 0 and 255.*--mask-values 255=1'):
+            evaluate(folder, data, 'train', num_workers=num_workers)
+        said = DataFolder.find(data, mask_values={255: 1})
+        report = evaluate(folder, said, 'train', num_workers=num_workers)
+        assert report['mIoU'] == 1 and report['per_class'] == {'background': 1, 'crack': 1}
+        stem = STEMS[0]  # the figures are those of the masks: one wrong image shows
+        if folder.name.endswith('labels'):
+            write_label(label_path(folder, stem), np.zeros((16, 21), np.uint8))
+            assert 0 < evaluate(folder, said, 'train', num_workers=0)['per_class']['crack'] < 1
+
+
+def test_masks_that_do_not_show_what_the_labels_say(data, monkeypatch):
+    messages = []
+    monkeypatch.setattr('mmwsss.datasets.mask_checks.print_log',
+                        lambda message, *args, **kwargs: messages.append(message))
+    masks = {stem: read_label(label_path(data / 'SegmentationClass', stem)) for stem in STEMS}
+    shown = {stem: set(np.unique(mask)) - {0, 255} for stem, mask in masks.items()}
+    labels = {stem: [CLASSES[i - 1] for i in ids] for stem, ids in shown.items()}
+    (data / 'labels.json').write_text(json.dumps(labels))
+    report = evaluate(data.parent / 'cams', data, 'train', num_workers=0)
+    assert 'masks_unlike_labels' not in report and messages == []
+    labels[STEMS[1]], labels[STEMS[3]] = [], ['dog'] if shown[STEMS[3]] != {2} else ['cat']
+    (data / 'labels.json').write_text(json.dumps({**labels, 'no such image': ['cat']}))
+    for folder in ('cams', 'labels'):
+        assert evaluate(data.parent / folder, data, 'train', num_workers=0)['masks_unlike_labels'] == 2 / 5
+    assert len(messages) == 2 and 'the masks of 2 of 5 images (40.0%)' in messages[0]
+    (data / 'labels.json').write_text('{')  # is not what is judged
+    logged = []
+    monkeypatch.setattr(module, 'print_log', lambda message, *args, **kwargs: logged.append(message))
+    assert evaluate(data.parent / 'cams', data, 'train', num_workers=0) == expected_cam_report(data)
+    assert len(logged) == 1 and 'labels.json: not valid json' in logged[0]

@@ -172,3 +172,32 @@ def test_option_that_cannot_be_read_ends_in_one_line(capsys, value, message):
         parser.parse_args(['--cfg-options', value])
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert stop.value.code == 2 and message in last and value in last
+
+
+@pytest.mark.parametrize('name', ['cam/cam_efflite0_small.py', 'cam/cam_efflite0_folder.py',
+                                  'segmentation/deeplab_efflite0_small.py'])
+def test_config_is_fitted_to_the_layout_of_the_data(repo_root, tmp_path, generated_root, name):
+    from mmwsss.datasets import DataFolder
+    from mmwsss.registry import DATASETS
+    folder = tmp_path / 'folder'
+    (folder / 'annotations').mkdir(parents=True)
+    for source, target in (('JPEGImages', 'images'), ('SegmentationClass', 'masks')):
+        (folder / target).symlink_to(generated_root / source)
+    for file in ('classes.txt', 'labels.json'):
+        (folder / file).symlink_to(generated_root / file)
+    kinds = {}
+    for root in (generated_root, folder, DataFolder.find(folder, classes=['boat', 'owl'])):
+        cfg = load_config(repo_root / 'configs' / name, root)
+        assert cfg.data_root == str(root.root if isinstance(root, DataFolder) else root)
+        dataset = cfg.test_dataloader.dataset
+        dataset.update(split=None, pipeline=[], **({} if 'cam' in name else dict(missing_mask='error')))
+        if root is not generated_root:
+            dataset.classes = None
+        built = DATASETS.build(dataset)
+        assert len(built) == 16 and built.get_data_info(3)['seg_map_path'].endswith('train_00003.png')
+        kinds[str(root)] = dataset.type
+    voc, plain, said = kinds.values()
+    if name.startswith('cam'):
+        assert voc == 'VOCImageLabelDataset' and plain == said == 'ImageLabelDataset'
+    head = cfg.model.get('cam_head') or cfg.model.decode_head
+    assert head.num_classes == 2 + name.startswith('seg')

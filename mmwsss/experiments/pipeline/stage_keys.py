@@ -15,7 +15,7 @@ from mmwsss.utils.fileio import sha256_of_file
 # Settings of a dataloader and its data set that do not change what a stage computes. Where the data lies does not
 # matter either: its files are in the fingerprint.
 IRRELEVANT = ('num_workers', 'persistent_workers', 'prefetch_factor', 'pin_memory', 'data_root', 'img_dir', 'seg_dir',
-              'mask_dir', 'saliency_dir', 'split')
+              'mask_dir', 'saliency_dir', 'ann_dir', 'label_file', 'split')
 
 
 def config_parts(cfg: Config, stage_type: str) -> dict[str, Any]:
