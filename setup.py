@@ -11,8 +11,8 @@ HERE = Path(__file__).parent
 class BuildWithConfigs(build_py):
     """Puts configs and tools into the package that is built, as ``mmwsss/.mim``.
 
-    There MIM looks for them, as in mmsegmentation's packages, and ``mmwsss.config.find``. In a checkout there are
-    links, which an editable install uses.
+    There MIM looks for them, as in mmsegmentation's packages, and ``mmwsss.config.find``. A checkout has links there,
+    which an editable install uses.
     """
 
     def run(self) -> None:

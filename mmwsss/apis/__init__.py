@@ -6,16 +6,20 @@ if TYPE_CHECKING:
     from mmwsss.apis.cam_files import make_cam, refine_cam
     from mmwsss.apis.evaluation import evaluate
     from mmwsss.apis.inferencer import CAMInferencer, CAMPrediction
+    from mmwsss.apis.predict import write_predictions
     from mmwsss.apis.pseudo_label import make_pseudo_label
     from mmwsss.apis.runner import RunResult, test, train
+    from mmwsss.apis.seg_inferencer import SegInferencer, SegPrediction
     from mmwsss.saliency.saliency_maps import make_saliency
 
-__all__ = ['CAMInferencer', 'CAMPrediction', 'RunResult', 'evaluate', 'make_cam', 'make_pseudo_label', 'make_saliency',
-           'refine_cam', 'test', 'train']
+__all__ = ['CAMInferencer', 'CAMPrediction', 'RunResult', 'SegInferencer', 'SegPrediction', 'evaluate', 'make_cam',
+           'make_pseudo_label', 'make_saliency', 'refine_cam', 'test', 'train', 'write_predictions']
 
 _MODULES = {
     'CAMInferencer': 'mmwsss.apis.inferencer', 'CAMPrediction': 'mmwsss.apis.inferencer',
-    'RunResult': 'mmwsss.apis.runner', 'evaluate': 'mmwsss.apis.evaluation', 'make_cam': 'mmwsss.apis.cam_files',
+    'SegInferencer': 'mmwsss.apis.seg_inferencer', 'SegPrediction': 'mmwsss.apis.seg_inferencer',
+    'write_predictions': 'mmwsss.apis.predict', 'RunResult': 'mmwsss.apis.runner',
+    'evaluate': 'mmwsss.apis.evaluation', 'make_cam': 'mmwsss.apis.cam_files',
     'make_pseudo_label': 'mmwsss.apis.pseudo_label', 'make_saliency': 'mmwsss.saliency.saliency_maps',
     'refine_cam': 'mmwsss.apis.cam_files', 'test': 'mmwsss.apis.runner', 'train': 'mmwsss.apis.runner'}
 

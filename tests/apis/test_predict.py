@@ -7,9 +7,7 @@ import torch
 from mmengine.registry import init_default_scope
 from PIL import Image
 
-from mmwsss.apis import runner
-from mmwsss.apis.inferencer import CAMInferencer
-from mmwsss.apis.seg_inferencer import SegInferencer
+from mmwsss.apis import CAMInferencer, SegInferencer, runner
 from mmwsss.cli.main import main
 from mmwsss.config.config import load_config
 from mmwsss.config.seg_options import prepare_test
