@@ -19,6 +19,7 @@ from mmwsss.config.config import fill_num_classes, read_config
 from mmwsss.datasets.layout import IMAGE_EXTENSIONS
 from mmwsss.datasets.transforms import LoadMask, LoadSaliency
 from mmwsss.engine.checkpoint import load_checkpoint_file, trained_classes
+from mmwsss.engine.large_images import limit_side
 from mmwsss.registry import MODELS, TRANSFORMS
 from mmwsss.structures.image_file import check_image
 from mmwsss.structures.maps import resize_cam
@@ -92,6 +93,7 @@ class CAMInferencer:
         self.model.test_cfg['score_thr'] = score_thr
         self.load, self.transform = _split_pipeline(cfg.test_dataloader.dataset.pipeline)
         self.batch_size = batch_size
+        self.max_side = (cfg.get('test_cfg') or {}).get('max_side')
         self.omissions: list[tuple[str, str]] = []
 
     def __call__(self, images: Images, labels: Sequence[Sequence[str]] | None = None) -> list[CAMPrediction]:
@@ -193,7 +195,7 @@ class CAMInferencer:
     @torch.no_grad()
     def _predict(self, batch: list[tuple[Path | None, dict]], gate: str) -> list[CAMPrediction]:
         self.model.test_cfg['gate'] = gate  # here, since another iteration may be under way as well
-        outputs = self.model.test_step(pseudo_collate([data for _, data in batch]))
+        outputs = self.model.test_step(limit_side(pseudo_collate([data for _, data in batch]), self.max_side))
         result = []
         for (source, _), output in zip(batch, outputs):
             scores = output.pred_img_label.score.tolist()
