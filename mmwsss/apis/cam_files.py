@@ -115,6 +115,7 @@ def _write_cams(cfg: Config, checkpoint: str | Path, out_dir: str | Path, split:
         raise UserError('CAM files need test_dataloader.batch_sampler=dict(type=SameSizeBatchSampler), which deals '
                         'whole batches to the processes')
     stride = cfg.model.get('test_cfg', {}).get('stride', 4)
+    max_side = dict(max_side=cfg.test_cfg.max_side) if cfg.test_cfg.get('max_side') else {}
     cfg.test_evaluator = [dict(type='CAMWriter', out_dir=str(out_dir), stride=stride)]
     existing = dict(dir=str(out_dir), suffix='.npz')
     if label_writer is not None:
@@ -129,7 +130,7 @@ def _write_cams(cfg: Config, checkpoint: str | Path, out_dir: str | Path, split:
     is_new = not Path(out_dir, MANIFEST_NAME).exists()
     on_rank_zero(lambda: open_cam_dir(out_dir, CAMManifest(
         checkpoint_sha256=sha256_of_file(checkpoint), config_hash=cam_config_hash(cfg),
-        classes=samples.metainfo['classes'], extra=dict(extra, stride=stride))))
+        classes=samples.metainfo['classes'], extra=dict(extra, stride=stride, **max_side))))
     on_rank_zero(lambda: remove_stale_cams(out_dir, samples, extra['cam_gate'], source_dir,
                                            label_writer and label_writer['out_dir']))
     try:

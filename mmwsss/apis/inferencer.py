@@ -21,6 +21,7 @@ from mmwsss.datasets import DataFolder
 from mmwsss.datasets.layout import IMAGE_EXTENSIONS
 from mmwsss.datasets.transforms import LoadMask, LoadSaliency
 from mmwsss.engine.checkpoint import load_checkpoint_file, trained_classes
+from mmwsss.engine.large_images import limit_side
 from mmwsss.engine.setup import setup
 from mmwsss.registry import MODELS, TRANSFORMS
 from mmwsss.structures.image_file import check_image
@@ -94,6 +95,7 @@ class ImageInferencer:
         load_for_inference(self.model, checkpoint, self._model_classes())
         self.load, self.transform = _split_pipeline(cfg.test_dataloader.dataset.pipeline)
         self.batch_size = batch_size
+        self.max_side = (cfg.get('test_cfg') or {}).get('max_side')
         self.omissions: list[tuple[str, str]] = []
 
     @staticmethod
@@ -265,7 +267,7 @@ class CAMInferencer(ImageInferencer):
     def _predict(self, batch: list[tuple[Path | None, dict]], labelled: bool) -> list[CAMPrediction]:
         # Set here, since another iteration may be under way as well.
         self.model.test_cfg['gate'] = 'label' if labelled else 'score'
-        outputs = self.model.test_step(pseudo_collate([data for _, data in batch]))
+        outputs = self.model.test_step(limit_side(pseudo_collate([data for _, data in batch]), self.max_side))
         result = []
         for (source, _), output in zip(batch, outputs):
             scores = output.pred_img_label.score.tolist()

@@ -31,7 +31,7 @@ PLAIN_SETTINGS = dict(data_root=str, load_from=str, work_dir=str, experiment_nam
 # Where the type of a part is looked up.
 PART_REGISTRIES = ('DATASETS', 'TRANSFORMS', 'MODELS', 'INFERENCE_HOOKS', 'CAM_PROVIDERS', 'POSTPROCESSORS', 'METRICS',
                    'HOOKS', 'LOOPS', 'OPTIM_WRAPPERS', 'OPTIMIZERS', 'PARAM_SCHEDULERS', 'DATA_SAMPLERS',
-                   'WEIGHT_INITIALIZERS', 'VISUALIZERS', 'VISBACKENDS')
+                   'WEIGHT_INITIALIZERS', 'VISUALIZERS', 'VISBACKENDS', 'STAGES')
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 

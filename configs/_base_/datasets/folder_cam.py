@@ -11,3 +11,4 @@ folder = dict(type='ImageLabelDataset', data_root=data_root, img_dir=img_dir, la
               mask_dir='masks')
 train_dataloader = dict(num_workers=2, dataset=folder)
 test_dataloader = dict(num_workers=1, dataset=folder)
+test_cfg = dict(max_side=512)

@@ -17,8 +17,9 @@ test_dataloader = dict(
     num_workers=4,
     persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    batch_sampler=dict(type='SameSizeBatchSampler'),
+    batch_sampler=dict(type='SameSizeBatchSampler', max_pixels=8 * 500 * 500),  # of larger images fewer at a time
     dataset=dict(type='VOCImageLabelDataset', data_root=data_root, split='train', classes=None,
                  require_masks=True, pipeline=test_pipeline, test_mode=True))
 test_evaluator = dict(type='CAMMetric')
-test_cfg = dict(type='CAMTestLoop', amp=None, fuse_conv_bn=True, cast_weights=True)
+# max_side: photographs that are larger than what is trained on are made smaller before their CAM is made.
+test_cfg = dict(type='CAMTestLoop', amp=None, fuse_conv_bn=True, cast_weights=True, max_side=1024)
