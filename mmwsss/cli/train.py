@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         cfg.optim_wrapper.type = 'AutocastOptimWrapper'
     if args.auto_scale_lr:
         written = read_config(args.config).train_dataloader.batch_size
-        cfg.auto_scale_lr = dict(dict(base_batch_size=written), **(cfg.get('auto_scale_lr') or {}), enable=True)
+        cfg.auto_scale_lr = {'base_batch_size': written, **(cfg.get('auto_scale_lr') or {}), 'enable': True}
     work_dir = args.work_dir or cfg.get('work_dir') or Path('work_dirs') / Path(args.config).stem
     result = train(cfg, work_dir, args.resume or cfg.get('resume', False), args.launcher)
     return report_result(f'trained: {result.checkpoint}', result.omissions)

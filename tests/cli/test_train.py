@@ -30,7 +30,7 @@ def test_a_packaged_config_and_its_work_folder(trained, generated_root):
     code, (cfg, work_dir, resume), _ = trained('cam_efflite0_small', '--data-root', generated_root)
     assert code == 0 and work_dir == 'work_dirs/cam_efflite0_small' and not resume
     assert cfg.train_dataloader.dataset.data_root == str(generated_root)
-    assert cfg.optim_wrapper.type != 'AutocastOptimWrapper' and cfg.get('auto_scale_lr') is None
+    assert cfg.optim_wrapper.type != 'AutocastOptimWrapper' and not cfg.auto_scale_lr.enable
 
 
 def test_flags_of_openmmlab(trained, generated_root):
