@@ -19,9 +19,9 @@ def test_everything_of_a_data_folder_can_be_said(generated_copy):
         '255=1'))
     assert (folder.layout, folder.img_dir, folder.mask_dir, folder.saliency_dir) == ('voc', 'i', 'm', 's')
     assert (folder.label_file, folder.class_list, folder.missing_label) == ('l.csv', ('a', 'b'), 'skip')
-    assert folder.mask_values == {1: 2, 255: 1}
+    assert folder.mask_values == {0: 0, 1: 2, 255: 1}
     colours = data_folder(parse('--data-root', generated_copy, '--mask-values', '128,0,0=2', '0,128,0=1'))
-    assert colours.mask_values == {(128, 0, 0): 2, (0, 128, 0): 1}
+    assert colours.mask_values == {(0, 0, 0): 0, (128, 0, 0): 2, (0, 128, 0): 1}
 
 
 def test_what_is_not_said_is_found(generated_copy):
