@@ -70,9 +70,10 @@ class FrozenNetwork:
         backbone: Config of the backbone, with its weights (``init_cfg``, or as the backbone has it). It returns a
             tuple of feature maps.
         long_side: See :func:`network_size`.
-        divisor: See there; the size of a transformer's patches.
-        mean: Mean of the channels in 0..255, in the order that the backbone takes (RGB unless ``bgr``).
-        std: Standard deviation, likewise.
+        divisor: See there. Default: the backbone's ``size_divisor``, if it has one (a transformer's patch size), or 1.
+        mean: Mean of the channels in 0..255, in the order that the backbone takes (RGB unless ``bgr``). Default: what
+            the backbone states as its ``normalization`` (:class:`mmwsss.models.HFBackbone`), or ImageNet's.
+        std: Standard deviation, likewise. Given both or neither.
         bgr: Whether the backbone takes BGR.
         amp: ``'bfloat16'``, ``'float16'`` (GPUs), or ``None`` for full precision.
         cache_dir: Folder for the features, see :class:`mmwsss.structures.feature_cache.FeatureCache`; ``None`` keeps
@@ -82,19 +83,21 @@ class FrozenNetwork:
         ValueError: For a size or precision that is not possible.
     """
 
-    def __init__(self, backbone: Mapping[str, Any], long_side: int | None = None, divisor: int = 1,
-                 mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD, bgr: bool = False,
+    def __init__(self, backbone: Mapping[str, Any], long_side: int | None = None, divisor: int | None = None,
+                 mean: Sequence[float] | None = None, std: Sequence[float] | None = None, bgr: bool = False,
                  amp: str | None = None, cache_dir: str | os.PathLike | None = None) -> None:
         for name, value in (('long_side', long_side), ('divisor', divisor)):
-            if not (name == 'long_side' and value is None) and (not isinstance(value, int) or value < 1):
+            if value is not None and (not isinstance(value, int) or value < 1):
                 raise ValueError(f'{name} must be a whole number, at least 1, got {value!r}')
-        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-            raise ValueError(f'mean and std are three numbers each, std above 0; got {mean} and {std}')
+        if (mean is None) != (std is None) or (mean is not None and (
+                len(mean) != 3 or len(std) != 3 or min(std) <= 0)):
+            raise ValueError(f'mean and std are three numbers each, std above 0, or both are left out; got {mean} and '
+                             f'{std}')
         if amp is not None and amp not in DTYPES:
             raise ValueError(f'amp is one of {tuple(DTYPES)} or None, got {amp!r}')
         self.config = dict(backbone)
-        self.long_side, self.divisor, self.bgr, self.amp = long_side, divisor, bgr, amp
-        self.mean, self.std = torch.tensor(mean).view(1, 3, 1, 1), torch.tensor(std).view(1, 3, 1, 1)
+        self.long_side, self.divisor, self.mean, self.std = long_side, divisor, mean, std
+        self.bgr, self.amp = bgr, amp
         self.cache_dir = cache_dir
         self.network: nn.Module | None = None
         self.cache: FeatureCache | None = None
@@ -123,11 +126,18 @@ class FrozenNetwork:
         if hasattr(network, 'init_weights'):
             network.init_weights()
         self.network = network.eval().requires_grad_(False)
+        if self.divisor is None:
+            self.divisor = getattr(network, 'size_divisor', 1)
+        if self.mean is None:
+            known = getattr(network, 'normalization', None)
+            self.mean, self.std = (known.mean, known.std) if known else (IMAGENET_MEAN, IMAGENET_STD)
+            if self.bgr:  # they are stated for RGB
+                self.mean, self.std = self.mean[::-1], self.std[::-1]
         if self.cache_dir is not None:
             settings = {key: value for key, value in self.config.items() if key != 'init_cfg'}
             self.cache = FeatureCache(self.cache_dir, dict(
                 backbone=settings, weights=weights_digest(network), long_side=self.long_side, divisor=self.divisor,
-                mean=self.mean.flatten().tolist(), std=self.std.flatten().tolist(), bgr=self.bgr, amp=self.amp))
+                mean=list(self.mean), std=list(self.std), bgr=self.bgr, amp=self.amp))
         self.network.to(device)
 
     def _features_of(self, image: Tensor) -> dict[str, Tensor]:
@@ -148,7 +158,8 @@ class FrozenNetwork:
             if size != tuple(image.shape[-2:]):
                 inputs = F.interpolate(inputs, size=size, mode='bilinear', align_corners=False, antialias=True)
             inputs = inputs.flip(1) if self.bgr else inputs
-            inputs = (inputs - self.mean.to(image.device)) / self.std.to(image.device)
+            mean, std = (inputs.new_tensor(value).view(3, 1, 1) for value in (self.mean, self.std))
+            inputs = (inputs - mean) / std
             with autocast(self.network, self.amp):
                 feats = self.network(inputs)
         name = self.config.get('type')
@@ -170,7 +181,7 @@ class ExternalFeatures(InferenceHook):
     trained. ::
 
         inference_hooks=[
-            dict(type='ExternalFeatures', backbone=dict(type='HFBackbone', ...), long_side=336, divisor=14,
+            dict(type='ExternalFeatures', backbone=dict(type='HFBackbone', model='dinov2-small'), long_side=336,
                  hook=dict(type='SSA', stages='0', num_blocks=1, power=4)),
             dict(type='MultiScaleFlip', scales=(0.5, 1.0, 1.5, 2.0))]
 

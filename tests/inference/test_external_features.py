@@ -1,4 +1,5 @@
 import multiprocessing
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -93,6 +94,32 @@ def test_network_sees_the_image_in_its_own_normalisation_and_size(bgr):
             torch.testing.assert_close(seen[0, channel], (resized[0, source] - mean[channel]) / std[channel])
 
 
+@MODELS.register_module()
+class StatedNetwork(PatchNetwork):
+    """Says what it takes, as HFBackbone does."""
+
+    size_divisor = 8
+    normalization = SimpleNamespace(mean=(1., 2., 3.), std=(4., 5., 6.))
+
+
+def test_backbone_states_its_normalisation_and_patches():
+    pixels = photographs()
+    for bgr in (False, True):
+        for options, mean, std, divisor in (
+                (dict(type='StatedNetwork'), [1, 2, 3], [4, 5, 6], 8),
+                (dict(type='PatchNetwork'), [123.675, 116.28, 103.53], [58.395, 57.12, 57.375], 1)):
+            made = FrozenNetwork(options, long_side=32, bgr=bgr)
+            made(pixels)
+            mean, std = (mean[::-1], std[::-1]) if bgr else (mean, std)
+            expected = FrozenNetwork(dict(type='PatchNetwork'), 32, divisor, mean, std, bgr)
+            expected(pixels)
+            assert (made.divisor, list(made.mean), list(made.std)) == (divisor, mean, std)
+            assert torch.equal(PatchNetwork.calls[-4], PatchNetwork.calls[-2])
+    given = FrozenNetwork(dict(type='StatedNetwork'), divisor=4, mean=(0., 0, 0), std=(1., 1, 1))
+    given(pixels)
+    assert (given.divisor, given.mean) == (4, (0., 0, 0))
+
+
 @pytest.mark.parametrize('hook', [dict(type='SSA', stages='1', num_blocks=1, power=4), dict(type='SSA', stages=(0, 1)),
                                   dict(type='SCG', stages='0')])
 @pytest.mark.parametrize('options', [CAFFE, CLASSIFIER])
@@ -164,8 +191,8 @@ def test_features_are_kept_on_disk_and_only_for_these_weights_and_settings(tmp_p
     again, calls = features()
     assert calls == 1 and all(torch.equal(again[name], without[name]) for name in without)
     for change in (dict(backbone=dict(type='PatchNetwork', seed=1)), dict(backbone=dict(type='PatchNetwork', scale=2.)),
-                   dict(long_side=32), dict(divisor=7), dict(bgr=True), dict(mean=[0, 0, 0]), dict(std=[1, 1, 1]),
-                   dict(amp='bfloat16')):
+                   dict(long_side=32), dict(divisor=7), dict(bgr=True), dict(mean=[0, 0, 0], std=[1, 1, 1]),
+                   dict(mean=[0, 0, 0], std=[2, 1, 1]), dict(amp='bfloat16')):
         assert features(**change)[1] == 2
     assert len(list(tmp_path.iterdir())) == 9
     mirrored = FrozenNetwork(dict(type='PatchNetwork'), long_side=28, divisor=4, cache_dir=tmp_path)
@@ -254,8 +281,9 @@ def test_digest_of_weights():
 
 @pytest.mark.parametrize(('options', 'message'), [
     (dict(hook=dict(type='MultiScaleFlip')), 'such as SSA or SCG, got MultiScaleFlip'),
-    (dict(long_side=0), 'long_side must be'), (dict(divisor=1.5), 'divisor must be'), (dict(divisor=None), 'divisor'),
-    (dict(std=(1, 0, 1)), 'std above 0'), (dict(mean=(1, 2)), 'three numbers'), (dict(amp='float8'), 'amp is one of')])
+    (dict(long_side=0), 'long_side must be'), (dict(divisor=1.5), 'divisor must be'), (dict(divisor=0), 'divisor'),
+    (dict(mean=(0, 0, 0), std=(1, 0, 1)), 'std above 0'), (dict(mean=(1, 2), std=(1, 1, 1)), 'three numbers'),
+    (dict(mean=(1, 2, 3)), 'both are left out'), (dict(amp='float8'), 'amp is one of')])
 def test_wrong_options(options, message):
     with pytest.raises(ValueError, match=f'ExternalFeatures: .*{message}'):
         ExternalFeatures(**{**dict(backbone=dict(type='PatchNetwork'), hook=dict(type='SSA')), **options})
