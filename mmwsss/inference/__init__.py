@@ -12,6 +12,6 @@ from mmwsss.inference.ssa import SSA, expand_seed
 
 __all__ = [
     'SCG', 'SSA', 'CAMProvider', 'ExternalFeatures', 'GradCAM', 'GradCAMPlusPlus', 'InferCam', 'InferenceHook',
-    'IterativeErase', 'LayerCAM', 'MultiScaleFlip', 'SelfAffinityHook', 'SplitUnite', 'compose', 'expand_seed', 'grad_cam',
-    'grad_cam_pp', 'layer_cam', 'self_correlation_map', 'semantic_structure'
+    'IterativeErase', 'LayerCAM', 'MultiScaleFlip', 'SelfAffinityHook', 'SplitUnite', 'compose', 'expand_seed',
+    'grad_cam', 'grad_cam_pp', 'layer_cam', 'self_correlation_map', 'semantic_structure'
 ]

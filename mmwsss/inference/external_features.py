@@ -14,9 +14,10 @@ from mmwsss.inference.self_affinity import SelfAffinityHook
 from mmwsss.registry import INFERENCE_HOOKS, MODELS
 from mmwsss.structures import CAMFunction, CAMOutput
 from mmwsss.structures.feature_cache import FeatureCache, image_digest
-from mmwsss.utils.autocast import DTYPES, autocast, no_autocast
+from mmwsss.utils.autocast import no_autocast
 from mmwsss.utils.errors import UserError
 
+DTYPES = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 
@@ -160,7 +161,7 @@ class FrozenNetwork:
             inputs = inputs.flip(1) if self.bgr else inputs
             mean, std = (inputs.new_tensor(value).view(3, 1, 1) for value in (self.mean, self.std))
             inputs = (inputs - mean) / std
-            with autocast(self.network, self.amp):
+            with torch.autocast(image.device.type, DTYPES.get(self.amp), enabled=self.amp is not None):
                 feats = self.network(inputs)
         name = self.config.get('type')
         if not isinstance(feats, (tuple, list)) or not all(isinstance(f, Tensor) and f.dim() == 4 for f in feats):

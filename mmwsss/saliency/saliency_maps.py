@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from mmwsss.datasets import read_split
 from mmwsss.datasets.layout import IMAGE_EXTENSIONS, find_files_anywhere
 from mmwsss.datasets.preflight import check_saliency
+from mmwsss.engine.checkpoint import PACKAGE_SCHEME, package_file
 from mmwsss.saliency.onnx_saliency import INPUT_SIZE, MODEL_SOURCE, OnnxSaliency, to_saliency
 from mmwsss.structures.cam_file import MANIFEST_NAME, stem_path
 from mmwsss.structures.image_file import read_image
@@ -40,7 +41,8 @@ def make_saliency(model: str | os.PathLike,
     same model with the same settings, and if its image is not newer.
 
     Args:
-        model: ONNX file of the U^2-Net family, see :class:`mmwsss.saliency.onnx_saliency.OnnxSaliency`.
+        model: ONNX file of the U^2-Net family, or ``package://<package>/<file in it>``; see
+            :class:`mmwsss.saliency.onnx_saliency.OnnxSaliency`.
         data_root: Folder of the data set.
         split: Name of the split, or ``None`` for all images.
         out_dir: Folder for the maps; ``None``: ``Saliency`` below ``data_root``, where data sets look for them.
@@ -57,7 +59,8 @@ def make_saliency(model: str | os.PathLike,
         UserError: If a setting is wrong; if the model is missing or no saliency model; if ``out_dir`` holds maps
             of another origin; if not a single map can be made.
     """
-    model, data_root = Path(model), Path(data_root)
+    data_root = Path(data_root)
+    model = package_file(str(model)) if str(model).startswith(PACKAGE_SCHEME) else Path(model)
     out_dir = data_root / 'Saliency' if out_dir is None else Path(out_dir)
     if num_workers is None:
         num_workers = default_num_workers()

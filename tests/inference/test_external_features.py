@@ -9,7 +9,7 @@ from mmengine.structures import LabelData
 from mmseg.structures import SegDataSample
 
 from mmwsss.apis.cam_files import cam_config_hash
-from mmwsss.apis.config import load_config, set_backbone_weights
+from mmwsss.config.config import load_config, set_backbone_weights
 from mmwsss.inference import SCG, SSA, ExternalFeatures, compose
 from mmwsss.inference.external_features import FrozenNetwork, network_size, to_pixels, weights_digest
 from mmwsss.models.data_preprocessor import WSSSDataPreProcessor

@@ -27,6 +27,9 @@ class OnnxDinov2(BaseModule):
             final normalisation, as DINOv2 gives them.
         init_cfg: Must be empty: the weights are those of ``checkpoint``.
 
+    Attributes:
+        size_divisor: The patch size, which the sides of an image must be multiples of.
+
     Raises:
         UserError: If a package is missing, the file cannot be read, or has no such layer.
     """
@@ -44,7 +47,7 @@ class OnnxDinov2(BaseModule):
             raise UserError(f'{checkpoint}: a Vision Transformer needs the package transformers ({error}); pip '
                             'install transformers') from error
         weights = read_dinov2_onnx(path)
-        layers = num_layers(weights)
+        layers, self.size_divisor = num_layers(weights), dinov2_config(weights)['patch_size']
         if not out_indices or not all(-layers <= index < layers for index in out_indices):
             raise UserError(f'OnnxDinov2: out_indices={tuple(out_indices)}: {checkpoint} has {layers} layers, from 0')
         indices = [index % layers for index in out_indices]
