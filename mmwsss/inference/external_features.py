@@ -61,6 +61,28 @@ def weights_digest(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
+def halve(feats: Sequence[Tensor], name: str | None) -> dict[str, Tensor]:
+    """Rounds a backbone's maps of one image to half precision.
+
+    Args:
+        feats: Maps 1 x K x h x w.
+        name: The backbone, for errors.
+
+    Returns:
+        float16 K x h x w by names ``'0'``, ``'1'``, ...
+
+    Raises:
+        UserError: If they are no maps, or not finite in half precision.
+    """
+    if not isinstance(feats, (tuple, list)) or not all(isinstance(f, Tensor) and f.dim() == 4 for f in feats):
+        raise UserError(f'{name}: must return a tuple of feature maps N x K x h x w, to be used frozen')
+    halves = {str(i): feat[0].half() for i, feat in enumerate(feats)}
+    if not all(feat.isfinite().all() for feat in halves.values()):
+        raise UserError(f'{name}: gives features that half precision cannot hold; take other stages, or check its '
+                        'weights and the normalisation of its input')
+    return halves
+
+
 class FrozenNetwork:
     """A frozen backbone that gives the features of 8-bit images, one image at a time, and keeps them on disk.
 
@@ -163,14 +185,7 @@ class FrozenNetwork:
             inputs = (inputs - mean) / std
             with torch.autocast(image.device.type, DTYPES.get(self.amp), enabled=self.amp is not None):
                 feats = self.network(inputs)
-        name = self.config.get('type')
-        if not isinstance(feats, (tuple, list)) or not all(isinstance(f, Tensor) and f.dim() == 4 for f in feats):
-            raise UserError(f'{name}: must return a tuple of feature maps N x K x h x w, to serve as a second network')
-        halves = {str(i): feat[0].half() for i, feat in enumerate(feats)}
-        if not all(feat.isfinite().all() for feat in halves.values()):
-            raise UserError(f'{name}: gives features that half precision cannot hold; take other stages, or check its '
-                            'weights and mean and std')
-        return halves
+        return halve(feats, self.config.get('type'))
 
 
 @INFERENCE_HOOKS.register_module()

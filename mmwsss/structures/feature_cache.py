@@ -23,10 +23,10 @@ def image_digest(image: Tensor) -> str:
     """Returns the hex sha256 of the pixels of an image.
 
     Args:
-        image: uint8 [..., H, W], on any device.
+        image: [..., H, W], uint8 or float32, on any device and in any memory format.
     """
     pixels = image.cpu().contiguous().numpy()
-    return hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+    return hashlib.sha256(f'{pixels.dtype.str}{pixels.shape}'.encode() + pixels.tobytes()).hexdigest()
 
 
 class FeatureCache:
