@@ -5,8 +5,8 @@ configs = dict(cam='../ssa/ssa_focus_efflite0_small.py')
 # These maps are normalised by minimum and maximum. Thresholds by every sixth training image of voc8.
 options = dict(
     irnet_label=dict(
-        background=dict(type='confident', foreground=dict(type='constant', threshold=0.6),
-                        background=dict(type='constant', threshold=0.25), conflict='class')),
+        background=dict(type='confident', foreground=dict(type='constant', threshold=0.65),
+                        background=dict(type='constant', threshold=0.22), conflict='class')),
     irnet_walk=dict(cfg_options={'model.test_cfg.background': 0.5}),
     irnet_crf=dict(background=dict(type='constant', threshold=0.5)),
     eval_irnet_segmentor=dict(tta=True))
