@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseDataPreprocessor
+from mmengine.model import BaseDataPreprocessor, ImgDataPreprocessor
 from torch import Tensor, nn
 
 from mmwsss.inference.base import InferenceHook
@@ -238,11 +238,12 @@ class ExternalFeatures(InferenceHook):
         """See :meth:`InferenceHook.__call__`; scores and features are those of ``cam_function``.
 
         Raises:
-            RuntimeError: If the hook is used outside of a model and :meth:`bind` was not called.
+            RuntimeError: If it is not known how the images were normalised, see :meth:`InferenceHook.bind`.
         """
-        if self.preprocessor is None:
-            raise RuntimeError('ExternalFeatures: bind(data_preprocessor) tells how the images were normalised; '
-                               'models call it for their hooks')
+        # A model inside of another has none of its own, and its images would be taken for pixels.
+        if not isinstance(self.preprocessor, ImgDataPreprocessor):
+            raise RuntimeError('ExternalFeatures: bind(data_preprocessor) must tell how the images were normalised; a '
+                               'model with a data preprocessor calls it for its hooks: list the hook there')
         output = cam_function(inputs, labels)
         feats = self.network(to_pixels(inputs, self.preprocessor))
         refined = self.hook(lambda *_: CAMOutput(output.cam, output.logits, feats), inputs, labels)

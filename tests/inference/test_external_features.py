@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModule
+from mmengine.model import BaseDataPreprocessor, BaseModule
 from mmengine.structures import LabelData
 from mmseg.structures import SegDataSample
 
@@ -303,5 +303,8 @@ def test_networks_that_do_not_serve():
         FrozenNetwork(dict(type='VectorNetwork'))(photographs())
     with pytest.raises(UserError, match='PatchNetwork: gives features that half precision cannot hold'):
         FrozenNetwork(dict(type='PatchNetwork', scale=1e6), divisor=4)(photographs())
-    with pytest.raises(RuntimeError, match='bind'):
-        ExternalFeatures(dict(type='PatchNetwork'), dict(type='SSA'))(cam_function, torch.zeros(1, 3, 8, 8), None)
+    external = ExternalFeatures(dict(type='PatchNetwork'), dict(type='SSA'))
+    for preprocessor in (None, BaseDataPreprocessor()):
+        external.bind(preprocessor)
+        with pytest.raises(RuntimeError, match='bind'):
+            external(cam_function, torch.zeros(1, 3, 8, 8), None)
