@@ -8,5 +8,4 @@ options = dict(
         background=dict(type='confident', foreground=dict(type='constant', threshold=0.65),
                         background=dict(type='constant', threshold=0.22), conflict='class')),
     irnet_walk=dict(cfg_options={'model.test_cfg.background': 0.5}),
-    irnet_crf=dict(background=dict(type='constant', threshold=0.5)),
-    eval_irnet_segmentor=dict(tta=True))
+    irnet_crf=dict(background=dict(type='constant', threshold=0.5)))
