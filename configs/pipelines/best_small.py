@@ -2,7 +2,8 @@
 # requirements/second_network.txt), IRNet, CRF, DeepLab; EfficientNet-Lite0. docs/second_network.md says what it knows.
 _base_ = './irnet_small.py'
 configs = dict(cam='../ssa/ssa_focus_efflite0_small.py')
-# These maps are normalised by minimum and maximum. Thresholds by every sixth training image of voc8.
+# These maps are normalised by minimum and maximum. On every sixth training image of voc8, 0.73 of the pixels above 0.65
+# have the right class, and 0.96 of those below 0.22 are background. The thresholds after the walk are not tuned yet.
 options = dict(
     irnet_label=dict(
         background=dict(type='confident', foreground=dict(type='constant', threshold=0.65),
