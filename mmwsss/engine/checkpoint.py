@@ -7,7 +7,6 @@ that ``Runner.load_checkpoint``, ``Runner.resume`` and ``init_cfg=dict(type='Pre
 import errno
 import hashlib
 import http.client
-import importlib.util
 import io
 import os
 import pickle
@@ -37,10 +36,10 @@ from torch import Tensor, nn
 
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_bytes
+from mmwsss.utils.package_file import PACKAGE_SCHEME, package_file
 
 MapLocation = str | torch.device | Callable | None
 
-PACKAGE_SCHEME = 'package://'
 # What torch's readers raise on a file that is not a whole checkpoint (found by cutting and flipping bytes).
 _BROKEN_FILE = (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, LookupError, AttributeError,
                 TypeError, AssertionError, struct.error, zipfile.BadZipFile)
@@ -93,34 +92,6 @@ def _explain(error: Exception) -> str:
     if 'TorchScript' in str(error):
         return 'is a TorchScript archive, not a checkpoint; save the state dict of the model instead'
     return 'is truncated or no checkpoint of PyTorch; copy or download it again'
-
-
-def package_file(url: str) -> Path:
-    """Finds a file inside an installed Python package, without importing the package.
-
-    Args:
-        url: ``package://<importable package>/<path inside it>``.
-
-    Returns:
-        The path of the file.
-
-    Raises:
-        UserError: If the url is malformed, the package is not installed or has no such file.
-    """
-    package, _, inside = url.removeprefix(PACKAGE_SCHEME).partition('/')
-    parts = PurePosixPath(inside).parts
-    if not package.isidentifier() or not parts or '..' in parts or parts[0] == '/' or '\\' in inside:
-        raise UserError(f'{url}: write {PACKAGE_SCHEME}<package>/<path inside the package>')
-    # A top-level name: find_spec then runs no code of the package.
-    spec = importlib.util.find_spec(package)
-    if spec is None:
-        raise UserError(f'{url}: the package {package} is not installed; pip install {package.replace("_", "-")}')
-    for folder in spec.submodule_search_locations or ():
-        path = Path(folder, *parts)
-        if path.is_file():
-            return path
-    raise UserError(f'{url}: the installed package {package} has no file {inside}; '
-                    f'pip install --upgrade {package.replace("_", "-")}, or correct the path')
 
 
 # MMEngine prints a loader's name without its first ten letters, so they are called load_from_...

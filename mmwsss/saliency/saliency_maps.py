@@ -13,13 +13,13 @@ from PIL import Image
 
 from mmwsss.datasets import DataFolder
 from mmwsss.datasets.preflight import check_saliency
-from mmwsss.engine.checkpoint import PACKAGE_SCHEME, package_file
 from mmwsss.saliency.onnx_saliency import INPUT_SIZE, MODEL_SOURCE, OnnxSaliency, to_saliency
 from mmwsss.structures.cam_file import stem_path
 from mmwsss.structures.image_file import read_image
 from mmwsss.structures.settings_folder import SettingsFolder
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import sha256_of_file, write_bytes
+from mmwsss.utils.package_file import PACKAGE_SCHEME, package_file
 from mmwsss.utils.parallel import check_num_workers, parallel_map, progress_bar
 
 MANIFEST_FORMAT = 'mmwsss saliency folder 1'

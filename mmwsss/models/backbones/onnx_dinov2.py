@@ -3,11 +3,11 @@ import copy
 import os
 from typing import Any
 
-from mmwsss.converters.dinov2_onnx import dinov2_config, read_dinov2_onnx
-from mmwsss.engine.checkpoint import PACKAGE_SCHEME, package_file
 from mmwsss.models.backbones.hf_backbone import HFBackbone
+from mmwsss.models.utils.dinov2_onnx import dinov2_config, read_dinov2_onnx
 from mmwsss.registry import MODELS
 from mmwsss.utils.errors import UserError
+from mmwsss.utils.package_file import PACKAGE_SCHEME, package_file
 
 
 @MODELS.register_module()
@@ -21,7 +21,7 @@ class OnnxDinov2(HFBackbone):
     The input is RGB with ImageNet's mean and standard deviation. Needs the packages transformers and onnx.
 
     Args:
-        checkpoint: The ONNX file (:func:`mmwsss.converters.dinov2_onnx.read_dinov2_onnx`), or ``package://...``.
+        checkpoint: The ONNX file (:func:`mmwsss.models.utils.dinov2_onnx.read_dinov2_onnx`), or ``package://...``.
         **options: See :class:`HFBackbone`, without ``model``, ``config`` and ``pretrained``.
 
     Raises:

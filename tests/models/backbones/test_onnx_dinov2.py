@@ -3,10 +3,10 @@ import importlib.util
 import pytest
 import torch
 
-from mmwsss.engine.checkpoint import package_file
 from mmwsss.models.backbones import HFBackbone, OnnxDinov2
 from mmwsss.registry import MODELS
 from mmwsss.utils.errors import UserError
+from mmwsss.utils.package_file import package_file
 
 onnx = pytest.importorskip('onnx', reason='the package onnx is not installed (pip install onnx)')
 transformers = pytest.importorskip('transformers', reason='the package transformers is not installed')

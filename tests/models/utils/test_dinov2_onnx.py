@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mmwsss.converters.dinov2_onnx import dinov2_config, read_dinov2_onnx
+from mmwsss.models.utils.dinov2_onnx import dinov2_config, read_dinov2_onnx
 from mmwsss.utils.errors import UserError
 
 onnx = pytest.importorskip('onnx', reason='the package onnx is not installed (pip install onnx)')
