@@ -149,7 +149,7 @@ def test_longest_side_of_an_image(make, with_large_image, limited_memory):
     assert len(limited) == 12 and not result.omissions
     large = limited['train_00003']
     assert large.size == (512, 512) and large.cam.shape[1:] == (128, 128)
-    assert {pixels / count for count, pixels in seen.calls} == {64 * 64}
+    assert max(pixels / count for count, pixels in seen.calls) == 64 * 64
     for stem in limited.keys() - {'train_00003'}:  # of 64 pixels, as they were
         assert limited[stem].cam.tobytes() == plain[stem].cam.tobytes()
 
