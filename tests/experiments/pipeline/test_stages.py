@@ -8,6 +8,7 @@ import pytest
 from mmwsss.apis.evaluation import evaluate_label_dir
 from mmwsss.apis.runner import train
 from mmwsss.config.config import load_config
+from mmwsss.datasets import DataFolder
 from mmwsss.experiments.pipeline.stages import STAGES, on_main_process, picture
 from mmwsss.models.segmentors import MultiViewSegmentor
 from mmwsss.utils.errors import UserError
@@ -15,7 +16,8 @@ from mmwsss.utils.errors import UserError
 
 @pytest.fixture
 def pipeline(generated_root):
-    return SimpleNamespace(data_root=generated_root, classes=(generated_root / 'classes.txt').read_text().split())
+    return SimpleNamespace(data_root=generated_root, data=DataFolder.find(generated_root),
+                           classes=(generated_root / 'classes.txt').read_text().split())
 
 
 def test_picture_is_of_images_that_have_everything(pipeline, generated_root, tmp_path):
@@ -94,7 +96,7 @@ def test_segmentor_with_views_and_crf(segmentor, pipeline, generated_root, tmp_p
 def test_segmentor_on_images_without_masks(segmentor, generated_copy, pipeline, tmp_path):
     load, checkpoint = segmentor
     shutil.rmtree(generated_copy / 'SegmentationClass')
-    pipeline.launcher, pipeline.data_root = 'none', generated_copy
+    pipeline.launcher, pipeline.data_root, pipeline.data = 'none', generated_copy, DataFolder.find(generated_copy)
 
     def load_stage_config(name, cfg_options=None):
         cfg = load(name, cfg_options)
