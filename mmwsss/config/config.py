@@ -12,7 +12,6 @@ from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
-from mmwsss.datasets import load_classes
 from mmwsss.registry import DATASETS
 from mmwsss.utils.errors import UserError
 
@@ -231,7 +230,7 @@ def num_classes(cfg: Config) -> int | None:
     for dataset in datasets_of(cfg):
         cls = DATASETS.get(dataset.type)
         if getattr(cls, 'RESOLVES_CLASSES', False):
-            names = load_classes(dataset.data_root, dataset.get('classes'))
+            names = cls.resolve_classes(dataset.data_root, dataset.get('classes'))
             return len(names) + bool(cls.WITH_BACKGROUND)
         names = (dataset.get('metainfo') or {}).get('classes') or getattr(cls, 'METAINFO', {}).get('classes')
         if names:

@@ -21,19 +21,28 @@ from mmwsss.models.classifiers import (
     SLAM,
     BaseCAMModel,
     CAMClassifier,
+    LocalizationClassifier,
     PixelSelfSupervision,
     SemanticEncoder,
 )
 from mmwsss.models.data_preprocessor import WSSSDataPreProcessor
-from mmwsss.models.heads import ActivationHead, CAMHead
-from mmwsss.models.losses import MAM, RCM, ECRLoss, ERLoss, MinPoolingLoss, SaliencyConflictLoss
+from mmwsss.models.heads import ActivationHead, CAMHead, SingleLabelCAMHead
+from mmwsss.models.losses import (
+    MAM,
+    RCM,
+    ECRLoss,
+    ERLoss,
+    MinPoolingLoss,
+    RestrictedActivationLoss,
+    SaliencyConflictLoss,
+)
 from mmwsss.models.necks import PCM, FeatureProjection
 from mmwsss.models.segmentors import SaliencyEncoderDecoder
 
 __all__ = [
     'MAM', 'PCM', 'RCM', 'SEAM', 'SLAM', 'ActivationHead', 'AffinityHead', 'AffinityLoss', 'AffinityNet',
-    'BaseAffinityModel', 'BaseCAMModel', 'CAMClassifier', 'CAMHead', 'DisplacementHead', 'DisplacementLoss',
-    'ECRLoss', 'ERLoss', 'EdgeHead', 'EfficientNetLite', 'FeatureProjection', 'IRNet', 'MinPoolingLoss',
-    'PixelSelfSupervision', 'RandomWalk', 'ResNet38', 'ResNetWithStem', 'SaliencyConflictLoss',
-    'SaliencyEncoderDecoder', 'SemanticEncoder', 'WSSSDataPreProcessor'
+    'BaseAffinityModel', 'BaseCAMModel', 'CAMClassifier', 'CAMHead', 'DisplacementHead', 'DisplacementLoss', 'ECRLoss',
+    'ERLoss', 'EdgeHead', 'EfficientNetLite', 'FeatureProjection', 'IRNet', 'LocalizationClassifier', 'MinPoolingLoss',
+    'PixelSelfSupervision', 'RandomWalk', 'ResNet38', 'ResNetWithStem', 'RestrictedActivationLoss',
+    'SaliencyConflictLoss', 'SaliencyEncoderDecoder', 'SemanticEncoder', 'SingleLabelCAMHead', 'WSSSDataPreProcessor'
 ]
