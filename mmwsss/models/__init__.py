@@ -15,7 +15,7 @@ from mmwsss.models.affinity import (
     IRNet,
     RandomWalk,
 )
-from mmwsss.models.backbones import EfficientNetLite, ResNet38, ResNetWithStem
+from mmwsss.models.backbones import VGG16, EfficientNetLite, HFBackbone, InceptionV3, ResNet38, ResNetWithStem
 from mmwsss.models.classifiers import (
     SEAM,
     SLAM,
@@ -27,22 +27,15 @@ from mmwsss.models.classifiers import (
 )
 from mmwsss.models.data_preprocessor import WSSSDataPreProcessor
 from mmwsss.models.heads import ActivationHead, CAMHead, SingleLabelCAMHead
-from mmwsss.models.losses import (
-    MAM,
-    RCM,
-    ECRLoss,
-    ERLoss,
-    MinPoolingLoss,
-    RestrictedActivationLoss,
-    SaliencyConflictLoss,
-)
-from mmwsss.models.necks import PCM, FeatureProjection
+from mmwsss.models.losses import MAM, RCM, ECRLoss, ERLoss, MinPoolingLoss, RestrictedActivationLoss, SaliencyConflictLoss
+from mmwsss.models.necks import PCM, ConvStack, FeatureProjection
 from mmwsss.models.segmentors import SaliencyEncoderDecoder
 
 __all__ = [
-    'MAM', 'PCM', 'RCM', 'SEAM', 'SLAM', 'ActivationHead', 'AffinityHead', 'AffinityLoss', 'AffinityNet',
-    'BaseAffinityModel', 'BaseCAMModel', 'CAMClassifier', 'CAMHead', 'DisplacementHead', 'DisplacementLoss', 'ECRLoss',
-    'ERLoss', 'EdgeHead', 'EfficientNetLite', 'FeatureProjection', 'IRNet', 'LocalizationClassifier', 'MinPoolingLoss',
-    'PixelSelfSupervision', 'RandomWalk', 'ResNet38', 'ResNetWithStem', 'RestrictedActivationLoss',
-    'SaliencyConflictLoss', 'SaliencyEncoderDecoder', 'SemanticEncoder', 'SingleLabelCAMHead', 'WSSSDataPreProcessor'
+    'MAM', 'PCM', 'RCM', 'SEAM', 'SLAM', 'VGG16', 'ActivationHead', 'AffinityHead', 'AffinityLoss', 'AffinityNet',
+    'BaseAffinityModel', 'BaseCAMModel', 'CAMClassifier', 'CAMHead', 'ConvStack', 'DisplacementHead',
+    'DisplacementLoss', 'ECRLoss', 'ERLoss', 'EdgeHead', 'EfficientNetLite', 'FeatureProjection', 'HFBackbone', 'IRNet',
+    'InceptionV3', 'LocalizationClassifier', 'MinPoolingLoss', 'PixelSelfSupervision', 'RandomWalk', 'ResNet38',
+    'ResNetWithStem', 'RestrictedActivationLoss', 'SaliencyConflictLoss', 'SaliencyEncoderDecoder', 'SemanticEncoder',
+    'SingleLabelCAMHead', 'WSSSDataPreProcessor'
 ]

@@ -2,7 +2,9 @@
 from mmwsss.models.backbones.base_backbone import StagedBackbone
 from mmwsss.models.backbones.efficientnet_lite import EfficientNetLite
 from mmwsss.models.backbones.hf_backbone import HFBackbone
+from mmwsss.models.backbones.inception_v3 import InceptionV3
 from mmwsss.models.backbones.resnet38 import ResNet38
 from mmwsss.models.backbones.resnet_with_stem import ResNetWithStem
+from mmwsss.models.backbones.vgg16 import VGG16
 
-__all__ = ['EfficientNetLite', 'HFBackbone', 'ResNet38', 'ResNetWithStem', 'StagedBackbone']
+__all__ = ['VGG16', 'EfficientNetLite', 'HFBackbone', 'InceptionV3', 'ResNet38', 'ResNetWithStem', 'StagedBackbone']
