@@ -27,7 +27,15 @@ from mmwsss.models.classifiers import (
 )
 from mmwsss.models.data_preprocessor import WSSSDataPreProcessor
 from mmwsss.models.heads import ActivationHead, CAMHead, SingleLabelCAMHead
-from mmwsss.models.losses import MAM, RCM, ECRLoss, ERLoss, MinPoolingLoss, RestrictedActivationLoss, SaliencyConflictLoss
+from mmwsss.models.losses import (
+    MAM,
+    RCM,
+    ECRLoss,
+    ERLoss,
+    MinPoolingLoss,
+    RestrictedActivationLoss,
+    SaliencyConflictLoss,
+)
 from mmwsss.models.necks import PCM, ConvStack, FeatureProjection
 from mmwsss.models.segmentors import SaliencyEncoderDecoder
 

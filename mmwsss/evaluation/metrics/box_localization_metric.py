@@ -171,14 +171,7 @@ class BoxLocalizationMetric(BaseMetric):
             UserError: If images were counted twice, by a sampler that repeats some, or the file of thresholds is
                 missing or holds none.
         """
-        counts, gate = self._sum_over_ranks()
-        self._reset()
-        if counts.images[0] > size:
-            raise UserError(f'BoxLocalizationMetric: {counts.images[0]} images were counted, but the data set has '
-                            f'{size}; use batch_sampler=dict(type="SameSizeBatchSampler") or a sampler with '
-                            'round_up=False')
-        report = localization_report(counts, self.thresholds, self.ious, self._chosen(), gate)
-        report['size'] = self.size
+        report = self.report(size)
         if is_main_process():
             console = Console(file=io.StringIO(), width=100)
             console.print(localization_table(report))
@@ -188,6 +181,18 @@ class BoxLocalizationMetric(BaseMetric):
                 write_json(self.out_file, report)
         metrics = self.compute_metrics([report])
         return {f'{self.prefix}/{key}': value for key, value in metrics.items()} if self.prefix else metrics
+
+    def report(self, size: int) -> dict[str, Any]:
+        """Sums the counts over the ranks, forgets them, and returns the report; see :meth:`evaluate`."""
+        counts, gate = self._sum_over_ranks()
+        self._reset()
+        if counts.images[0] > size:
+            raise UserError(f'BoxLocalizationMetric: {counts.images[0]} images were counted, but the data set has '
+                            f'{size}; use batch_sampler=dict(type="SameSizeBatchSampler") or a sampler with '
+                            'round_up=False')
+        report = localization_report(counts, self.thresholds, self.ious, self._chosen(), gate)
+        report['size'] = self.size
+        return report
 
     def _chosen(self) -> dict[str, Any] | None:
         if self.threshold is None:
