@@ -7,7 +7,6 @@ affinities, and the maps of all seeds are expanded together. Thresholds are chos
 `test`; those that are best on `test` itself are reported beside them.
 """
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +39,8 @@ BLOCKS = 2
 METHODS = ('CAM', 'SPA')
 
 
-def make_features(data: str, split: str, side: int, model: torch.nn.Module, path: Path, all_stages: bool) -> dict:
+def make_features(data: str, split: str, side: int, model: torch.nn.Module, path: Path,
+                  max_images: int | None = None) -> dict:
     """Runs the backbone over a split once and keeps the result in a file.
 
     Returns:
@@ -51,9 +51,10 @@ def make_features(data: str, split: str, side: int, model: torch.nn.Module, path
     dataset = LocalizationDataset(data, split, pipeline=[
         dict(type='LoadImage'), dict(type='Resize', scale=(side, side), keep_ratio=False),
         dict(type='PackWSSSInputs')])
-    parts: dict[str, list] = {name: [] for name in (STAGES if all_stages else STAGES[-1:])}
+    parts: dict[str, list] = {name: [] for name in (STAGES[-1:] if split == 'train' else STAGES)}
     labels = []
-    for i in track(range(len(dataset)), description=f'features of {split}'):
+    indices = np.linspace(0, len(dataset) - 1, min(len(dataset), max_images or len(dataset))).round().astype(int)
+    for i in track(indices.tolist(), description=f'features of {split}'):
         batch = model.data_preprocessor(pseudo_collate([dataset[i]]))
         with torch.no_grad():
             feats = dict(zip(STAGES, model.backbone(batch['inputs'].contiguous(memory_format=torch.channels_last))))
@@ -120,6 +121,14 @@ def seeds_of(model: torch.nn.Module, states: list[dict], feats: torch.Tensor,
     return torch.stack(cams, dim=1), torch.stack(scores)
 
 
+def name_of(stages: tuple[str, ...], blocks: int) -> str:
+    """Returns the name of a row."""
+    return f'stage {" + ".join(stages)}, {blocks} blocks' if stages else 'no SSA'
+
+
+HEADLINE = (name_of((), BLOCKS), name_of(('4', '5'), BLOCKS))
+
+
 def rows_of(seeds: torch.Tensor, feats: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Computes the maps of all rows of both tables for one image.
 
@@ -147,54 +156,63 @@ def rows_of(seeds: torch.Tensor, feats: dict[str, torch.Tensor]) -> dict[str, to
     return rows
 
 
-def name_of(stages: tuple[str, ...], blocks: int) -> str:
-    """Returns the name of a row."""
-    return f'stage {" + ".join(stages)}, {blocks} blocks' if stages else 'no SSA'
+def judge(data: str, split: str, feats: dict, model: torch.nn.Module, states: list[dict], whole: list[bool],
+          skip: tuple[str, ...], chosen: dict) -> dict[tuple[str, int], dict]:
+    """Evaluates the rows with the heads, those that are not ``whole`` with :data:`HEADLINE` only.
 
-
-def judge(data: str, split: str, feats: dict, model: torch.nn.Module, states: list[dict], skip: tuple[str, ...],
-          chosen: dict | None) -> dict[str, list[dict]]:
-    """Evaluates every row with every head; ``chosen``: row -> report files of every head to take thresholds from.
+    Args:
+        data: The localization set.
+        split: The split.
+        feats: Its features.
+        model: The model, whose neck and head are filled in.
+        states: Of every head.
+        whole: Of every head, whether all rows are wanted.
+        skip: Stages without features.
+        chosen: (row, number of the head) -> file of the report to take thresholds from; where there is none, the best.
 
     Returns:
-        Row -> the report of every head.
+        (row, number of the head) -> the report.
     """
-    dataset = LocalizationDataset(data, split, require_boxes=True)
+    dataset = LocalizationDataset(data, split)
     cams, scores = seeds_of(model, states, feats['5'], feats['labels'])
-    metrics: dict[str, list[BoxLocalizationMetric]] = {}
+    metrics: dict[tuple[str, int], BoxLocalizationMetric] = {}
     for i in track(range(len(dataset)), description=f'maps of {split}'):
         info = dataset.get_data_info(i)
         size = (info['height'], info['width'])
+        label = feats['labels'][i]
         of_stages = {stage: feats[stage][i:i + 1] for stage in STAGES if stage not in skip}
         for row, maps in rows_of(cams[i:i + 1], of_stages).items():
-            if row not in metrics:
-                metrics[row] = [BoxLocalizationMetric(threshold=chosen and str(chosen[row][k]), size='contour')
-                                for k in range(len(states))]
             maps = resize_maps(maps, grid_size(size, 1))[0]
-            label = feats['labels'][i]
-            for k, metric in enumerate(metrics[row]):
-                cam = (maps[k] - maps[k].min()) / (maps[k].max() - maps[k].min()).clamp(min=1e-12)
-                metric.process({}, [dict(
+            for k, cam in enumerate(maps):
+                if not whole[k] and row not in HEADLINE:
+                    continue
+                if (row, k) not in metrics:
+                    threshold = chosen.get((row, k))
+                    metrics[row, k] = BoxLocalizationMetric(threshold=threshold and str(threshold), size='contour')
+                cam = (cam - cam.min()) / (cam.max() - cam.min()).clamp(min=1e-12)
+                metrics[row, k].process({}, [dict(
                     info, ori_shape=size, cam_gate='label', pred_cam=PixelData(data=cam[None].half()),
                     gt_img_label=LabelData(label=label),
                     pred_img_label=LabelData(label=label.nonzero().flatten(), score=scores[k, i]))])
-    return {row: [metric.report(len(dataset)) for metric in of_row] for row, of_row in metrics.items()}
+    return {key: metric.report(len(dataset)) for key, metric in metrics.items()}
 
 
-def table(reports: dict[str, list[dict]], heads: list[tuple[str, int]], kind: str, errors: str) -> Table:
+def table(reports: dict[tuple[str, int], dict], heads: list[tuple[str, int]], kind: str, errors: str) -> Table:
     """Returns mean and standard deviation over the seeds of the errors in percent, a row for every method and row."""
     title = 'thresholds chosen on held-out images' if errors == 'errors' else 'best thresholds on the test (oracle)'
     result = Table(title=f'errors, box {kind}; {title}')
-    for column in ('method', 'SSA', 'top-1', 'top-5', 'GT-known', 'MaxBoxAcc', 'MaxBoxAccV2', 'PxAP', 'peak IoU'):
+    for column in ('method', 'SSA', 'seeds', 'top-1', 'top-5', 'GT-known', 'MaxBoxAcc', 'MaxBoxAccV2', 'PxAP',
+                   'peak IoU'):
         result.add_column(column)
     for method in METHODS:
-        for row, of_row in reports.items():
-            mine = [report for (name, _), report in zip(heads, of_row) if name == method]
+        for row in dict.fromkeys(row for row, _ in reports):
+            mine = [report for (name, k), report in reports.items() if name == row and heads[k][0] == method]
             if not mine:
                 continue
             values = [[report[errors][kind][error] for report in mine] for error in ('top1', 'top5', 'gt_known')]
             values += [[report[name] for report in mine] for name in ('MaxBoxAcc', 'MaxBoxAccV2', 'PxAP', 'peak_IoU')]
-            result.add_row(method, row, *(f'{100 * np.mean(v):.1f} ± {100 * np.std(v):.1f}' for v in values))
+            result.add_row(method, row, str(len(mine)),
+                           *(f'{100 * np.mean(v):.1f} ± {100 * np.std(v):.1f}' for v in values))
     return result
 
 
@@ -209,7 +227,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--methods', nargs='+', choices=METHODS, default=list(METHODS))
     parser.add_argument('--skip-stages', nargs='*', choices=STAGES[:1], default=[],
                         help='stage 3 has 3,136 positions, and takes most of the time')
-    parser.add_argument('--features-only', action='store_true', help='stop after the features')
+    parser.add_argument('--max-train', type=int, help='train on so many images only')
+    parser.add_argument('--all-rows', nargs='+', default=['CAM0', 'SPA0'], metavar='METHODSEED',
+                        help='what all rows are computed of; of the others only the first and the best of the paper')
+    parser.add_argument('--only', choices=['heads', 'features'],
+                        help='only train, or only make the features of the other splits: two processes, side by side')
     args = parser.parse_args(argv)
     keep_freed_memory()
     work = Path(args.work_dir)
@@ -220,34 +242,42 @@ def main(argv: list[str] | None = None) -> int:
     model = MODELS.build(cfg.model)
     model.backbone.init_weights()
     model.eval().to(memory_format=torch.channels_last)
-    feats = {split: make_features(args.data, split, args.side, model, work / f'{split}.pth', split != 'train')
-             for split in ('train', 'held_out', 'test')}
-    if args.features_only:
+
+    def features(split: str) -> dict:
+        return make_features(args.data, split, args.side, model, work / f'{split}.pth',
+                             args.max_train if split == 'train' else None)
+
+    if args.only == 'features':
+        for split in ('test', 'held_out'):
+            features(split)
         return 0
+    train = features('train')
     heads = [(method, seed) for method in args.methods for seed in args.seeds]
     states = []
     for method, seed in heads:
         path = work / f'{method}_{seed}_{args.epochs}.pth'
         if not path.is_file():
-            state = train_heads(model, feats['train'], method, seed, args.epochs)
+            state = train_heads(model, train, method, seed, args.epochs)
             with atomic_path(path) as temporary:
                 torch.save(state, temporary)
         states.append(torch.load(path, weights_only=True))
+    if args.only == 'heads':
+        return 0
+    whole = [f'{method}{seed}' in args.all_rows for method, seed in heads]
     skip = tuple(args.skip_stages)
-    chosen: dict[str, list[Path]] = {}
-    for row, reports in judge(args.data, 'held_out', feats['held_out'], model, states, skip, None).items():
-        chosen[row] = []
-        for (method, seed), report in zip(heads, reports):
-            chosen[row].append(work / f'held_out {method} {seed} {row}.json')
-            write_json(chosen[row][-1], report)
-    reports = judge(args.data, 'test', feats['test'], model, states, skip, chosen)
-    write_json(work / 'reports.json', json.loads(json.dumps(
-        [dict(method=method, seed=seed, row=row, report={k: v for k, v in report.items() if k != 'curves'})
-         for row, of_row in reports.items() for (method, seed), report in zip(heads, of_row)])))
+    chosen: dict[tuple[str, int], Path] = {}
+    for (row, k), report in judge(args.data, 'held_out', features('held_out'), model, states, whole, skip, {}).items():
+        chosen[row, k] = work / f'held_out {heads[k]} {row}.json'
+        write_json(chosen[row, k], report)
+    reports = judge(args.data, 'test', features('test'), model, states, whole, skip, chosen)
+    write_json(work / 'reports.json', [
+        dict(method=heads[k][0], seed=heads[k][1], row=row,
+             report={name: value for name, value in report.items() if name != 'curves'})
+        for (row, k), report in reports.items()])
     console = Console(width=150)
     console.print('classification error, top-1: ' + ', '.join(
-        f'{method} {seed}: {100 * report["classification_error"]["top1"]:.1f}'
-        for (method, seed), report in zip(heads, reports[name_of((), BLOCKS)])), highlight=False)
+        f'{method} {seed}: {100 * reports[HEADLINE[0], k]["classification_error"]["top1"]:.1f}'
+        for k, (method, seed) in enumerate(heads)), highlight=False)
     for kind in ('max', 'union'):
         for errors in ('errors', 'oracle_errors'):
             console.print(table(reports, heads, kind, errors))
