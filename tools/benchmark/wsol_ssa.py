@@ -39,6 +39,14 @@ BLOCKS = 2
 METHODS = ('CAM', 'SPA')
 
 
+def open_split(data: str, split: str, max_images: int | None, **options: object) -> LocalizationDataset:
+    """Returns a split, or so many of its images, evenly spread."""
+    dataset = LocalizationDataset(data, split, **options)
+    if max_images is None or max_images >= len(dataset):
+        return dataset
+    return dataset.get_subset(np.linspace(0, len(dataset) - 1, max_images).round().astype(int).tolist())
+
+
 def make_features(data: str, split: str, side: int, model: torch.nn.Module, path: Path,
                   max_images: int | None = None) -> dict:
     """Runs the backbone over a split once and keeps the result in a file.
@@ -48,13 +56,12 @@ def make_features(data: str, split: str, side: int, model: torch.nn.Module, path
     """
     if path.is_file():
         return torch.load(path, weights_only=True)
-    dataset = LocalizationDataset(data, split, pipeline=[
+    dataset = open_split(data, split, max_images, pipeline=[
         dict(type='LoadImage'), dict(type='Resize', scale=(side, side), keep_ratio=False),
         dict(type='PackWSSSInputs')])
     parts: dict[str, list] = {name: [] for name in (STAGES[-1:] if split == 'train' else STAGES)}
     labels = []
-    indices = np.linspace(0, len(dataset) - 1, min(len(dataset), max_images or len(dataset))).round().astype(int)
-    for i in track(indices.tolist(), description=f'features of {split}'):
+    for i in track(range(len(dataset)), description=f'features of {split}'):
         batch = model.data_preprocessor(pseudo_collate([dataset[i]]))
         with torch.no_grad():
             feats = dict(zip(STAGES, model.backbone(batch['inputs'].contiguous(memory_format=torch.channels_last))))
@@ -75,8 +82,9 @@ def train_heads(model: torch.nn.Module, train: dict, method: str, seed: int, epo
         Their state dict.
     """
     torch.manual_seed(seed)
-    model.neck.init_weights()
-    model.cam_head.init_weights()
+    for part in (model.neck, model.cam_head):
+        part._is_init = False  # MMEngine initialises a part once only
+        part.init_weights()
     parts = torch.nn.ModuleList([model.neck, model.cam_head])
     optimizer = torch.optim.SGD(parts.parameters(), lr=lr, momentum=.9, weight_decay=5e-4, nesterov=True)
     restricted = RestrictedActivationLoss(loss_weight=.1)
@@ -173,7 +181,7 @@ def judge(data: str, split: str, feats: dict, model: torch.nn.Module, states: li
     Returns:
         (row, number of the head) -> the report.
     """
-    dataset = LocalizationDataset(data, split)
+    dataset = open_split(data, split, len(feats['labels']))
     cams, scores = seeds_of(model, states, feats['5'], feats['labels'])
     metrics: dict[tuple[str, int], BoxLocalizationMetric] = {}
     for i in track(range(len(dataset)), description=f'maps of {split}'):
@@ -228,6 +236,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--skip-stages', nargs='*', choices=STAGES[:1], default=[],
                         help='stage 3 has 3,136 positions, and takes most of the time')
     parser.add_argument('--max-train', type=int, help='train on so many images only')
+    parser.add_argument('--max-judged', type=int, help='judge on so many images of either split only')
     parser.add_argument('--all-rows', nargs='+', default=['CAM0', 'SPA0'], metavar='METHODSEED',
                         help='what all rows are computed of; of the others only the first and the best of the paper')
     parser.add_argument('--only', choices=['heads', 'features'],
@@ -245,7 +254,7 @@ def main(argv: list[str] | None = None) -> int:
 
     def features(split: str) -> dict:
         return make_features(args.data, split, args.side, model, work / f'{split}.pth',
-                             args.max_train if split == 'train' else None)
+                             args.max_train if split == 'train' else args.max_judged)
 
     if args.only == 'features':
         for split in ('test', 'held_out'):
