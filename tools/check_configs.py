@@ -76,6 +76,7 @@ def main() -> int:
     warnings.filterwarnings('ignore')
     with tempfile.TemporaryDirectory() as data_root:
         (Path(data_root) / 'classes.txt').write_text('one\ntwo\nthree\n')
+        (Path(data_root) / 'LOC_synset_mapping.txt').write_text('n1 one\nn2 two\nn3 three\n')
         configs = sorted(p for p in ROOT.glob('configs/*/*.py')
                          if p.parent.name not in ('_base_', 'pipelines', 'studies'))
         for path in configs:

@@ -61,9 +61,9 @@ def _column(path: Path, kind: type, count: int = 1) -> dict[str, list[Any]]:
 
 
 def read_cub_classes(data_root: str | os.PathLike) -> tuple[str, ...]:
-    """Returns the class names of CUB's ``classes.txt``, whose lines are a number and a name."""
-    names = _column(Path(data_root, 'classes.txt'), str)
-    return load_classes(data_root, [names[key][0] for key in sorted(names, key=int)])
+    """Returns the class names of CUB's ``classes.txt``, whose lines are a number and a name without spaces."""
+    lines = read_text(Path(data_root, 'classes.txt')).splitlines()
+    return load_classes(data_root, [line.split()[-1] for line in lines if line.strip()])
 
 
 @DATASETS.register_module()

@@ -1,5 +1,5 @@
-# Inception V3 up to its last module of 17 x 17, at stride 8 as SPG has it, two 3x3 convolutions of 1,024 channels, the CAM
-# head. Feature maps '0' and '1' (Mixed_5d and Mixed_6e) are read as the paper's stages 4 and 5.
+# Inception V3 up to its last module of 17 x 17, at stride 8 as SPG has it, two 3x3 convolutions of 1,024 channels, the
+# CAM head. Feature maps '0' and '1' (Mixed_5d and Mixed_6e) are read as the paper's stages 4 and 5.
 model = dict(
     type='LocalizationClassifier',
     data_preprocessor=dict(type='WSSSDataPreProcessor', mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5],

@@ -45,6 +45,8 @@ class LocalizationClassifier(CAMClassifier):
                              f'crop_size for ten_crop; got {own}')
         super().__init__(*args, test_cfg=test_cfg, **kwargs)
         self.test_cfg.update(own)
+        # Read by LossWeightScheduleHook: SPA's loss starts later than the training.
+        self.loss_weights = dict(restricted=1.0)
         if by_rank:
             self.test_cfg['gate'] = 'top_k'
 
@@ -55,6 +57,13 @@ class LocalizationClassifier(CAMClassifier):
         maps, feats = self.forward_maps(inputs)
         maps = maps.float()
         return CAMOutput(maps - maps.amin(dim=(2, 3), keepdim=True), self.pool(maps), name_feats(feats))
+
+    def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
+        """Computes the losses of the head, ``loss_restricted`` times ``loss_weights['restricted']``."""
+        losses = super().loss(inputs, data_samples)
+        if 'loss_restricted' in losses:
+            losses['loss_restricted'] = losses['loss_restricted'] * self.loss_weights['restricted']
+        return losses
 
     def scores_of(self, logits: Tensor) -> Tensor:
         """Returns the softmax of logits N x C."""

@@ -101,6 +101,8 @@ def test_training_step():
                       restricted_activation=dict(type='RestrictedActivationLoss')))).train()
     losses = model.loss(torch.rand(2, 3, 32, 32), samples_of(labels=(1, 3)))
     assert set(losses) == {'loss_cls', 'loss_restricted'}
+    model.loss_weights['restricted'] = 0.
+    assert model.loss(torch.rand(2, 3, 32, 32), samples_of(labels=(1, 3)))['loss_restricted'] == 0
     sum(losses.values()).backward()
     assert model.neck.layers[0].weight.grad.any() and model.backbone.features[0].weight.grad is None
 
