@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmwsss.evaluation import component_tree as module
+from mmwsss.evaluation import merge_tree
 from mmwsss.evaluation.component_tree import component_tree, largest_contour_box, union_boxes
 
 
@@ -38,7 +38,7 @@ def random_levels(rng, trial):
 
 @pytest.mark.parametrize('max_table', [0, 1 << 21])
 def test_components_at_every_threshold(monkeypatch, max_table):
-    monkeypatch.setattr(module, 'MAX_TABLE', max_table)
+    monkeypatch.setattr(merge_tree, 'MAX_TABLE', max_table)
     rng = np.random.default_rng(0)
     for trial in range(60):
         levels, count = random_levels(rng, trial)
