@@ -307,6 +307,8 @@ def num_classes(cfg: Config) -> int | None:
     for dataset in datasets_of(cfg):
         cls = DATASETS.get(dataset.type)
         if getattr(cls, 'RESOLVES_CLASSES', False):
+            if hasattr(cls, 'resolve_classes'):  # a layout of its own, such as ILSVRC's
+                return len(cls.resolve_classes(dataset.data_root, dataset.get('classes')))
             return len(DataFolder.of_dataset(dataset).classes) + bool(cls.WITH_BACKGROUND)
         names = (dataset.get('metainfo') or {}).get('classes') or getattr(cls, 'METAINFO', {}).get('classes')
         if names:

@@ -12,7 +12,13 @@ from mmengine.dataset import BaseDataset
 from mmengine.dist import broadcast_object_list, get_rank
 from mmengine.logging import print_log
 
-from mmwsss.datasets.layout import IMAGE_EXTENSIONS, MAP_EXTENSIONS, find_files, find_files_anywhere, read_split
+from mmwsss.datasets.layout import (
+    IMAGE_EXTENSIONS,
+    MAP_EXTENSIONS,
+    find_files,
+    find_files_anywhere,
+    read_split,
+)
 from mmwsss.datasets.preflight import preflight
 from mmwsss.structures.label_file import voc_palette
 from mmwsss.structures.mask_values import parse_mask_values
@@ -176,6 +182,10 @@ class CheckedDataset(BaseDataset):
         samples, self.omissions = on_rank_zero(self._list_samples)
         return samples
 
+    def _split_stems(self, images: dict[str, str]) -> list[str]:
+        """Returns the stems of the images in the split, of which some may be missing in ``images``."""
+        return list(images) if self.split is None else read_split(self.data_root, self.split, self.img_dir)
+
     def _annotate(self, samples: list[dict], omissions: list[Omission]) -> list[dict]:
         """Adds annotations to the samples and returns those to keep; the others go to ``omissions``."""
         return samples
@@ -185,7 +195,7 @@ class CheckedDataset(BaseDataset):
         images = find_files(self.img_dir, IMAGE_EXTENSIONS, self.recursive)
         masks = self._find_maps(self.mask_dir, 'masks', self.require_masks)
         saliency = self._find_maps(self.saliency_dir, 'saliency maps', self.require_saliency)
-        stems = list(images) if self.split is None else read_split(self.data_root, self.split, self.img_dir)
+        stems = self._split_stems(images)
         samples = [dict(img_path=images[stem], stem=stem, seg_map_path=masks.get(stem),
                         saliency_path=saliency.get(stem), label_map=None, reduce_zero_label=False, seg_fields=[],
                         **({} if self.mask_values is None else dict(mask_values=self.mask_values)))

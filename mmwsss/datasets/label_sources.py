@@ -181,6 +181,23 @@ class _NoDoctype(ElementTree.TreeBuilder):
         raise UserError('has a DOCTYPE, which an annotation file must not have; remove it')
 
 
+def parse_xml(path: str | os.PathLike) -> ElementTree.Element:
+    """Returns the root of an annotation in XML.
+
+    Raises:
+        UserError: If the file is missing, malformed or has a DOCTYPE.
+    """
+    try:
+        data = Path(path).read_bytes()
+        return ElementTree.fromstring(data, parser=ElementTree.XMLParser(target=_NoDoctype()))
+    except OSError as error:
+        raise UserError(f'{path}: cannot be read ({error.strerror}); check the path') from error
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        raise UserError(f'{path}: not valid XML ({error})') from error
+    except UserError as error:
+        raise UserError(f'{path}: {error}') from None
+
+
 def read_xml_labels(path: str | os.PathLike, use_difficult: bool = True) -> list[str] | None:
     """Reads the class names of a PASCAL VOC annotation: ``<object><name>``.
 
@@ -194,17 +211,8 @@ def read_xml_labels(path: str | os.PathLike, use_difficult: bool = True) -> list
     Raises:
         UserError: If the file is missing, malformed, has a DOCTYPE or an object without a name.
     """
-    try:
-        data = Path(path).read_bytes()
-        root = ElementTree.fromstring(data, parser=ElementTree.XMLParser(target=_NoDoctype()))
-    except OSError as error:
-        raise UserError(f'{path}: cannot be read ({error.strerror}); check the path') from error
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise UserError(f'{path}: not valid XML ({error})') from error
-    except UserError as error:
-        raise UserError(f'{path}: {error}') from None
     names, left_out = [], False
-    for item in root.findall('object'):
+    for item in parse_xml(path).findall('object'):
         name = (item.findtext('name') or '').strip()
         if not name:
             raise UserError(f'{path}: an <object> has no <name>; give it one')

@@ -21,13 +21,22 @@ from mmwsss.models.classifiers import (
     SLAM,
     BaseCAMModel,
     CAMClassifier,
+    LocalizationClassifier,
     MCTformer,
     PixelSelfSupervision,
     SemanticEncoder,
 )
 from mmwsss.models.data_preprocessor import WSSSDataPreProcessor
-from mmwsss.models.heads import ActivationHead, CAMHead, TextCAMHead
-from mmwsss.models.losses import MAM, RCM, ECRLoss, ERLoss, MinPoolingLoss, SaliencyConflictLoss
+from mmwsss.models.heads import ActivationHead, CAMHead, SingleLabelCAMHead, TextCAMHead
+from mmwsss.models.losses import (
+    MAM,
+    RCM,
+    ECRLoss,
+    ERLoss,
+    MinPoolingLoss,
+    RestrictedActivationLoss,
+    SaliencyConflictLoss,
+)
 from mmwsss.models.necks import PCM, ConvStack, FeatureProjection
 from mmwsss.models.segmentors import SaliencyEncoderDecoder
 
@@ -35,6 +44,7 @@ __all__ = [
     'MAM', 'PCM', 'RCM', 'SEAM', 'SLAM', 'VGG16', 'ActivationHead', 'AffinityHead', 'AffinityLoss', 'AffinityNet',
     'BaseAffinityModel', 'BaseCAMModel', 'CAMClassifier', 'CAMHead', 'ConvStack', 'DisplacementHead',
     'DisplacementLoss', 'ECRLoss', 'ERLoss', 'EdgeHead', 'EfficientNetLite', 'FeatureProjection', 'HFBackbone', 'IRNet',
-    'InceptionV3', 'MCTformer', 'MinPoolingLoss', 'PixelSelfSupervision', 'RandomWalk', 'ResNet38', 'ResNetWithStem',
-    'SaliencyConflictLoss', 'SaliencyEncoderDecoder', 'SemanticEncoder', 'TextCAMHead', 'WSSSDataPreProcessor'
+    'InceptionV3', 'LocalizationClassifier', 'MCTformer', 'MinPoolingLoss', 'PixelSelfSupervision', 'RandomWalk',
+    'ResNet38', 'ResNetWithStem', 'RestrictedActivationLoss', 'SaliencyConflictLoss', 'SaliencyEncoderDecoder',
+    'SemanticEncoder', 'SingleLabelCAMHead', 'TextCAMHead', 'WSSSDataPreProcessor'
 ]

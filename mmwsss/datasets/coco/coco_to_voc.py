@@ -76,7 +76,7 @@ def coco_to_voc(images_dir: str | os.PathLike, instances_json: str | os.PathLike
     for folder in (VOC_IMAGES, 'ImageSets', VOC_MASKS)[:2 + masks]:
         (root / folder).mkdir(parents=True, exist_ok=True)
         remove_leftovers(root / folder)
-    _place_images({stem: files[stem] for stem in images}, root / VOC_IMAGES, copy)
+    place_images({stem: files[stem] for stem in images}, root / VOC_IMAGES, copy)
     if masks:
         failed = _write_masks(images, files, instances, classes, root / VOC_MASKS, num_workers)
         omissions += [(files[stem], reason) for stem, reason in failed.items()]
@@ -116,7 +116,17 @@ def _by_stem(instances: Instances, path: str | os.PathLike) -> dict[str, tuple[d
     return images
 
 
-def _place_images(files: dict[str, str], folder: Path, copy: bool) -> None:
+def place_images(files: dict[str, str], folder: Path, copy: bool) -> None:
+    """Links or copies images into a folder under their stems; what is there already is left.
+
+    Args:
+        files: Stem -> image.
+        folder: The folder; it exists.
+        copy: Copy the images instead of linking to them.
+
+    Raises:
+        UserError: If another image of a stem is there already.
+    """
     there = find_files(folder, IMAGE_EXTENSIONS)
     with progress_bar() as progress:
         for stem, source in progress.track(files.items(), description='images'):

@@ -142,7 +142,7 @@ class BaseCAMModel(BaseSegmentor):
             raise ValueError(f'{type(self).__name__} predicts on images as they are: remove the test padding '
                              '(test_cfg) from the data preprocessor')
         output, labels = self._gated_cam(inputs, data_samples)
-        scores = output.logits.float().sigmoid()
+        scores = self.scores_of(output.logits)
         normalize = NORMALIZATIONS[self.test_cfg['normalize']]
         for i, sample in enumerate(data_samples):
             classes = labels[i].nonzero().flatten()
@@ -154,6 +154,10 @@ class BaseCAMModel(BaseSegmentor):
             sample.pred_img_label = LabelData(label=classes, score=scores[i])
             sample.set_metainfo(dict(cam_gate=self.test_cfg['gate']))
         return data_samples
+
+    def scores_of(self, logits: Tensor) -> Tensor:
+        """Turns logits N x C into scores in [0, 1]."""
+        return logits.float().sigmoid()
 
     def _gated_cam(self, inputs: Tensor, data_samples: list[SegDataSample]) -> tuple[CAMOutput, Tensor]:
         """Returns the CAM of all classes and the N x C mask of the classes to keep."""
