@@ -77,6 +77,8 @@ class LocalizationDataset(ImageLabelDataset):
         UserError: If an image has several classes; and see :class:`ImageLabelDataset`.
     """
 
+    LAYOUT = None  # its folder is in VOC layout, and read by this type alone: DataFolder leaves the type as it is
+
     def __init__(self, data_root: str | os.PathLike, split: str | None = None, require_boxes: bool = False,
                  classes: Sequence[str] | None = None, img_dir: str = 'JPEGImages', mask_dir: str | None = 'Masks',
                  label_file: str = 'labels.json', **kwargs: Any) -> None:

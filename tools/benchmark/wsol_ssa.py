@@ -5,6 +5,9 @@ trained for every seed is what stands behind it: the convolution of 1,024 channe
 configs/wsol/cam_vgg16_small.py, on the whole images. As the features are the same for all seeds, so are SSA's
 affinities, and the maps of all seeds are expanded together. Thresholds are chosen on the split `held_out` and used on
 `test`; those that are best on `test` itself are reported beside them.
+
+Features and heads in the work folder are used again by a run of the same images, --side and --weights; a run of others
+is refused.
 """
 import argparse
 from pathlib import Path
@@ -13,21 +16,22 @@ import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
-from mmengine.structures import LabelData, PixelData
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from mmwsss.cli.run_cli import run_cli
 from mmwsss.config.config import load_config
-from mmwsss.datasets import LocalizationDataset
+from mmwsss.datasets import DataFolder, LocalizationDataset
 from mmwsss.evaluation import BoxLocalizationMetric
 from mmwsss.inference.ssa import expand_seed
 from mmwsss.models import RestrictedActivationLoss
 from mmwsss.models.heads.single_label_cam_head import class_indices
 from mmwsss.registry import MODELS
-from mmwsss.structures.maps import grid_size, resize_maps
-from mmwsss.utils.fileio import atomic_path, write_json
+from mmwsss.structures.maps import resize_maps
+from mmwsss.structures.settings_folder import SettingsFolder
+from mmwsss.utils.errors import UserError
+from mmwsss.utils.fileio import atomic_path, sha256_of_file, write_json
 from mmwsss.utils.memory import keep_freed_memory
 
 CONFIG = Path(__file__).parents[2] / 'configs/wsol/cam_vgg16_small.py'
@@ -37,28 +41,36 @@ TABLE_2 = ((), ('3',), ('4',), ('5',), ('3', '4'), ('3', '5'), ('4', '5'), ('3',
 TABLE_1 = (1, 2, 3)
 BLOCKS = 2
 METHODS = ('CAM', 'SPA')
+SPLITS = ('train', 'held_out', 'test')
 
 
-def open_split(data: str, split: str, max_images: int | None, **options: object) -> LocalizationDataset:
-    """Returns a split, or so many of its images, evenly spread."""
-    dataset = LocalizationDataset(data, split, **options)
+def open_split(data: str, split: str, side: int, max_images: int | None) -> LocalizationDataset:
+    """Returns a split, or so many of its images, evenly spread; they are loaded at ``side`` x ``side``."""
+    dataset = LocalizationDataset(data, split, pipeline=[
+        dict(type='LoadImage'), dict(type='Resize', scale=(side, side), keep_ratio=False),
+        dict(type='PackWSSSInputs')])
     if max_images is None or max_images >= len(dataset):
         return dataset
     return dataset.get_subset(np.linspace(0, len(dataset) - 1, max_images).round().astype(int).tolist())
 
 
-def make_features(data: str, split: str, side: int, model: torch.nn.Module, path: Path,
-                  max_images: int | None = None) -> dict:
-    """Runs the backbone over a split once and keeps the result in a file.
+def settings_of(dataset: LocalizationDataset, data: str, side: int, weights: str) -> dict[str, object]:
+    """Returns what the features of a split depend on."""
+    stems = [dataset.get_data_info(i)['stem'] for i in range(len(dataset))]
+    return dict(images=DataFolder.find(data).fingerprint(stems), num_images=len(stems), side=side,
+                classes=list(dataset.metainfo['classes']), weights=sha256_of_file(weights))
+
+
+def make_features(dataset: LocalizationDataset, split: str, model: torch.nn.Module, folder: SettingsFolder) -> dict:
+    """Runs the backbone over a split once and keeps the result in a folder.
 
     Returns:
         ``labels`` float32 [N, C]; ``5`` (and ``3``, ``4``) float16 [N, K, h, w].
     """
+    folder.open()
+    path = folder.path / 'features.pth'
     if path.is_file():
         return torch.load(path, weights_only=True)
-    dataset = open_split(data, split, max_images, pipeline=[
-        dict(type='LoadImage'), dict(type='Resize', scale=(side, side), keep_ratio=False),
-        dict(type='PackWSSSInputs')])
     parts: dict[str, list] = {name: [] for name in (STAGES[-1:] if split == 'train' else STAGES)}
     labels = []
     for i in track(range(len(dataset)), description=f'features of {split}'):
@@ -88,6 +100,7 @@ def train_heads(model: torch.nn.Module, train: dict, method: str, seed: int, epo
     parts = torch.nn.ModuleList([model.neck, model.cam_head])
     optimizer = torch.optim.SGD(parts.parameters(), lr=lr, momentum=.9, weight_decay=5e-4, nesterov=True)
     restricted = RestrictedActivationLoss(loss_weight=.1)
+    batch = min(batch, len(train['labels']))
     steps = epochs * (len(train['labels']) // batch)
     schedule = torch.optim.lr_scheduler.PolynomialLR(optimizer, steps, power=.9)
     step = 0
@@ -164,24 +177,28 @@ def rows_of(seeds: torch.Tensor, feats: dict[str, torch.Tensor]) -> dict[str, to
     return rows
 
 
-def judge(data: str, split: str, feats: dict, model: torch.nn.Module, states: list[dict], whole: list[bool],
-          skip: tuple[str, ...], chosen: dict) -> dict[tuple[str, int], dict]:
+def min_max(cam: torch.Tensor) -> torch.Tensor:
+    """Brings a map to [0, 1]."""
+    return (cam - cam.min()) / (cam.max() - cam.min()).clamp(min=1e-12)
+
+
+def judge(dataset: LocalizationDataset, split: str, feats: dict, model: torch.nn.Module, states: list[dict],
+          whole: list[bool], skip: tuple[str, ...], chosen: dict) -> dict[tuple[str, int], dict]:
     """Evaluates the rows with the heads, those that are not ``whole`` with :data:`HEADLINE` only.
 
     Args:
-        data: The localization set.
-        split: The split.
-        feats: Its features.
+        dataset: The images.
+        split: Their split, for the progress bar.
+        feats: Their features.
         model: The model, whose neck and head are filled in.
         states: Of every head.
         whole: Of every head, whether all rows are wanted.
-        skip: Stages without features.
+        skip: Stages that take no part.
         chosen: (row, number of the head) -> file of the report to take thresholds from; where there is none, the best.
 
     Returns:
         (row, number of the head) -> the report.
     """
-    dataset = open_split(data, split, len(feats['labels']))
     cams, scores = seeds_of(model, states, feats['5'], feats['labels'])
     metrics: dict[tuple[str, int], BoxLocalizationMetric] = {}
     for i in track(range(len(dataset)), description=f'maps of {split}'):
@@ -190,18 +207,18 @@ def judge(data: str, split: str, feats: dict, model: torch.nn.Module, states: li
         label = feats['labels'][i]
         of_stages = {stage: feats[stage][i:i + 1] for stage in STAGES if stage not in skip}
         for row, maps in rows_of(cams[i:i + 1], of_stages).items():
-            maps = resize_maps(maps, grid_size(size, 1))[0]
+            maps = resize_maps(maps, size)[0]
             for k, cam in enumerate(maps):
                 if not whole[k] and row not in HEADLINE:
                     continue
                 if (row, k) not in metrics:
                     threshold = chosen.get((row, k))
                     metrics[row, k] = BoxLocalizationMetric(threshold=threshold and str(threshold), size='contour')
-                cam = (cam - cam.min()) / (cam.max() - cam.min()).clamp(min=1e-12)
+                # As an evaluator hands over samples: dicts throughout.
                 metrics[row, k].process({}, [dict(
-                    info, ori_shape=size, cam_gate='label', pred_cam=PixelData(data=cam[None].half()),
-                    gt_img_label=LabelData(label=label),
-                    pred_img_label=LabelData(label=label.nonzero().flatten(), score=scores[k, i]))])
+                    info, ori_shape=size, cam_gate='label', pred_cam=dict(data=min_max(cam)[None].half()),
+                    gt_img_label=dict(label=label),
+                    pred_img_label=dict(label=label.nonzero().flatten(), score=scores[k, i]))])
     return {key: metric.report(len(dataset)) for key, metric in metrics.items()}
 
 
@@ -219,9 +236,13 @@ def table(reports: dict[tuple[str, int], dict], heads: list[tuple[str, int]], ki
                 continue
             values = [[report[errors][kind][error] for report in mine] for error in ('top1', 'top5', 'gt_known')]
             values += [[report[name] for report in mine] for name in ('MaxBoxAcc', 'MaxBoxAccV2', 'PxAP', 'peak_IoU')]
-            result.add_row(method, row, str(len(mine)),
-                           *(f'{100 * np.mean(v):.1f} ± {100 * np.std(v):.1f}' for v in values))
+            result.add_row(method, row, str(len(mine)), *map(mean_and_deviation, values))
     return result
+
+
+def mean_and_deviation(values: list[float | None]) -> str:
+    """Returns both in percent; a dash where there is nothing to compute, such as PxAP without masks."""
+    return '-' if None in values else f'{100 * np.mean(values):.1f} ± {100 * np.std(values):.1f}'
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -237,14 +258,18 @@ def main(argv: list[str] | None = None) -> int:
                         help='stage 3 has 3,136 positions, and takes most of the time')
     parser.add_argument('--max-train', type=int, help='train on so many images only')
     parser.add_argument('--max-judged', type=int, help='judge on so many images of either split only')
-    parser.add_argument('--all-rows', nargs='+', default=['CAM0', 'SPA0'], metavar='METHODSEED',
-                        help='what all rows are computed of; of the others only the first and the best of the paper')
+    parser.add_argument('--all-rows', nargs='+', metavar='METHODSEED',
+                        help='what all rows are computed of, such as CAM0; of the others only the first and the best '
+                             'of the paper; default the first seed of every method')
     parser.add_argument('--only', choices=['heads', 'features'],
                         help='only train, or only make the features of the other splits: two processes, side by side')
     args = parser.parse_args(argv)
+    heads = [(method, seed) for method in args.methods for seed in args.seeds]
+    names = [f'{method}{seed}' for method, seed in heads]
+    all_rows = args.all_rows or [f'{method}{args.seeds[0]}' for method in args.methods]
+    check(args, names, all_rows)
     keep_freed_memory()
     work = Path(args.work_dir)
-    work.mkdir(parents=True, exist_ok=True)
     cfg = load_config(CONFIG, args.data)
     init_default_scope('mmwsss')
     cfg.model.backbone.init_cfg = dict(type='StrictPretrained', checkpoint=args.weights)
@@ -252,19 +277,29 @@ def main(argv: list[str] | None = None) -> int:
     model.backbone.init_weights()
     model.eval().to(memory_format=torch.channels_last)
 
+    datasets, folders = {}, {}
+    for split in dict(heads=('train',), features=('test', 'held_out')).get(args.only, SPLITS):
+        datasets[split] = open_split(args.data, split, args.side,
+                                     args.max_train if split == 'train' else args.max_judged)
+        settings = settings_of(datasets[split], args.data, args.side, args.weights)
+        folders[split] = SettingsFolder(work / f'features_{split}', settings, 'features', '.pth', '--work-dir')
+        if split == 'train':
+            folders['heads'] = SettingsFolder(work / 'heads', settings, 'heads', '.pth', '--work-dir')
+    for folder in folders.values():
+        folder.check()  # before the first of them takes its hour
+
     def features(split: str) -> dict:
-        return make_features(args.data, split, args.side, model, work / f'{split}.pth',
-                             args.max_train if split == 'train' else args.max_judged)
+        return make_features(datasets[split], split, model, folders[split])
 
     if args.only == 'features':
-        for split in ('test', 'held_out'):
+        for split in datasets:
             features(split)
         return 0
     train = features('train')
-    heads = [(method, seed) for method in args.methods for seed in args.seeds]
+    folders['heads'].open()
     states = []
     for method, seed in heads:
-        path = work / f'{method}_{seed}_{args.epochs}.pth'
+        path = folders['heads'].path / f'{method}_seed{seed}_{args.epochs}epochs.pth'
         if not path.is_file():
             state = train_heads(model, train, method, seed, args.epochs)
             with atomic_path(path) as temporary:
@@ -272,25 +307,41 @@ def main(argv: list[str] | None = None) -> int:
         states.append(torch.load(path, weights_only=True))
     if args.only == 'heads':
         return 0
-    whole = [f'{method}{seed}' in args.all_rows for method, seed in heads]
-    skip = tuple(args.skip_stages)
+
+    def reports_of(split: str, chosen: dict) -> dict:
+        return judge(datasets[split], split, features(split), model, states, [name in all_rows for name in names],
+                     tuple(args.skip_stages), chosen)
+
     chosen: dict[tuple[str, int], Path] = {}
-    for (row, k), report in judge(args.data, 'held_out', features('held_out'), model, states, whole, skip, {}).items():
-        chosen[row, k] = work / f'held_out {heads[k]} {row}.json'
+    (work / 'held_out').mkdir(exist_ok=True)
+    for (row, k), report in reports_of('held_out', {}).items():
+        chosen[row, k] = work / 'held_out' / f'{names[k]}, {row}.json'
         write_json(chosen[row, k], report)
-    reports = judge(args.data, 'test', features('test'), model, states, whole, skip, chosen)
+    reports = reports_of('test', chosen)
     write_json(work / 'reports.json', [
         dict(method=heads[k][0], seed=heads[k][1], row=row,
              report={name: value for name, value in report.items() if name != 'curves'})
         for (row, k), report in reports.items()])
     console = Console(width=150)
     console.print('classification error, top-1: ' + ', '.join(
-        f'{method} {seed}: {100 * reports[HEADLINE[0], k]["classification_error"]["top1"]:.1f}'
-        for k, (method, seed) in enumerate(heads)), highlight=False)
+        f'{name}: {100 * reports[HEADLINE[0], k]["classification_error"]["top1"]:.1f}'
+        for k, name in enumerate(names)), highlight=False)
     for kind in ('max', 'union'):
         for errors in ('errors', 'oracle_errors'):
             console.print(table(reports, heads, kind, errors))
     return 0
+
+
+def check(args: argparse.Namespace, names: list[str], all_rows: list[str]) -> None:
+    """Refuses what cannot be computed, before anything is."""
+    if not Path(args.weights).is_file():
+        raise UserError(f'--weights {args.weights}: no such file')
+    for option, value, least in (('--epochs', args.epochs, 1), ('--side', args.side, 32),
+                                 ('--max-train', args.max_train, 1), ('--max-judged', args.max_judged, 1)):
+        if value is not None and value < least:
+            raise UserError(f'{option}: must be at least {least}, not {value}')
+    if unknown := [name for name in all_rows if name not in names]:
+        raise UserError(f'--all-rows: {unknown[0]} is none of {", ".join(names)}; see --methods and --seeds')
 
 
 if __name__ == '__main__':

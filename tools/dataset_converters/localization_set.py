@@ -1,73 +1,9 @@
 #!/usr/bin/env python
 """Data sets for weakly supervised object localization: localization_set.py {masks,cub,coco,metadata} ..."""
-import argparse
-
-from mmwsss.cli.report_result import report_result
+from mmwsss.cli.main import tool
 from mmwsss.cli.run_cli import run_cli
-from mmwsss.datasets.localization_set import (
-    coco_to_localization,
-    cub_to_localization,
-    hold_out,
-    masks_to_localization,
-)
-from mmwsss.datasets.wsol_metadata import metadata_to_localization
 
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Write images of one class with boxes (and masks) as a localization '
-                                                 'set; once for each split into one folder')
-    kinds = parser.add_subparsers(dest='kind', required=True)
-    masks = kinds.add_parser('masks', help='images in VOC layout whose mask shows one class; boxes of its components')
-    masks.add_argument('data_root')
-    masks.add_argument('--min-share', type=float, default=0.05,
-                       help='components below this share of the largest get no box; default 0.05')
-    cub = kinds.add_parser('cub', help='CUB-200-2011')
-    cub.add_argument('data_root', help='the folder CUB_200_2011')
-    coco = kinds.add_parser('coco', help='images of COCO that show one category')
-    coco.add_argument('images_dir')
-    coco.add_argument('instances_json')
-    coco.add_argument('--masks', action='store_true', help='also write masks')
-    coco.add_argument('--min-area', type=float, default=0.,
-                      help='leave out images with an object below this share of their area')
-    metadata = kinds.add_parser('metadata', help='metadata of clovaai/wsolevaluation')
-    metadata.add_argument('images_dir')
-    metadata.add_argument('metadata_dir', help='such as metadata/OpenImages/val')
-    metadata.add_argument('--masks-dir', help='folder of the masks that localization.txt names')
-    for kind in (masks, cub, coco, metadata):
-        kind.add_argument('--out-dir', required=True, help='folder of the localization set')
-        kind.add_argument('--split', required=True, help='the split (COCO, metadata: its name in the set)')
-        kind.add_argument('--copy', action='store_true', help='copy the images instead of linking to them')
-        kind.add_argument('--held-out', type=float, metavar='SHARE',
-                          help='take this share of every class out, as the split held_out to choose thresholds on')
-    for kind in (masks, cub):
-        kind.add_argument('--name', help='what the split is called in the set; default the same')
-    return parser.parse_args()
-
-
-def convert(args: argparse.Namespace) -> dict:
-    common = dict(out_dir=args.out_dir, split=args.split, copy=args.copy)
-    if args.kind == 'masks':
-        return masks_to_localization(args.data_root, name=args.name, min_share=args.min_share, **common)
-    if args.kind == 'cub':
-        return cub_to_localization(args.data_root, name=args.name, **common)
-    if args.kind == 'coco':
-        return coco_to_localization(args.images_dir, args.instances_json, masks=args.masks, min_area=args.min_area,
-                                    **common)
-    return metadata_to_localization(args.images_dir, args.metadata_dir, masks_dir=args.masks_dir, **common)
-
-
-def main() -> int:
-    args = parse_args()
-    summary = convert(args)
-    message = (f'{args.out_dir}: {summary["num_images"]} images in the split {summary["split"]}, '
-               f'{summary["num_boxes"]} boxes, {summary["num_masks"]} masks, {summary["num_classes"]} classes')
-    if summary.get('num_other'):
-        message += f'; {summary["num_other"]} images are not of a single class (or not usable) and are not in it'
-    if args.held_out is not None:
-        counts = hold_out(args.out_dir, summary['split'], args.held_out)
-        message += '; ' + ', '.join(f'{name}: {count}' for name, count in counts.items())
-    return report_result(message, summary['omissions'])
-
+main = tool('convert localization')
 
 if __name__ == '__main__':
     run_cli(main)

@@ -1,4 +1,4 @@
-# A localization set (tools/dataset_converters/localization_set.py): images to 256 x 256, crops of 224 in training.
+# A localization set (`mmwsss convert localization`): images to 256 x 256, crops of 224 in training.
 data_root = 'data/localization'
 train_pipeline = [
     dict(type='LoadImage'),

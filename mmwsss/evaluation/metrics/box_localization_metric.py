@@ -117,7 +117,7 @@ class BoxLocalizationMetric(BaseMetric):
         label = np.flatnonzero(sample['gt_img_label']['label'].cpu().numpy())
         if len(label) != 1:
             raise UserError(f'{name}: has {len(label)} classes, but localization is judged on images of one; convert '
-                            'the data set with localization_set.py')
+                            'the data set with `mmwsss convert localization`')
         boxes, mask_path = sample.get('gt_boxes'), sample.get('seg_map_path')
         boxes = None if boxes is None or len(boxes) == 0 else np.asarray(boxes, np.float64)
         if boxes is None and mask_path is None:

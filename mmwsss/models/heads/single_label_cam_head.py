@@ -51,6 +51,6 @@ def class_indices(labels: Tensor) -> Tensor:
     if not ((labels > 0).sum(dim=1) == 1).all():
         count = int((labels > 0).sum(dim=1).ne(1).sum())
         raise UserError(f'{count} images of a batch have not exactly one class; a softmax needs images of one class: '
-                        'make such a data set with localization_set.py')
+                        'make such a data set with `mmwsss convert localization`')
     return labels.argmax(dim=1)
 
