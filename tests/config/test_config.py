@@ -201,3 +201,14 @@ def test_config_is_fitted_to_the_layout_of_the_data(repo_root, tmp_path, generat
         assert voc == 'VOCImageLabelDataset' and plain == said == 'ImageLabelDataset'
     head = cfg.model.get('cam_head') or cfg.model.decode_head
     assert head.num_classes == 2 + name.startswith('seg')
+
+
+def test_a_localization_set_is_read_as_one(repo_root, tmp_path, generated_root):
+    from mmwsss.datasets.localization_set import masks_to_localization
+    from mmwsss.registry import DATASETS
+    masks_to_localization(generated_root, tmp_path / 'set', 'train', 'test')
+    cfg = load_config(repo_root / 'configs/wsol/cam_vgg16_small.py', tmp_path / 'set')
+    assert cfg.model.cam_head.num_classes == 3
+    assert {(d.type, d.data_root) for d in datasets_of(cfg)} == {('LocalizationDataset', str(tmp_path / 'set'))}
+    info = DATASETS.build(cfg.test_dataloader.dataset).get_data_info(0)
+    assert len(info['gt_boxes']) > 0 and '/Masks/' in info['seg_map_path']
