@@ -32,8 +32,8 @@ def data(tmp_path_factory):
         images = {}
         for i in range(count):
             height, width = 48 + 4 * (i % 3), 64 - 4 * (i % 2)
-            x0, y0 = rng.integers(2, 20, 2).tolist()
-            x1, y1 = x0 + 30, y0 + 24
+            x0, y0 = rng.integers(1, 8, 2).tolist()
+            x1, y1 = x0 + 32 + 8 * (i % 3), y0 + 28 + 5 * (i % 3)
             label = list(COLOURS)[i % 2]
             pixels = rng.integers(0, 120, (height, width, 3), dtype=np.uint8)
             pixels[y0:y1, x0:x1] = COLOURS[label]
@@ -84,6 +84,7 @@ def test_rows_of_both_tables(benchmark, run):
         assert report['threshold_source'].startswith('chosen on held-out images') and report['gate'] == 'label'
         for kind in ('max', 'union'):
             assert report['errors'][kind]['gt_known'] >= report['oracle_errors'][kind]['gt_known']
+    assert any(entry['report']['oracle_errors']['max']['gt_known'] < 1 for entry in run.reports)
 
 
 def test_thresholds_are_those_of_the_held_out_images(run):
@@ -130,9 +131,14 @@ def test_what_is_there_is_used_again(benchmark, run, monkeypatch, capsys):
     again = json.loads((run.work / 'reports.json').read_text())
     assert len(again) == 2 + 6 and all(entry['method'] == 'SPA' for entry in again)
     before = {(e['method'], e['seed'], e['row']): e['report'] for e in run.reports}
+    compared = 0
     for entry in again:
-        key = entry['method'], entry['seed'], entry['row']
-        assert entry['report'] == before.get(key, entry['report'])
+        if report := before.get((entry['method'], entry['seed'], entry['row'])):
+            compared += 1  # the maps of other heads in the same product change the rounding
+            for name in ('PxAP', 'peak_IoU'):
+                assert entry['report'][name] == pytest.approx(report[name], abs=1e-3)
+            assert entry['report']['classification_error'] == report['classification_error']
+    assert compared == 4
     out = capsys.readouterr().out
     assert 'box union; best thresholds on the test (oracle)' in out and out.count('SPA') >= 4 * 6
     assert run('--only', 'features') == run('--only', 'heads') == 0
