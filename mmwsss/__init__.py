@@ -1,20 +1,28 @@
 """mmwsss: weakly supervised semantic segmentation on MMSegmentation / MMEngine.
 
-Importing the package checks the versions of the stack underneath and makes the registries
-known to MMEngine; components are imported when a registry is first asked for one.
+Importing the package, or any part of it, changes nothing outside of it: :func:`setup` does, which whatever runs
+something calls first (the command ``mmwsss``, the functions of :mod:`mmwsss.apis`). The stack underneath is imported,
+and its versions are checked, with :mod:`mmwsss.registry`.
 """
-import os
+from importlib import import_module
+from typing import Any
 
-# Read when torch's OpenMP runtime loads. By default its threads spin while they wait for each other, so that one busy
-# data worker (or another program) on a core stalls them all: 0.5 to 1.8 s instead of 2.4 to 4.7 s for a batch on two
-# busy cores. On an idle machine it costs nothing for large inputs and up to a third for small ones (128 pixels).
-os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
-
-from mmwsss.utils.versions import check_stack
 from mmwsss.version import __version__
 
-check_stack()
+__all__ = ['__version__', 'registry', 'setup']
 
-from mmwsss import registry  # noqa: E402  (needs the stack that was just checked)
 
-__all__ = ['__version__', 'registry']
+def setup() -> None:
+    """Prepares this process for training and inference, see :func:`mmwsss.engine.setup.setup`.
+
+    A script of your own that builds MMEngine's ``Runner`` itself calls it at its start, before it imports torch.
+    """
+    import_module('mmwsss.utils.threads').wait_passively()  # the rest imports torch
+    import_module('mmwsss.engine.setup').setup()
+
+
+def __getattr__(name: str) -> Any:
+    # `mmwsss.registry` without an import of its own, as ever; it imports torch and mmseg.
+    if name == 'registry':
+        return import_module('mmwsss.registry')
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

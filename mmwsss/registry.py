@@ -2,7 +2,8 @@
 
 They are children of mmsegmentation's, so that every mmseg and mmengine component can be named
 without a prefix. New are: how a model makes a CAM of an image (:data:`CAM_PROVIDERS`), what happens around that
-(:data:`INFERENCE_HOOKS`), and what happens between a CAM and its label (:data:`POSTPROCESSORS`).
+(:data:`INFERENCE_HOOKS`), what happens between a CAM and its label (:data:`POSTPROCESSORS`), and what the steps of a
+pipeline are (:data:`STAGES`).
 
 A downstream project registers a component with, for example, ::
 
@@ -12,9 +13,21 @@ A downstream project registers a component with, for example, ::
     class MyNeck(BaseModule): ...
 
 and names its module in the config's ``custom_imports``.
+
+Importing this module checks the versions of the stack, and lets MMEngine resolve ``_base_ = 'mmwsss::cam/...'`` in the
+configs of other projects.
 """
+# ruff: noqa: E402
+from mmwsss.utils.versions import check_stack
+
+check_stack()
+
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import Registry
 from mmseg import registry as mmseg_registry
+
+# MMEngine looks for `mmwsss::NAME` in the folder .mim of the packages that it has in this table.
+MODULE2PACKAGE.setdefault('mmwsss', 'mmwsss')
 
 
 def _child(name: str, parent: Registry, *locations: str) -> Registry:
@@ -48,3 +61,5 @@ INFERENCE_HOOKS = Registry('inference hook', scope='mmwsss', locations=['mmwsss.
 CAM_PROVIDERS = Registry('CAM provider', scope='mmwsss', locations=['mmwsss.inference'])
 # Callables (ScoreMap, image) -> ScoreMap, see mmwsss.postprocessing.
 POSTPROCESSORS = Registry('postprocessor', scope='mmwsss', locations=['mmwsss.postprocessing'])
+# Steps of a pipeline, classes with run(context) -> StageResult, see mmwsss.experiments.pipeline.Stage.
+STAGES = Registry('stage', scope='mmwsss', locations=['mmwsss.experiments.pipeline'])

@@ -8,6 +8,8 @@ import pytest
 import torch
 from mmengine.logging import MMLogger
 
+from mmwsss import setup
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -23,7 +25,8 @@ def _loggers_end_with_their_test():
 
 @pytest.fixture(scope='session', autouse=True)
 def quiet_machine(tmp_path_factory):
-    """One thread (tensors here are tiny), and no cache of an earlier run."""
+    """One thread (tensors here are tiny), no cache of an earlier run, and what whatever runs something calls first."""
+    setup()
     torch.set_num_threads(1)
     os.environ['MMWSSS_CACHE'] = str(tmp_path_factory.mktemp('cache'))
 
@@ -58,6 +61,27 @@ def generated_root(tmp_path_factory):
 def generated_copy(generated_root, tmp_path):
     """A copy of the generated data set that a test may damage."""
     return Path(shutil.copytree(generated_root, tmp_path / 'data'))
+
+
+@pytest.fixture
+def csv_folder(generated_root, tmp_path):
+    """The generated data as a folder of images, with sub folders, and labels.csv, in which one image has no class."""
+    import csv
+    import json
+    root = tmp_path / 'photos'
+    labels = json.loads((generated_root / 'labels.json').read_text())
+    for stem in labels:
+        folder = root / 'images' / stem.split('_')[0]
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(generated_root / f'JPEGImages/{stem}.jpg', folder)
+    shutil.copytree(generated_root / 'SegmentationClass', root / 'masks')
+    shutil.copytree(generated_root / 'ImageSets', root / 'ImageSets')
+    shutil.copy(generated_root / 'classes.txt', root)
+    with open(root / 'labels.csv', 'w', newline='') as file:
+        writer = csv.writer(file)
+        writer.writerow(['image', 'classes'])
+        writer.writerows([f'{stem}.jpg', ';'.join(names)] for stem, names in labels.items() if stem != 'train_00004')
+    return root
 
 
 @pytest.fixture(scope='session')
@@ -130,44 +154,66 @@ def tiny_pipeline(tmp_path_factory):
         cfg.dump(folder / f'{name}.py')
     (folder / 'pipeline.py').write_text('''
 configs = dict(cam='cam.py', segmentor='seg.py')
-stages = [
-    dict(name='classifier', type='train', config='cam', split='train'),
-    dict(name='cam', type='make_cam', config='cam', split='train', inputs=dict(checkpoint='classifier')),
-    dict(name='eval_cam', type='eval_cam', split='train', inputs=dict(cams='cam')),
-    dict(name='label', type='pseudo_label', split='train', num_workers=0, inputs=dict(cams='cam')),
-    dict(name='eval_label', type='eval_label', split='train', inputs=dict(labels='label')),
-    dict(name='segmentor', type='train', config='segmentor', split='train', inputs=dict(labels='label')),
-    dict(name='eval_segmentor', type='test', config='segmentor', split='val', inputs=dict(checkpoint='segmentor')),
-    dict(name='picture_train', type='picture', split='train', inputs=dict(cams='cam', pseudo_label='label')),
-    dict(name='picture_val', type='picture', split='val', inputs=dict(predictions='eval_segmentor')),
-]
+stages = dict(
+    classifier=dict(type='train', config='cam', split='train'),
+    cam=dict(type='make_cam', config='cam', split='train', inputs=dict(checkpoint='classifier')),
+    eval_cam=dict(type='eval_cam', split='train', inputs=dict(cams='cam')),
+    label=dict(type='pseudo_label', split='train', num_workers=0, inputs=dict(cams='cam')),
+    eval_label=dict(type='eval_label', split='train', inputs=dict(labels='label')),
+    segmentor=dict(type='train', config='segmentor', split='train', inputs=dict(labels='label')),
+    eval_segmentor=dict(type='test', config='segmentor', split='val', inputs=dict(checkpoint='segmentor')),
+    picture_train=dict(type='picture', split='train', inputs=dict(cams='cam', pseudo_label='label')),
+    picture_val=dict(type='picture', split='val', inputs=dict(predictions='eval_segmentor')),
+)
 ''')
     return folder / 'pipeline.py'
 
 
 @pytest.fixture(scope='session')
+def stage_context():
+    """Makes what a pipeline gives its stages, without a pipeline."""
+    from mmwsss.datasets.data_folder import DataFolder
+    from mmwsss.experiments.pipeline import StageContext
+
+    def make(data_root, folder=None, load_config=None, **options):
+        own = DataFolder.find(data_root)
+
+        def fingerprint(split, what, data=None):
+            return (data or own).fingerprint((data or own).stems(split), what)
+
+        return StageContext(folder=folder, data=own, load_config=load_config, fingerprint=fingerprint, **options)
+
+    return make
+
+
+@pytest.fixture(scope='session')
 def make_work_dir():
-    """Writes the work folder of a pipeline by hand, as far as the tables need it."""
+    """Writes the work folder of a pipeline without running it, as far as the tables need it."""
     import json
 
-    def make(path, stages, report=True):
-        """``stages`` is {name: None if not complete, else keys of complete.json, and ``metrics_json``}."""
-        rows = []
+    from mmwsss.experiments.work_dir import WorkDir
+
+    def make(path, stages, report=True, plan=None):
+        """``stages`` is {name: None if not complete, else keys of complete.json, and ``metrics_json``}.
+
+        ``plan`` is {name: (type, role)}; without it the folder is one of an earlier version.
+        """
+        work, rows = WorkDir(path), []
+        if plan is not None:
+            work.begin([dict(name=name, type=kind, role=role) for name, (kind, role) in plan.items()])
         for number, (name, content) in enumerate(stages.items()):
-            folder = path / name
-            folder.mkdir(parents=True)
-            (folder / 'key.json').write_text('{"key": "0"}')
+            folder = work.open_stage(name, '0', *(plan or {}).get(name, ()))
             if content is not None:
-                marker = dict(dict(key='0', seconds=1.5, output='metrics.json', metrics=[], omissions=[]), **content)
-                if 'metrics_json' in marker:
-                    (folder / 'metrics.json').write_text(json.dumps(marker.pop('metrics_json')))
-                (folder / 'complete.json').write_text(json.dumps(marker))
-                rows += [dict(stage=name, seconds=marker['seconds'], **row)
-                         for row in marker['metrics'] or [dict(metric='', value=None)]]
+                content = dict(dict(seconds=1.5, output='metrics.json'), **content)
+                if 'metrics_json' in content:
+                    (folder / 'metrics.json').write_text(json.dumps(content.pop('metrics_json')))
+                state = work.complete_stage(name, **content)
+                rows += [dict(stage=name, seconds=state.seconds, **row)
+                         for row in state.metrics or [dict(metric='', value=None)]]
             for file in folder.iterdir():  # the order of the stages, where no report tells it
                 os.utime(file, (number, number))
         if report:
-            (path / 'report.json').write_text(json.dumps(dict(rows=rows, seconds=0.)))
+            work.write_report(rows)
         return path
 
     return make

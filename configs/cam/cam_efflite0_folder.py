@@ -1,9 +1,7 @@
 # CAM on a folder of images (long side about 256) with a label file; the recipe of cam_efflite0_small.py.
-_base_ = ['../_base_/default_runtime.py', '../_base_/datasets/folder_cam.py',
+_base_ = ['../_base_/default_runtime.py', '../_base_/datasets/folder_cam.py', '../_base_/pipelines/cam_224.py',
           '../_base_/models/cam_efficientnet_lite0.py', '../_base_/schedules/cam_sgd.py']
-max_epochs = 4
 model = dict(data_preprocessor=dict(size={{_base_.crop_size}}))
+train_dataloader = dict(dataset=dict(pipeline={{_base_.train_pipeline}}))
 optim_wrapper = dict(optimizer=dict(lr=0.01, momentum=0.9))
-param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0, begin=0, end=max_epochs, by_epoch=True,
-                        convert_to_iter_based=True)]
-train_cfg = dict(max_epochs=max_epochs)
+train_cfg = dict(max_epochs=4)

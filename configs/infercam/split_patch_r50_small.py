@@ -6,9 +6,6 @@ _base_ = '../cam/cam_r50_small.py'
 train_pipeline = [
     dict(type='LoadImage'),
     dict(type='SplitPatch', cam_dir='work_dirs/cam/train'),
-    dict(type='RandomResizeLong', long_side=(230, 358)),
-    dict(type='RandomCrop', crop_size=(224, 224)),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackWSSSInputs'),
+    *_base_.train_pipeline[1:],
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

@@ -1,4 +1,3 @@
-# The baseline pipeline on generated scenes: the same, with fewer iterations an epoch to go round.
-_base_ = './cam_small.py'
+# The baseline pipeline on generated scenes: fewer iterations an epoch to go round, and the default thresholds.
+_base_ = './_base_/cam.py'
 configs = dict(cam='../cam/cam_efflite0_generated.py', segmentor='../segmentation/deeplab_efflite0_generated.py')
-options = dict(_delete_=True)  # the default thresholds

@@ -3,8 +3,8 @@
 # as those of affinitynet_small.py leave to a plain CAM (on every twelfth training image of voc8).
 _base_ = './affinitynet_r50_small.py'
 configs = dict(cam='../infercam/infercam_fast_r50_small.py', segmentor='../segmentation/deeplab_r50_small_saliency.py')
-options = dict(
-    affinity_label=dict(
-        background=dict(type='confident', foreground=dict(type='constant', threshold=0.62),
-                        background=dict(type='constant', threshold=0.25))),
+stages = dict(
+    affinity_label=dict(background=dict(
+        foreground=dict(_delete_=True, type='constant', threshold=0.62),
+        background=dict(_delete_=True, type='constant', threshold=0.25))),
     walk=dict(cfg_options={'model.test_cfg.alpha': 1.6}))

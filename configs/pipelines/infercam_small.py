@@ -4,8 +4,6 @@
 _base_ = './affinitynet_small.py'
 configs = dict(cam='../infercam/infercam_fast_efflite0_small.py',
                segmentor='../segmentation/deeplab_efflite0_small_saliency.py')
-options = dict(
-    affinity_label=dict(
-        background=dict(type='confident', foreground=dict(type='constant', threshold=0.77),
-                        background=dict(type='constant', threshold=0.52))),
+stages = dict(
+    affinity_label=dict(background=dict(foreground=dict(threshold=0.77), background=dict(threshold=0.52))),
     walk=dict(cfg_options={'model.test_cfg.alpha': 0.44}))

@@ -1,8 +1,9 @@
 # CAM, IRNet, DeepLabV2 on VOC: trained on the pseudo labels of train_aug (10,582 images), judged on train (1,464 of
-# them) and val. --weights is not for this pipeline: its backbones differ, each config names its own.
-_base_ = './irnet_r50_small.py'
+# them) and val. Its backbones differ: each config names its own weights, or --weights does, as
+# --weights cam=resnet50.pth irnet=resnet50.pth segmentor=resnet101.pth.
+_base_ = './_base_/irnet.py'
 configs = dict(cam='../cam/cam_r50_voc.py', irnet='../irnet/irnet_r50_voc.py',
                segmentor='../segmentation/deeplab_v2_r101_voc.py')
 _aug = dict(split='train_aug')
-options = dict(classifier=_aug, cam=_aug, irnet_label=_aug, irnet=_aug, irnet_walk=_aug, irnet_crf=_aug,
-               irnet_segmentor=_aug, eval_irnet_segmentor=dict(tta=True))
+stages = dict(classifier=_aug, cam=_aug, irnet_label=_aug, irnet=_aug, irnet_walk=_aug, irnet_crf=_aug,
+              irnet_segmentor=_aug, eval_irnet_segmentor=dict(tta=True))

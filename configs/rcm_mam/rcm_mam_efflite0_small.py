@@ -4,23 +4,12 @@
 # - stride 8: features and CAMs are compared on a grid of 24 x 24, the backbone's own at ratio 2;
 # - RCM's loss with as much weight for rare classes as for others, without which the rarest vanish (see README.md);
 # - a SupportNet that follows within half an epoch, as in the paper, of which the training has few: momentum 0.03.
-_base_ = ['../_base_/default_runtime.py', '../_base_/datasets/small_cam.py',
+_base_ = ['../_base_/default_runtime.py', '../_base_/datasets/small_cam.py', '../_base_/pipelines/cam_192.py',
           '../_base_/models/rcm_mam_efficientnet_lite0.py', '../_base_/schedules/cam_sgd.py']
-crop_size = (192, 192)
-max_epochs = 4
-train_pipeline = [
-    dict(type='LoadImage'),
-    dict(type='RandomResizeLong', long_side=(196, 306)),  # to the crop as in ../cam/cam_efflite0_small.py
-    dict(type='RandomCrop', crop_size=crop_size),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackWSSSInputs'),
-]
-model = dict(data_preprocessor=dict(size=crop_size), stride=8, momentum=0.03,
+model = dict(data_preprocessor=dict(size={{_base_.crop_size}}), stride=8, momentum=0.03,
              rcm=dict(normalize='balanced', skip_incomplete=True), mam=dict(skip_empty=True))
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+train_dataloader = dict(dataset=dict(pipeline={{_base_.train_pipeline}}))
 optim_wrapper = dict(optimizer=dict(lr=0.01, momentum=0.9))
-param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0, begin=0, end=max_epochs, by_epoch=True,
-                        convert_to_iter_based=True)]
-train_cfg = dict(max_epochs=max_epochs)
+train_cfg = dict(max_epochs=4)
 custom_hooks = [*_base_.custom_hooks, dict(type='SupportNetHook'),
                 dict(type='LossWeightScheduleHook', name='mam', begin=0.3)]

@@ -4,7 +4,6 @@
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/voc_cam.py', '../_base_/models/rcm_mam_resnet38.py',
           '../_base_/schedules/cam_sgd.py']
 crop_size = (192, 192)
-max_epochs = 20
 train_pipeline = [
     dict(type='LoadImage'),
     dict(type='RandomResizeLong', long_side=(250, 650)),
@@ -17,8 +16,6 @@ train_pipeline = [
 model = dict(data_preprocessor=dict(size=crop_size))
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 optim_wrapper = dict(optimizer=dict(lr=0.01, momentum=5e-4, weight_decay=5e-4))
-param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0, begin=0, end=max_epochs, by_epoch=True,
-                        convert_to_iter_based=True)]
-train_cfg = dict(max_epochs=max_epochs)
+train_cfg = dict(max_epochs=20)
 custom_hooks = [*_base_.custom_hooks, dict(type='SupportNetHook'),
                 dict(type='LossWeightScheduleHook', name='mam', begin=0.3)]

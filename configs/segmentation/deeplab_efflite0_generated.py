@@ -1,7 +1,7 @@
 # The last stage on the generated scenes of `make demo` (long side 192).
-_base_ = './deeplab_efflite0_small.py'
+_base_ = ['../_base_/default_runtime.py', '../_base_/datasets/small_seg.py',
+          '../_base_/models/deeplab_efficientnet_lite0.py', '../_base_/schedules/seg_sgd.py']
 crop_size = (192, 192)
-max_epochs = 10
 train_pipeline = [
     dict(type='LoadImage'),
     dict(type='LoadMask'),
@@ -12,6 +12,5 @@ train_pipeline = [
 ]
 model = dict(data_preprocessor=dict(size=crop_size))
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
-param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0, begin=0, end=max_epochs, by_epoch=True,
-                        convert_to_iter_based=True)]
-train_cfg = dict(max_epochs=max_epochs)
+optim_wrapper = dict(optimizer=dict(lr=0.005))
+train_cfg = dict(max_epochs=10)

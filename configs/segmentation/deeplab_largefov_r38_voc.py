@@ -1,7 +1,8 @@
 # DeepLab-LargeFOV on ResNet38 (RCM+MAM), with the recipe of deeplab_v1_r38_voc.py.
-_base_ = ['../_base_/default_runtime.py', '../_base_/datasets/voc_seg.py',
+_base_ = ['../_base_/default_runtime.py', '../_base_/datasets/voc_seg.py', '../_base_/pipelines/seg_448.py',
           '../_base_/models/deeplab_largefov_resnet38.py', '../_base_/schedules/seg_poly_iters.py']
 model = dict(data_preprocessor=dict(size={{_base_.crop_size}}))
+train_dataloader = dict(dataset=dict(pipeline={{_base_.train_pipeline}}))
 # The CRF of AffinityNet and SEAM, a single iteration as in the code that SEAM's segmentor is tested with.
 test_postprocessors = [
     dict(type='DenseCRF', unary='softmax', iterations=1, gaussian_sxy=3, gaussian_compat=3, bilateral_sxy=80,

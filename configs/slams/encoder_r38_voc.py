@@ -1,20 +1,10 @@
 # SLAMs' semantic encoder on ResNet38 for VOC trainaug. The paper's recipe is not public; batch, rate and image size are
 # those of SemFormer's autoencoder, its 200 epochs are 20 here.
-_base_ = ['../_base_/default_runtime.py', '../_base_/datasets/voc_cam.py',
+_base_ = ['../_base_/default_runtime.py', '../_base_/datasets/voc_cam.py', '../_base_/pipelines/cam_224.py',
           '../_base_/models/semantic_encoder_resnet38.py', '../_base_/schedules/cam_sgd.py']
-crop_size = (224, 224)
-max_epochs = 20
-train_pipeline = [
-    dict(type='LoadImage'),
-    dict(type='RandomResizeLong', long_side=(230, 358)),
-    dict(type='RandomCrop', crop_size=crop_size),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackWSSSInputs'),
-]
-model = dict(data_preprocessor=dict(size=crop_size))
-train_dataloader = dict(batch_size=64, dataset=dict(pipeline=train_pipeline))
+model = dict(data_preprocessor=dict(size={{_base_.crop_size}}))
+train_dataloader = dict(batch_size=64, dataset=dict(pipeline={{_base_.train_pipeline}}))
+auto_scale_lr = dict(base_batch_size=64)
 optim_wrapper = dict(optimizer=dict(lr=0.025))
-param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0, begin=0, end=max_epochs, by_epoch=True,
-                        convert_to_iter_based=True)]
-train_cfg = dict(max_epochs=max_epochs)
+train_cfg = dict(max_epochs=20)
 test_dataloader = test_evaluator = test_cfg = None  # it becomes a part of a SLAM, and that is tested

@@ -3,7 +3,6 @@
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/voc_cam.py', '../_base_/models/slam_resnet38.py',
           '../_base_/schedules/cam_sgd.py']
 crop_size = (448, 448)
-max_epochs = 20
 train_pipeline = [
     dict(type='LoadImage'),
     dict(type='RandomResizeLong', long_side=(448, 768)),
@@ -13,7 +12,6 @@ train_pipeline = [
 ]
 model = dict(data_preprocessor=dict(size=crop_size))
 train_dataloader = dict(batch_size=8, dataset=dict(pipeline=train_pipeline))
+auto_scale_lr = dict(base_batch_size=8)
 optim_wrapper = dict(optimizer=dict(lr=0.005))
-param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0, begin=0, end=max_epochs, by_epoch=True,
-                        convert_to_iter_based=True)]
-train_cfg = dict(max_epochs=max_epochs)
+train_cfg = dict(max_epochs=20)

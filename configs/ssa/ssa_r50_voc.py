@@ -1,10 +1,7 @@
 # SSA's recipe for segmentation on VOC (section 4.2): IRNet's ResNet50 classifier, but 10 epochs; two self-affinity
 # blocks and cross guidance. The paper does not give the scales: they are IRNet's.
 _base_ = '../cam/cam_r50_voc.py'
-max_epochs = 10
 model = dict(test_cfg=dict(normalize='min_max'), inference_hooks=[
     dict(type='MultiScaleFlip', scales=(0.5, 1.0, 1.5, 2.0), flip=True),
     dict(type='SSA', stages=('2', '3'), num_blocks=2, wsss=True)])
-param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0, begin=0, end=max_epochs, by_epoch=True,
-                        convert_to_iter_based=True)]
-train_cfg = dict(max_epochs=max_epochs)
+train_cfg = dict(max_epochs=10)

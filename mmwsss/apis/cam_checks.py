@@ -6,7 +6,8 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mmwsss.registry import METRICS
-from mmwsss.structures.cam_file import MANIFEST_NAME, read_manifest
+from mmwsss.structures.cam_file import read_manifest
+from mmwsss.structures.settings_folder import MANIFEST_NAME
 from mmwsss.utils.errors import UserError
 
 

@@ -17,8 +17,9 @@ from mmwsss.apis.runner import RunResult, check_settings, test
 from mmwsss.config.config import backbones_of
 from mmwsss.datasets import on_rank_zero
 from mmwsss.registry import DATASETS
-from mmwsss.structures.cam_file import MANIFEST_NAME, CAMManifest, cam_path, open_cam_dir, read_cam, read_manifest
+from mmwsss.structures.cam_file import CAMManifest, cam_path, open_cam_dir, read_cam, read_manifest
 from mmwsss.structures.label_file import label_path
+from mmwsss.structures.settings_folder import MANIFEST_NAME
 from mmwsss.utils.dist import init_dist
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import sha256_of_file, sha256_of_json
@@ -114,6 +115,7 @@ def _write_cams(cfg: Config, checkpoint: str | Path, out_dir: str | Path, split:
         raise UserError('CAM files need test_dataloader.batch_sampler=dict(type=SameSizeBatchSampler), which deals '
                         'whole batches to the processes')
     stride = cfg.model.get('test_cfg', {}).get('stride', 4)
+    max_side = dict(max_side=cfg.test_cfg.max_side) if cfg.test_cfg.get('max_side') else {}
     cfg.test_evaluator = [dict(type='CAMWriter', out_dir=str(out_dir), stride=stride)]
     existing = dict(dir=str(out_dir), suffix='.npz')
     if label_writer is not None:
@@ -128,7 +130,7 @@ def _write_cams(cfg: Config, checkpoint: str | Path, out_dir: str | Path, split:
     is_new = not Path(out_dir, MANIFEST_NAME).exists()
     on_rank_zero(lambda: open_cam_dir(out_dir, CAMManifest(
         checkpoint_sha256=sha256_of_file(checkpoint), config_hash=cam_config_hash(cfg),
-        classes=samples.metainfo['classes'], extra=dict(extra, stride=stride))))
+        classes=samples.metainfo['classes'], extra=dict(extra, stride=stride, **max_side))))
     on_rank_zero(lambda: remove_stale_cams(out_dir, samples, extra['cam_gate'], source_dir,
                                            label_writer and label_writer['out_dir']))
     try:
@@ -189,10 +191,13 @@ def _is_stale(path: Path, sources: Sequence[str | Path], info: dict, gate: str |
 def cam_config_hash(cfg: Config) -> str:
     """Returns the sha256 of what decides the content of CAM files besides checkpoint and images.
 
-    These are the model (how backbones were initialised before training does not count), the test pipeline (where
-    it finds CAMs to refine does not count: the manifest holds theirs) and the precision.
+    These are the model (how backbones were initialised before training does not count, nor where a hook keeps its
+    features), the test pipeline (where it finds CAMs to refine does not count: the manifest holds theirs) and the
+    precision.
     """
     model = cfg.model.to_dict()
+    for hook in model.get('inference_hooks') or ():
+        hook.pop('cache_dir', None)
     for _, backbone in backbones_of(model):
         backbone.pop('init_cfg', None)
     return sha256_of_json(dict(model=model, test_cfg=cfg.test_cfg.to_dict(),

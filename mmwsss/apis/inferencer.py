@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,16 +17,19 @@ from mmengine.registry import init_default_scope
 
 from mmwsss.apis.runner import load_for_inference
 from mmwsss.config.config import fill_num_classes, read_config
+from mmwsss.datasets import DataFolder
 from mmwsss.datasets.layout import IMAGE_EXTENSIONS
 from mmwsss.datasets.transforms import LoadMask, LoadSaliency
 from mmwsss.engine.checkpoint import load_checkpoint_file, trained_classes
+from mmwsss.engine.large_images import limit_side
+from mmwsss.engine.setup import setup
 from mmwsss.registry import MODELS, TRANSFORMS
 from mmwsss.structures.image_file import check_image
 from mmwsss.structures.maps import resize_cam
 from mmwsss.utils.errors import UserError
 
-# A file, a folder of files, an array, or files and arrays one after the other.
-Images = str | Path | np.ndarray | Iterable[str | Path | np.ndarray]
+# A file, a folder of files, a data set, an array, or files and arrays one after the other.
+Images = str | Path | DataFolder | np.ndarray | Iterable[str | Path | np.ndarray]
 
 
 @dataclass
@@ -52,18 +56,18 @@ class CAMPrediction:
         return np.asarray(resize_cam(self.cam, self.size))
 
 
-class CAMInferencer:
-    """Makes CAMs with a trained model.
+class ImageInferencer:
+    """What inferencers have in common: a trained model, and the ways that images come to it.
 
     One unusable file among many does not end the work: of a folder or a list it is left out, logged and listed in
     :attr:`omissions`.
 
     Args:
-        config: A CAM config, or the path of one. It is not changed.
+        config: A config with the model and the pipeline of its test data: a path, a name in the package, or the config
+            itself, which is not changed.
         checkpoint: Its checkpoint.
         classes: Names of the foreground classes; default the ones that the checkpoint was trained with.
         device: Default: the GPU, if there is one.
-        score_thr: Classes whose sigmoid score is above this are shown for images without labels.
         batch_size: Images of one size that go through the model together.
 
     Attributes:
@@ -71,87 +75,65 @@ class CAMInferencer:
 
     Raises:
         UserError: For a checkpoint of another model, or one without class names when none are given.
-
-    Examples:
-        >>> inferencer = CAMInferencer('configs/cam/cam_efflite0_small.py', 'epoch_4.pth')  # doctest: +SKIP
-        >>> for prediction in inferencer('photographs/'):  # doctest: +SKIP
-        ...     print(prediction.source, prediction.classes, prediction.cam.shape)
     """
 
     def __init__(self, config: str | Path | Config, checkpoint: str | Path, classes: Sequence[str] | None = None,
-                 device: str | torch.device | None = None, score_thr: float = 0.5, batch_size: int = 8) -> None:
+                 device: str | torch.device | None = None, batch_size: int = 8) -> None:
+        setup()
         cfg = copy.deepcopy(config) if isinstance(config, Config) else read_config(config)
+        if not cfg.get('model') or not cfg.get('test_dataloader'):
+            raise UserError(f'{cfg.filename or "the config"}: has no model or no test_dataloader; name a config that '
+                            'has both')
         init_default_scope(cfg.get('default_scope', 'mmwsss'))
-        self.classes = tuple(classes or trained_classes(load_checkpoint_file(checkpoint, 'cpu')))
+        names = classes or self._foreground(trained_classes(load_checkpoint_file(checkpoint, 'cpu')))
+        self.classes = tuple(names)
         if not self.classes:
             raise UserError(f'{checkpoint}: holds no class names; give them as classes=[...]')
-        fill_num_classes(cfg.model, len(self.classes))
+        fill_num_classes(cfg.model, len(self._model_classes()))
         self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
         self.model = MODELS.build(cfg.model).to(self.device).eval()
-        load_for_inference(self.model, checkpoint, self.classes)
-        self.model.test_cfg['score_thr'] = score_thr
+        load_for_inference(self.model, checkpoint, self._model_classes())
         self.load, self.transform = _split_pipeline(cfg.test_dataloader.dataset.pipeline)
         self.batch_size = batch_size
+        self.max_side = (cfg.get('test_cfg') or {}).get('max_side')
         self.omissions: list[tuple[str, str]] = []
 
-    def __call__(self, images: Images, labels: Sequence[Sequence[str]] | None = None) -> list[CAMPrediction]:
-        """Makes CAMs.
+    @staticmethod
+    def _foreground(trained: tuple[str, ...]) -> tuple[str, ...]:
+        """Returns the foreground classes among those that a checkpoint was trained with."""
+        return trained
 
-        Args:
-            images: An image file, a folder of them, a BGR array uint8 [H, W, 3], or files and arrays in a list.
-            labels: Class names of each image; default: the classes that the model sees in it.
+    def _model_classes(self) -> tuple[str, ...]:
+        """Returns the classes that the model tells apart."""
+        return self.classes
 
-        Returns:
-            One prediction an image, in the order given (a folder: sorted by name), without those in
-            :attr:`omissions`.
+    def _prepare(self, results: dict, label: Any) -> dict:
+        """Transforms a loaded image; ``label`` is what was given for it."""
+        return self.transform(results)
 
-        Raises:
-            UserError: For one file that is no image, a folder or list without a single usable image, an array of
-                another kind, or a name that is no class.
-        """
-        return list(self.iterate(images, labels))
+    def _predict(self, batch: list[tuple[Path | None, dict]], labelled: bool) -> list:
+        """Returns the predictions for (source, transformed image) of one size."""
+        raise NotImplementedError
 
-    def iterate(self, images: Images, labels: Sequence[Sequence[str]] | None = None) -> Iterator[CAMPrediction]:
-        """Makes CAMs one after the other, for more images than fit into memory.
-
-        Args:
-            images: See :meth:`__call__`. A list may also be an iterator, which is read as predictions are.
-            labels: See :meth:`__call__`.
-
-        Returns:
-            A generator of the predictions that :meth:`__call__` gives. It holds at most a batch of images at a time.
-            :attr:`omissions` is complete when it has ended.
-
-        Raises:
-            UserError: See there; errors of one file when it is its turn.
-        """
-        sources = self._sources(images)
-        if labels is not None:
-            sources = list(sources)
-            if len(labels) != len(sources):
-                raise UserError(f'{len(labels)} labels were given for {len(sources)} images')
-            if unknown := {name for names in labels for name in names} - set(self.classes):
-                raise UserError(f'{sorted(unknown)} are not among the classes {self.classes}')
+    def _iterate(self, images: Images, sources: Iterable, labels: Sequence[Any] | None = None) -> Iterator:
         self.omissions = []
         named = isinstance(images, (str, Path)) and not Path(images).is_dir()
         return self._generate(sources, labels, may_omit=not named)
 
-    def _generate(self, sources: Iterable, labels: Sequence[Sequence[str]] | None,
-                  may_omit: bool) -> Iterator[CAMPrediction]:
+    def _generate(self, sources: Iterable, labels: Sequence[Any] | None, may_omit: bool) -> Iterator:
         omissions, count = self.omissions, 0
-        gate = 'score' if labels is None else 'label'
         # Only neighbours of one size share a batch, so that a folder is never in memory as a whole.
         items = self._items(sources, labels, omissions, may_omit)
         for _, run in groupby(items, key=lambda item: item[1]['inputs'].shape):
             while batch := list(islice(run, self.batch_size)):
-                predictions = self._predict(batch, gate)
+                predictions = self._predict(batch, labels is not None)
                 count += len(predictions)
                 yield from predictions
         if count == 0 and omissions:
             path, reason = omissions[0]
             raise UserError(f'{path}: {reason} (and not one of the {len(omissions)} images can be used)')
 
-    def _items(self, sources: Iterable, labels: Sequence[Sequence[str]] | None, omissions: list[tuple[str, str]],
+    def _items(self, sources: Iterable, labels: Sequence[Any] | None, omissions: list[tuple[str, str]],
                may_omit: bool) -> Iterator[tuple[Path | None, dict]]:
         for i, source in enumerate(sources):
             names = None if labels is None else labels[i]
@@ -185,29 +167,13 @@ class CAMInferencer:
         image = image.astype(np.float32) if self.load.to_float32 else image
         return dict(img=image, img_shape=size, ori_shape=size, height=size[0], width=size[1])
 
-    def _prepare(self, results: dict, names: Sequence[str] | None) -> dict:
-        if names is not None:
-            results['gt_img_label'] = np.array([name in names for name in self.classes], dtype=np.float32)
-        return self.transform(results)
-
-    @torch.no_grad()
-    def _predict(self, batch: list[tuple[Path | None, dict]], gate: str) -> list[CAMPrediction]:
-        self.model.test_cfg['gate'] = gate  # here, since another iteration may be under way as well
-        outputs = self.model.test_step(pseudo_collate([data for _, data in batch]))
-        result = []
-        for (source, _), output in zip(batch, outputs):
-            scores = output.pred_img_label.score.tolist()
-            result.append(CAMPrediction(
-                cam=output.pred_cam.data.float().cpu().numpy(),
-                classes=tuple(self.classes[k] for k in output.pred_img_label.label.tolist()),
-                scores=dict(zip(self.classes, scores)), size=tuple(output.ori_shape[:2]), gate=output.cam_gate,
-                source=source))
-        return result
-
     @staticmethod
     def _sources(images: Images) -> Iterable:
         if isinstance(images, np.ndarray):
             return [images]
+        if isinstance(images, DataFolder):
+            paths = images.image_paths()
+            return [paths[stem] for stem in images.stems(None)]
         if not isinstance(images, (str, Path)):
             return images
         path = Path(images)
@@ -218,6 +184,99 @@ class CAMInferencer:
         if not files:
             raise UserError(f'{path}: holds no images ({", ".join(sorted(IMAGE_EXTENSIONS))})')
         return files
+
+
+class CAMInferencer(ImageInferencer):
+    """Makes CAMs with a trained model.
+
+    One unusable file among many does not end the work: of a folder or a list it is left out, logged and listed in
+    :attr:`omissions`.
+
+    Args:
+        config: A CAM config, or the path of one, or its name in the package. It is not changed.
+        checkpoint: Its checkpoint.
+        classes: Names of the foreground classes; default the ones that the checkpoint was trained with.
+        device: Default: the GPU, if there is one.
+        score_thr: Classes whose sigmoid score is above this are shown for images without labels.
+        batch_size: Images of one size that go through the model together.
+
+    Attributes:
+        omissions: (path, reason) of the images that the last call left out.
+
+    Raises:
+        UserError: For a checkpoint of another model, or one without class names when none are given.
+
+    Examples:
+        >>> inferencer = CAMInferencer('configs/cam/cam_efflite0_small.py', 'epoch_4.pth')  # doctest: +SKIP
+        >>> for prediction in inferencer('photographs/'):  # doctest: +SKIP
+        ...     print(prediction.source, prediction.classes, prediction.cam.shape)
+    """
+
+    def __init__(self, config: str | Path | Config, checkpoint: str | Path, classes: Sequence[str] | None = None,
+                 device: str | torch.device | None = None, score_thr: float = 0.5, batch_size: int = 8) -> None:
+        super().__init__(config, checkpoint, classes, device, batch_size)
+        self.model.test_cfg['score_thr'] = score_thr
+
+    def __call__(self, images: Images, labels: Sequence[Sequence[str]] | None = None) -> list[CAMPrediction]:
+        """Makes CAMs.
+
+        Args:
+            images: An image file, a folder of them, a :class:`~mmwsss.datasets.DataFolder` (all its images, in sub
+                folders too), a BGR array uint8 [H, W, 3], or files and arrays in a list.
+            labels: Class names of each image; default: the classes that the model sees in it.
+
+        Returns:
+            One prediction an image, in the order given (a folder: sorted by name), without those in
+            :attr:`omissions`.
+
+        Raises:
+            UserError: For one file that is no image, a folder or list without a single usable image, an array of
+                another kind, or a name that is no class.
+        """
+        return list(self.iterate(images, labels))
+
+    def iterate(self, images: Images, labels: Sequence[Sequence[str]] | None = None) -> Iterator[CAMPrediction]:
+        """Makes CAMs one after the other, for more images than fit into memory.
+
+        Args:
+            images: See :meth:`__call__`. A list may also be an iterator, which is read as predictions are.
+            labels: See :meth:`__call__`.
+
+        Returns:
+            A generator of the predictions that :meth:`__call__` gives. It holds at most a batch of images at a time.
+            :attr:`omissions` is complete when it has ended.
+
+        Raises:
+            UserError: See there; errors of one file when it is its turn.
+        """
+        sources = self._sources(images)
+        if labels is not None:
+            sources = list(sources)
+            if len(labels) != len(sources):
+                raise UserError(f'{len(labels)} labels were given for {len(sources)} images')
+            if unknown := {name for names in labels for name in names} - set(self.classes):
+                raise UserError(f'{sorted(unknown)} are not among the classes {self.classes}')
+        return self._iterate(images, sources, labels)
+
+    def _prepare(self, results: dict, label: Sequence[str] | None) -> dict:
+        if label is not None:
+            results['gt_img_label'] = np.array([name in label for name in self.classes], dtype=np.float32)
+        return self.transform(results)
+
+    @torch.no_grad()
+    def _predict(self, batch: list[tuple[Path | None, dict]], labelled: bool) -> list[CAMPrediction]:
+        # Set here, since another iteration may be under way as well.
+        self.model.test_cfg['gate'] = 'label' if labelled else 'score'
+        outputs = self.model.test_step(limit_side(pseudo_collate([data for _, data in batch]), self.max_side))
+        result = []
+        for (source, _), output in zip(batch, outputs):
+            scores = output.pred_img_label.score.tolist()
+            result.append(CAMPrediction(
+                cam=output.pred_cam.data.float().cpu().numpy(),
+                classes=tuple(self.classes[k] for k in output.pred_img_label.label.tolist()),
+                scores=dict(zip(self.classes, scores)), size=tuple(output.ori_shape[:2]), gate=output.cam_gate,
+                source=source))
+        return result
 
 
 def _split_pipeline(pipeline: Sequence[dict]) -> tuple[LoadImageFromFile, Compose]:

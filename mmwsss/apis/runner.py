@@ -1,4 +1,5 @@
 """Training, testing and making CAMs: thin functions around MMEngine's Runner."""
+import copy
 import itertools
 import math
 import os
@@ -8,17 +9,20 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import barrier
+from mmengine.dist import barrier, get_world_size
 from mmengine.model import BaseTTAModel
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from mmwsss.config.config import backbones_of
+from mmwsss.config.config import DATALOADERS, backbones_of
+from mmwsss.config.supervision import check_supervision
 from mmwsss.datasets.checks import check_batch_size
 from mmwsss.engine.checkpoint import load_weights_strict, trained_classes
+from mmwsss.engine.mixed_precision import warn_of_slow_amp
+from mmwsss.engine.setup import setup
+from mmwsss.models.utils.normalization import check_normalization
 from mmwsss.utils.dist import init_dist, patch_cfg_for_cpu_ddp, unwrapped
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import naming_errors
-from mmwsss.utils.memory import keep_freed_memory
 
 # How torch's error for a BatchNorm begins that would normalise a single value.
 ONE_VALUE = 'Expected more than 1 value per channel'
@@ -51,6 +55,7 @@ def prepare_run(cfg: Config, work_dir: str | Path, launcher: str = 'none') -> Co
     Returns:
         ``cfg``.
     """
+    setup()
     cfg.work_dir = str(work_dir)
     cfg.launcher = launcher
     # MMEngine keeps loggers and message hubs by this name for the life of the process, and a pipeline
@@ -58,14 +63,51 @@ def prepare_run(cfg: Config, work_dir: str | Path, launcher: str = 'none') -> Co
     cfg.experiment_name = f'{Path(work_dir).name}_{os.getpid()}_{next(_RUN_NUMBER)}'
     init_dist(launcher)
     patch_cfg_for_cpu_ddp(cfg)
-    if not torch.cuda.is_available():
-        keep_freed_memory()
     seed = (cfg.get('randomness') or {}).get('seed')
     for name, value in (('num_threads', cfg.get('num_threads')), ('randomness.seed', seed)):
         if value is not None and (not isinstance(value, int) or value < 0):
             raise UserError(f'{name}: must be a whole number, or None for the default, not {value!r}')
     if cfg.get('num_threads'):
         torch.set_num_threads(cfg.num_threads)
+    for name in DATALOADERS:
+        loader = cfg.get(name)
+        if loader and not loader.get('num_workers'):
+            # torch refuses what is about workers where there are none.
+            loader.persistent_workers = False
+            loader.pop('prefetch_factor', None)
+    return cfg
+
+
+def share_batch(cfg: Config) -> Config:
+    """Divides the training's batch by the number of processes, in place.
+
+    ``train_dataloader.batch_size`` is the total, as in the papers, and so the steps and the learning rate are the same
+    for any number of processes. With ``auto_scale_lr=dict(enable=True)`` it is the batch of each process instead, and
+    MMEngine multiplies the learning rate by total / ``base_batch_size``.
+
+    Args:
+        cfg: The config of a training.
+
+    Returns:
+        ``cfg``.
+
+    Raises:
+        UserError: If the total cannot be divided, or ``auto_scale_lr`` has no ``base_batch_size``.
+    """
+    world_size, loader = get_world_size(), cfg.train_dataloader
+    scale = cfg.get('auto_scale_lr') or {}
+    if scale.get('enable'):
+        if not scale.get('base_batch_size'):
+            raise UserError('auto_scale_lr: needs the batch size that the learning rate was chosen for; give '
+                            '--cfg-options auto_scale_lr.base_batch_size=N')
+        return cfg
+    total = loader.get('batch_size', 1)
+    if total % world_size:
+        above = math.ceil(total / world_size) * world_size
+        raise UserError(f'train_dataloader.batch_size={total}: is the total, which {world_size} processes cannot '
+                        f'share; give --cfg-options train_dataloader.batch_size={above}, or '
+                        'start another number of processes')
+    loader.batch_size = total // world_size
     return cfg
 
 
@@ -90,7 +132,8 @@ def train(cfg: Config, work_dir: str | Path, resume: bool = False, launcher: str
     """Trains a config.
 
     Args:
-        cfg: A config from :func:`mmwsss.config.config.load_config`.
+        cfg: A config from :func:`mmwsss.config.config.load_config`. Its batch size is that of all processes together,
+            see :func:`share_batch`.
         work_dir: Folder for logs and checkpoints.
         resume: Go on from the newest checkpoint in ``work_dir``, if there is one.
         launcher: How the processes were started.
@@ -99,20 +142,26 @@ def train(cfg: Config, work_dir: str | Path, resume: bool = False, launcher: str
         The last checkpoint, and what was left out of the training data.
 
     Raises:
-        UserError: If the training wrote no checkpoint, or a batch of one image is too small for a BatchNorm.
+        UserError: If the training wrote no checkpoint, or a batch of one image is too small for a BatchNorm; or see
+            :func:`~mmwsss.config.supervision.check_supervision`.
     """
     check_settings(cfg, 'train_dataloader', 'train_cfg', 'optim_wrapper')
     check_pretrained(cfg)
-    prepare_run(cfg, work_dir, launcher)
+    check_supervision(cfg)
+    cfg = share_batch(copy.deepcopy(prepare_run(cfg, work_dir, launcher)))
+    if cfg.optim_wrapper.get('type') == 'AutocastOptimWrapper':
+        warn_of_slow_amp('--amp')
     latest = find_latest_checkpoint(work_dir) if resume else None
     cfg.resume = latest is not None
     if latest is not None:
         cfg.load_from = str(latest)
     with naming_errors(work_dir):
         runner = Runner.from_cfg(cfg)
+        check_normalization(unwrapped(runner.model))
         if isinstance(runner.train_loop, EpochBasedTrainLoop):
             loader = runner.train_loop.dataloader
-            check_batch_size(len(loader.dataset), loader.batch_size, loader.drop_last, runner.world_size)
+            is_shared = not (cfg.get('auto_scale_lr') or {}).get('enable')
+            check_batch_size(len(loader.dataset), loader.batch_size, loader.drop_last, runner.world_size, is_shared)
         try:
             runner.train()
         except ValueError as error:
@@ -141,13 +190,17 @@ def check_pretrained(cfg: Config) -> None:
             model around it gives it weights.
     """
     for path, backbone in backbones_of(cfg.model):
+        kind = str(backbone.get('type')).split('.')[-1]
         has_weights = cfg.get('load_from') or any(part.get('init_cfg') or part.get('pretrained')
                                                   for part in _parts_on_the_way(cfg.model, path))
-        if (backbone.get('frozen_stages') or 0) > 0 and not has_weights:
-            raise UserError(
-                f'{backbone.get("type")}: frozen_stages={backbone["frozen_stages"]}, but there are no pretrained '
-                f'weights; give them with --cfg-options {path}.init_cfg.type=StrictPretrained '
-                f'{path}.init_cfg.checkpoint=FILE, or train all of it with {path}.frozen_stages=0')
+        if kind == 'HFBackbone' and backbone.get('model'):
+            has_weights = has_weights or backbone.get('pretrained') is not False
+        option = 'frozen' if backbone.get('frozen') else 'frozen_stages'
+        if (backbone.get(option) or 0) > 0 and not has_weights:
+            source = (f'{path}.pretrained=FOLDER' if kind == 'HFBackbone' else
+                      f'{path}.init_cfg.type=StrictPretrained {path}.init_cfg.checkpoint=FILE')
+            raise UserError(f'{kind}: {option}={backbone[option]}, but there are no pretrained weights; give them with '
+                            f'--cfg-options {source}, or train all of it with {path}.{option}=0')
 
 
 def _parts_on_the_way(model: dict, path: str) -> list[dict]:
@@ -185,6 +238,8 @@ def test(cfg: Config, checkpoint: str | Path, work_dir: str | Path, launcher: st
     """
     check_settings(cfg, 'test_dataloader', 'test_cfg', 'test_evaluator')
     prepare_run(cfg, work_dir, launcher)
+    if cfg.test_cfg.get('amp'):
+        warn_of_slow_amp('--amp')
     cfg.load_from, cfg.resume = None, False
     for unused in ('train_cfg', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'val_cfg',
                    'val_dataloader', 'val_evaluator'):
@@ -218,6 +273,7 @@ def load_for_inference(model: torch.nn.Module, checkpoint: str | Path, classes: 
     model = unwrapped(model)
     if isinstance(model, BaseTTAModel):
         model = model.module
+    check_normalization(model)
     trained = trained_classes(load_weights_strict(model, checkpoint))
     if trained and classes and not getattr(model, 'class_agnostic', False) and trained != tuple(classes):
         raise UserError(f'{checkpoint}: was trained with the classes {trained}, but the data has '

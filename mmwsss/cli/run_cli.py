@@ -6,22 +6,10 @@ import traceback
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-from mmwsss.utils.dist import end_dist
-from mmwsss.utils.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, UserError
+from mmwsss.utils.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, UserError, one_line
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 WRONG_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
-
-
-def one_line(error: UserError) -> str:
-    """Returns the message of a user error as one line.
-
-    torch raises an error of a data worker again with the worker's traceback as its message.
-    """
-    message = str(error)
-    if 'Original Traceback' in message:
-        message = message.rsplit(f'{UserError.__name__}: ', 1)[-1]
-    return ' '.join(message.split())
 
 
 def config_mistake(error: Exception) -> str | None:
@@ -77,7 +65,10 @@ def run_cli(main: Callable[[], int | None]) -> None:
         SystemExit: Always, with the exit code.
     """
     try:
-        code = end_dist(main() or EXIT_DONE)
+        code = main() or EXIT_DONE
+        if 'mmwsss.utils.dist' in sys.modules:  # otherwise nothing was started, and nothing imports torch for --help
+            from mmwsss.utils.dist import end_dist
+            code = end_dist(code)
     except (Exception, KeyboardInterrupt) as error:
         # Some libraries turn any exception into one of their own, a KeyboardInterrupt too.
         if any(isinstance(cause, KeyboardInterrupt) for cause in _with_context(error)):

@@ -1,5 +1,5 @@
 """Loading a config for a tool: data root, class list and command line options."""
-import argparse
+import copy
 import difflib
 import inspect
 import logging
@@ -8,11 +8,14 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
-from mmwsss.datasets import load_classes
+import mmwsss.registry
+from mmwsss.config.cfg_options import fit_value
+from mmwsss.config.find import find_config
+from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.registry import DATASETS
 from mmwsss.utils.errors import UserError
 
@@ -20,41 +23,24 @@ from mmwsss.utils.errors import UserError
 MAIN_HEADS = ('cam_head', 'decode_head')
 # What a config of a run may set: the arguments of MMEngine's Runner, and what is read besides.
 SETTINGS = (*inspect.signature(Runner).parameters, 'model_wrapper_cfg', 'sync_bn', 'find_unused_parameters',
-            'custom_imports', 'data_root', 'classes', 'num_threads', 'tta_model', 'tta_pipeline', 'test_postprocessors')
+            'custom_imports', 'data_root', 'classes', 'num_threads', 'tta_model', 'tta_pipeline', 'test_postprocessors',
+            'full_supervision')
+# What the settings of a config that are no part of anything take.
+PLAIN_SETTINGS = dict(data_root=str, load_from=str, work_dir=str, experiment_name=str, resume=bool, num_threads=int,
+                      full_supervision=bool, classes=list[str])
+# Where the type of a part is looked up.
+PART_REGISTRIES = ('DATASETS', 'TRANSFORMS', 'MODELS', 'INFERENCE_HOOKS', 'CAM_PROVIDERS', 'POSTPROCESSORS', 'METRICS',
+                   'HOOKS', 'LOOPS', 'OPTIM_WRAPPERS', 'OPTIMIZERS', 'PARAM_SCHEDULERS', 'DATA_SAMPLERS',
+                   'WEIGHT_INITIALIZERS', 'VISUALIZERS', 'VISBACKENDS', 'STAGES')
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-
-
-class CfgOptions(DictAction):
-    """``KEY=VALUE ...`` of ``--cfg-options`` as a dict; what is none ends as argparse's other mistakes do."""
-
-    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: list[str],
-                 option_string: str | None = None) -> None:
-        """Puts the dict into the namespace."""
-        try:
-            super().__call__(parser, namespace, values, option_string)
-        except (ValueError, AssertionError) as error:
-            parser.error(f'{option_string} {" ".join(values)}: must be KEY=VALUE, with closed brackets ({error})')
-        except RecursionError:
-            parser.error(f'{option_string} {" ".join(values)}: a VALUE is of numbers, words, lists and tuples; for '
-                         'anything else, such as dicts, write a config that inherits this one')
-
-
-def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments that every tool with a config takes: data root, config options, launcher."""
-    parser.add_argument('--data-root', help="folder of the data set; replaces the config's data_root")
-    parser.add_argument('--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
-                        help='settings that override the config, e.g. train_cfg.max_epochs=5')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
-                        help='how the processes of a distributed run were started')
-    # torch.distributed.launch passes it; torchrun sets the environment instead.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
 def read_config(path: str | Path) -> Config:
     """Reads a config file.
 
     Args:
-        path: A config, or a file of settings such as those for post-processing.
+        path: A config, or a file of settings such as those for post-processing: its path, or its name in the package,
+            see :func:`~mmwsss.config.find.find_config`.
 
     Returns:
         The config, with the modules in its ``custom_imports`` imported.
@@ -62,24 +48,37 @@ def read_config(path: str | Path) -> Config:
     Raises:
         UserError: If the file is missing or is no config.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f'{path}: no such config file')
+    path = find_config(path)
     try:
         return Config.fromfile(path)
     except Exception as error:  # a config is a program: anything may be raised in it
         last = traceback.extract_tb(error.__traceback__)[-1]
         place = f' in {last.filename}:{last.lineno}' if last.name == '<module>' else ''
-        reason = (str(error).splitlines() or [''])[0]
+        reason = (str(error).splitlines() or [''])[0] + _cause(error)
         raise UserError(f'{path}: cannot be read as a config ({type(error).__name__}: {reason}{place})') from error
 
 
-def load_config(path: str | Path, data_root: str | None = None, cfg_options: dict | None = None) -> Config:
+def _cause(error: BaseException) -> str:
+    # Of a failed custom_imports MMEngine says only that, twice over.
+    first = error
+    while first.__cause__ or first.__context__:
+        first = first.__cause__ or first.__context__
+    if first is error or not isinstance(error, ImportError):
+        return ''
+    frames = [frame for frame in traceback.extract_tb(first.__traceback__) if '<frozen' not in frame.filename]
+    reason = (str(first).splitlines() or [''])[0]
+    return f'; the cause: {type(first).__name__}: {reason} in {frames[-1].filename}:{frames[-1].lineno}'
+
+
+def load_config(path: str | Path, data: DataFolder | str | Path | None = None,
+                cfg_options: dict | None = None) -> Config:
     """Loads a config and fits it to a data set.
 
     Args:
-        path: The config file.
-        data_root: Replaces ``data_root`` of every data set in the config.
+        path: The config file, or its name in the package.
+        data: Replaces the data of every data set in the config, whose type becomes that of its layout: a
+            :class:`~mmwsss.datasets.DataFolder`, or the path of its root. Of a folder of images without lists of
+            splits all images are used, whatever the config's split is called.
         cfg_options: Settings that override the config's, with dotted keys.
 
     Returns:
@@ -92,7 +91,7 @@ def load_config(path: str | Path, data_root: str | None = None, cfg_options: dic
     merge_options(cfg, cfg_options)
     if cfg.get('model') is None:
         raise UserError(f'{path}: has no model; this is not the config of a training or a test')
-    return fit_to_data(cfg, data_root)
+    return fit_to_data(cfg, data)
 
 
 def merge_options(cfg: Config, cfg_options: dict | None, known: Collection[str] = SETTINGS) -> Config:
@@ -103,7 +102,9 @@ def merge_options(cfg: Config, cfg_options: dict | None, known: Collection[str] 
 
     Args:
         cfg: The config.
-        cfg_options: Settings with dotted keys.
+        cfg_options: Settings with dotted keys. Those of a command line
+            (:class:`~mmwsss.config.cfg_options.ParsedOptions`) get the type that the config's setting has. A key that
+            ends a list (``custom_hooks.3.type`` of a list of three) adds to it.
         known: Names of settings that the config may have, besides those that it has.
 
     Returns:
@@ -111,7 +112,7 @@ def merge_options(cfg: Config, cfg_options: dict | None, known: Collection[str] 
 
     Raises:
         UserError: If a key leads through something that is no dict or list, or begins with an unknown name, or if a
-            dict would be replaced by something else.
+            dict would be replaced by something else, or a setting by what it does not take.
     """
     if not cfg_options:
         return cfg
@@ -124,10 +125,20 @@ def merge_options(cfg: Config, cfg_options: dict | None, known: Collection[str] 
             raise UserError(f'--cfg-options {key}={value}: is a dict in the config; name one of its settings, as '
                             f'{key}.NAME=VALUE')
     before = dict(cfg.get('train_cfg') or {})
+    backends = copy.deepcopy(cfg.get('vis_backends'))
     try:
-        cfg.merge_from_dict(cfg_options)
+        for key in cfg_options:
+            _extend_list(cfg, key)
+        # In two steps: the type of a part may be among the options itself.
+        texts = getattr(cfg_options, 'texts', {})
+        cfg.merge_from_dict({key: value for key, value in cfg_options.items() if key.endswith('.type')})
+        for key, value in cfg_options.items():
+            if not key.endswith('.type'):
+                _set_option(cfg, key, _fitted(cfg, key, value, texts[key]) if key in texts else value)
     except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise UserError(f'--cfg-options {" ".join(cfg_options)}: does not fit the config ({error})') from error
+    if backends != cfg.get('vis_backends') and (cfg.get('visualizer') or {}).get('vis_backends') == backends:
+        cfg.visualizer.vis_backends = cfg.vis_backends  # configs write them once, and mean them there
     after = cfg.get('train_cfg') or {}
     for length, by_epoch in (('max_epochs', True), ('max_iters', False)):
         if before.get(length) is None or after.get(length) == before[length] or 'param_scheduler' in cfg_options:
@@ -139,12 +150,64 @@ def merge_options(cfg: Config, cfg_options: dict | None, known: Collection[str] 
     return cfg
 
 
-def fit_to_data(cfg: Config, data_root: str | None = None) -> Config:
-    """Sets data root, class list, seed and number of classes throughout a config, in place.
+def _extend_list(cfg: Config, key: str) -> None:
+    """Adds a place to the list that a key goes one beyond the end of."""
+    node, names = cfg, key.split('.')
+    for name, following in zip(names, [*names[1:], None]):
+        if isinstance(node, list) and name.isdigit():
+            if int(name) > len(node):
+                raise UserError(f'--cfg-options {key}: the list has {len(node)} items, so the next one is number '
+                                f'{len(node)}')
+            if int(name) == len(node):
+                node.append(None if following is None else ConfigDict())
+            node = node[int(name)]
+        elif isinstance(node, (dict, Config)):
+            node = node.get(name)
+        else:
+            return
+
+
+def _parent(cfg: Config, key: str) -> Any:
+    parent = cfg
+    for step in key.split('.')[:-1]:
+        parent = parent[int(step)] if isinstance(parent, (list, tuple)) else (parent or {}).get(step)
+    return parent
+
+
+def _set_option(cfg: Config, key: str, value: Any) -> None:
+    parent, name = _parent(cfg, key), key.rpartition('.')[2]
+    if isinstance(parent, list) and name.isdigit() and not isinstance(value, dict):
+        parent[int(name)] = value  # MMEngine merges dicts only
+    else:
+        cfg.merge_from_dict({key: value})
+
+
+def _fitted(cfg: Config, key: str, value: Any, text: str) -> Any:
+    """Gives a value of the command line the type that its setting has."""
+    parent, name = _parent(cfg, key), key.rpartition('.')[2]
+    if isinstance(parent, (list, tuple)):
+        return fit_value(key, value, text, parent[int(name)])
+    current = (parent or {}).get(name)
+    if parent is cfg and name in PLAIN_SETTINGS:
+        return fit_value(key, value, text, current, PLAIN_SETTINGS)
+    return fit_value(key, value, text, current, _part_class((parent or {}).get('type')))
+
+
+def _part_class(name: Any) -> Any:
+    if not isinstance(name, str):
+        return name  # a config may name the class itself
+    for registry_name in PART_REGISTRIES:
+        if (found := getattr(mmwsss.registry, registry_name).get(name)) is not None:
+            return found
+    return None
+
+
+def fit_to_data(cfg: Config, data: DataFolder | str | Path | None = None) -> Config:
+    """Sets data set, class list, seed and number of classes throughout a config, in place.
 
     Args:
         cfg: A config of a training or a test.
-        data_root: See :func:`load_config`. ``None`` keeps the config's.
+        data: See :func:`load_config`. ``None`` keeps the config's.
 
     Returns:
         ``cfg``.
@@ -152,17 +215,27 @@ def fit_to_data(cfg: Config, data_root: str | None = None) -> Config:
     Raises:
         UserError: See :func:`load_config`.
     """
-    if data_root is not None:
-        cfg.data_root = str(data_root)
+    if data is not None:
+        data = DataFolder.find(data)
+        cfg.data_root = str(data.root)
+        for name in DATALOADERS:
+            if cfg.get(name):
+                cfg[name].dataset = data.dataset_config(cfg[name].dataset)
     seed = cfg.get('randomness', {}).get('seed')
     for dataset in datasets_of(cfg):
         if 'data_root' in dataset:
-            if data_root is not None:
-                dataset.data_root = str(data_root)
+            if data is not None:
+                dataset.data_root = str(data.root)
             if not Path(dataset.data_root).is_dir():
                 raise UserError(f'{dataset.data_root}: no such folder; name the data set with --data-root')
-        if cfg.get('classes') is not None and _is_ours(dataset):
+        if not _is_ours(dataset):
+            continue
+        if cfg.get('classes') is not None and (data is None or data.class_list is None):
             dataset.classes = cfg.classes
+        # The name of a split, in a config for VOC layout.
+        is_name = bool(dataset.get('split')) and Path(dataset.split).suffix != '.txt'
+        if is_name and data is not None and data.layout == 'folder' and not data.splits():
+            dataset.split = None
     train_loader = cfg.get('train_dataloader')
     if train_loader and _is_ours(train_loader.dataset):
         # Augmentation then depends on (seed, epoch, index) alone, see ImageLabelDataset. Not so below a wrapper: one
@@ -177,7 +250,10 @@ def fit_to_data(cfg: Config, data_root: str | None = None) -> Config:
 
 
 def backbones_of(model: Any, path: str = 'model') -> Iterator[tuple[str, dict]]:
-    """Yields dotted path and config of every backbone in a model's config, those of models inside it included."""
+    """Yields dotted path and config of every backbone in a model's config, those of models inside it included.
+
+    A second network of an inference hook is no part of the model: it is not trained, and its weights are its own.
+    """
     if isinstance(model, (list, tuple)):
         for i, item in enumerate(model):
             yield from backbones_of(item, f'{path}.{i}')
@@ -185,7 +261,7 @@ def backbones_of(model: Any, path: str = 'model') -> Iterator[tuple[str, dict]]:
         for key, value in model.items():
             if key == 'backbone' and isinstance(value, dict):
                 yield f'{path}.backbone', value
-            else:
+            elif key != 'inference_hooks':
                 yield from backbones_of(value, f'{path}.{key}')
 
 
@@ -231,8 +307,9 @@ def num_classes(cfg: Config) -> int | None:
     for dataset in datasets_of(cfg):
         cls = DATASETS.get(dataset.type)
         if getattr(cls, 'RESOLVES_CLASSES', False):
-            names = load_classes(dataset.data_root, dataset.get('classes'))
-            return len(names) + bool(cls.WITH_BACKGROUND)
+            if hasattr(cls, 'resolve_classes'):  # a layout of its own, such as ILSVRC's
+                return len(cls.resolve_classes(dataset.data_root, dataset.get('classes')))
+            return len(DataFolder.of_dataset(dataset).classes) + bool(cls.WITH_BACKGROUND)
         names = (dataset.get('metainfo') or {}).get('classes') or getattr(cls, 'METAINFO', {}).get('classes')
         if names:
             return len(names)

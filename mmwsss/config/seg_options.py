@@ -1,12 +1,60 @@
-"""Options of a segmentor's test: several views of each image, and post-processing such as the final CRF."""
+"""A test: several views of each image, post-processing such as the final CRF, predictions where there are no masks."""
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.datasets.layout import check_output_dir
+from mmwsss.registry import DATASETS
 from mmwsss.utils.errors import UserError
+
+
+def prepare_test(cfg: Config, split: str | None = None, *, tta: bool = False,
+                 postprocessors: Sequence[dict] | None = (), out_dir: str | Path | None = None,
+                 num_workers: int | None = None) -> bool:
+    """Fits a config to a test of a split, in place: with evaluators where there are masks, without them otherwise.
+
+    Args:
+        cfg: The config of a CAM model or a segmentor.
+        split: Split to test on; ``None``: the config's.
+        tta: See :func:`use_tta`.
+        postprocessors: See :func:`use_postprocessors`; none: predictions are what the model predicts.
+        out_dir: Folder for the label maps of the predictions; ``None``: they are not written.
+        num_workers: Processes of the post-processors.
+
+    Returns:
+        Whether the predictions are evaluated: whether the split has a mask, or the data set is not one of ours, which
+        is left as it is.
+
+    Raises:
+        UserError: See the two functions; also if the split has no image at all.
+    """
+    if tta:
+        use_tta(cfg)
+    dataset = cfg.test_dataloader.dataset
+    if split is not None:
+        dataset.split = split
+    judged = True
+    if _is_ours(dataset):
+        data = DataFolder.of_dataset(dataset)
+        judged = data.has_masks(dataset.get('split'))
+        if not judged:
+            data.check_images(dataset.get('split'))
+            without_masks(cfg)
+    if postprocessors is None or postprocessors:
+        use_postprocessors(cfg, postprocessors, out_dir=None if out_dir is None else str(out_dir), with_iou=judged,
+                           num_workers=num_workers)
+    elif out_dir is not None:
+        evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+        cfg.test_evaluator = [*evaluators, dict(type='PseudoLabelWriter', out_dir=str(out_dir))]
+    return judged
+
+
+def _is_ours(dataset: dict) -> bool:
+    return getattr(DATASETS.get(dataset.type), 'RESOLVES_CLASSES', False)
 
 
 def use_tta(cfg: Config) -> Config:

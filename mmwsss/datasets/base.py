@@ -3,7 +3,7 @@ import contextlib
 import logging
 import os
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,9 +12,16 @@ from mmengine.dataset import BaseDataset
 from mmengine.dist import broadcast_object_list, get_rank
 from mmengine.logging import print_log
 
-from mmwsss.datasets.layout import IMAGE_EXTENSIONS, MAP_EXTENSIONS, find_files, find_files_anywhere, read_split
+from mmwsss.datasets.layout import (
+    IMAGE_EXTENSIONS,
+    MAP_EXTENSIONS,
+    find_files,
+    find_files_anywhere,
+    read_split,
+)
 from mmwsss.datasets.preflight import preflight
 from mmwsss.structures.label_file import voc_palette
+from mmwsss.structures.mask_values import parse_mask_values
 from mmwsss.utils.errors import UserError
 
 MAX_LOGGED = 10
@@ -77,6 +84,8 @@ class CheckedDataset(BaseDataset):
             :data:`~mmwsss.datasets.layout.IMAGE_EXTENSIONS`.
         mask_dir: Folder of ``<stem>.png`` masks, likewise; ``None`` or a folder that is not there: no masks.
         saliency_dir: Folder of ``<stem>.png`` saliency maps, likewise.
+        mask_values: What the values or colours in the masks stand for, see
+            :func:`mmwsss.structures.label_file.read_label`; ``None``: they are labels.
         require_masks: Leave out images without a usable mask. Otherwise masks are only looked up, not checked.
         require_saliency: Leave out images without a usable saliency map.
         recursive: Look for files in sub folders too. Everything that belongs to an image is named by its stem without
@@ -100,8 +109,8 @@ class CheckedDataset(BaseDataset):
     WITH_BACKGROUND = False
 
     def __init__(self, data_root: str | os.PathLike, *, classes: Sequence[str], num_foreground: int, img_dir: str,
-                 split: str | None = None,
-                 mask_dir: str | None = None, saliency_dir: str | None = None, require_masks: bool = False,
+                 split: str | None = None, mask_dir: str | None = None, saliency_dir: str | None = None,
+                 mask_values: Mapping[Any, int] | None = None, require_masks: bool = False,
                  require_saliency: bool = False, recursive: bool = False, seed: int | None = None,
                  filter_cfg: dict | None = None, pipeline: Sequence = (), test_mode: bool = False,
                  lazy_init: bool = False, indices: int | Sequence[int] | None = None,
@@ -118,6 +127,7 @@ class CheckedDataset(BaseDataset):
         self.img_dir = os.path.join(data_root, img_dir)
         self.mask_dir = mask_dir and os.path.join(data_root, mask_dir)
         self.saliency_dir = saliency_dir and os.path.join(data_root, saliency_dir)
+        self.mask_values = None if mask_values is None else parse_mask_values(mask_values)
         self.require_masks = require_masks
         self.require_saliency = require_saliency
         self.recursive = recursive
@@ -163,13 +173,18 @@ class CheckedDataset(BaseDataset):
 
         Returns:
             One dict per image: ``img_path``, ``stem``, ``height``, ``width``, ``seg_map_path``,
-            ``saliency_path`` (str or ``None``), ``label_map=None``, ``reduce_zero_label=False``, ``seg_fields=[]``.
+            ``saliency_path`` (str or ``None``), ``label_map=None``, ``reduce_zero_label=False``, ``seg_fields=[]``,
+            and ``mask_values`` where they were given.
 
         Raises:
             UserError: If nothing is left, or a mistake concerns more than one file.
         """
         samples, self.omissions = on_rank_zero(self._list_samples)
         return samples
+
+    def _split_stems(self, images: dict[str, str]) -> list[str]:
+        """Returns the stems of the images in the split, of which some may be missing in ``images``."""
+        return list(images) if self.split is None else read_split(self.data_root, self.split, self.img_dir)
 
     def _annotate(self, samples: list[dict], omissions: list[Omission]) -> list[dict]:
         """Adds annotations to the samples and returns those to keep; the others go to ``omissions``."""
@@ -180,9 +195,10 @@ class CheckedDataset(BaseDataset):
         images = find_files(self.img_dir, IMAGE_EXTENSIONS, self.recursive)
         masks = self._find_maps(self.mask_dir, 'masks', self.require_masks)
         saliency = self._find_maps(self.saliency_dir, 'saliency maps', self.require_saliency)
-        stems = list(images) if self.split is None else read_split(self.data_root, self.split, self.img_dir)
+        stems = self._split_stems(images)
         samples = [dict(img_path=images[stem], stem=stem, seg_map_path=masks.get(stem),
-                        saliency_path=saliency.get(stem), label_map=None, reduce_zero_label=False, seg_fields=[])
+                        saliency_path=saliency.get(stem), label_map=None, reduce_zero_label=False, seg_fields=[],
+                        **({} if self.mask_values is None else dict(mask_values=self.mask_values)))
                    for stem in stems if stem in images]
         omissions += [(os.path.join(self.img_dir, stem), 'missing image') for stem in stems if stem not in images]
         samples = self._check(self._annotate(samples, omissions), omissions)
@@ -199,7 +215,7 @@ class CheckedDataset(BaseDataset):
         checks = preflight([s['img_path'] for s in samples],
                            [s['seg_map_path'] for s in samples] if self.require_masks else None,
                            [s['saliency_path'] for s in samples] if self.require_saliency else None,
-                           self.num_foreground)
+                           self.num_foreground, self.mask_values)
         min_size = (self.filter_cfg or {}).get('min_size', 0)
         kept = []
         for sample, check in zip(samples, checks):
@@ -217,8 +233,11 @@ class CheckedDataset(BaseDataset):
             find = find_files_anywhere if self.recursive else find_files
             return find(folder, MAP_EXTENSIONS)
         if required:
+            below = os.path.relpath(folder, self.data_root) if folder else ''
+            elsewhere = (f'; there is a folder {below} where the command was started, but a relative folder is meant '
+                         'below the data root: give its absolute path') if below and os.path.isdir(below) else ''
             raise UserError(f'{folder or self.data_root}: there are no {what}, but the config requires them; add '
-                            'the folder or do without')
+                            f'the folder or do without{elsewhere}')
         return {}
 
     def _copy_without_annotation(self, memo: dict | None = None) -> 'CheckedDataset':

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 
 from mmwsss.datasets.base import CheckedDataset, Omission
-from mmwsss.datasets.label_sources import multi_hot, read_label_file
-from mmwsss.datasets.layout import load_classes
+from mmwsss.datasets.label_sources import multi_hot, read_labels
+from mmwsss.datasets.layout import FOLDER_IMAGES, LABEL_FILES, load_classes
+from mmwsss.datasets.mask_checks import class_names, report_disagreement
+from mmwsss.datasets.preflight import check_files
 from mmwsss.registry import DATASETS
 from mmwsss.utils.errors import UserError
 
@@ -33,8 +35,9 @@ class ImageLabelDataset(CheckedDataset):
         classes: Class names; ``None``: from ``classes.txt``, see :func:`~mmwsss.datasets.layout.load_classes`.
         mask_dir: Folder of ``<stem>.png`` masks, for evaluation.
         saliency_dir: Folder of ``<stem>.png`` saliency maps.
-        missing_label: What to do about images without a class: ``'error'``, ``'skip'`` (leave out), or ``'none'``
-            (keep without label: CAMs are then gated by scores).
+        missing_label: What to do about images without a label: ``'error'``, ``'skip'`` (leave out), or ``'none'``
+            (keep without label: CAMs are then gated by scores). An image whose label is empty has one, a vector of
+            zeros: it shows none of the classes.
         use_crowd: Of a COCO json, also take labels from annotations that are marked ``iscrowd``.
         **kwargs: See :class:`~mmwsss.datasets.base.CheckedDataset`.
 
@@ -43,7 +46,10 @@ class ImageLabelDataset(CheckedDataset):
             class list.
     """
 
-    def __init__(self, data_root: str | os.PathLike, img_dir: str = 'images', label_file: str | None = 'labels.csv',
+    LAYOUT = 'folder'  # read by DataFolder
+
+    def __init__(self, data_root: str | os.PathLike, img_dir: str = FOLDER_IMAGES,
+                 label_file: str | None = LABEL_FILES[0],
                  split: str | None = None, classes: Sequence[str] | None = None, mask_dir: str | None = None,
                  saliency_dir: str | None = None, missing_label: str = 'error', use_crowd: bool = True,
                  **kwargs: Any) -> None:
@@ -52,7 +58,7 @@ class ImageLabelDataset(CheckedDataset):
         self.label_file = label_file and os.path.join(data_root, label_file)
         self.missing_label = missing_label
         self.use_crowd = use_crowd
-        names = load_classes(data_root, classes)
+        names = load_classes(data_root, classes, label_file)
         kwargs.setdefault('recursive', True)
         super().__init__(data_root, classes=names, num_foreground=len(names), split=split, img_dir=img_dir,
                          mask_dir=mask_dir, saliency_dir=saliency_dir, **kwargs)
@@ -62,8 +68,8 @@ class ImageLabelDataset(CheckedDataset):
         label = self.get_data_info(idx)['gt_img_label']
         return [] if label is None else np.flatnonzero(label).tolist()
 
-    def _read_labels(self, samples: list[dict], omissions: list[Omission]) -> tuple[dict[str, list[str]], str]:
-        """Reads the class names; returns stem -> names, and the source for messages.
+    def _read_labels(self, samples: list[dict], omissions: list[Omission]) -> tuple[dict[str, list[str] | None], str]:
+        """Reads the class names; returns stem -> names or ``None``, and the source for messages.
 
         Samples whose label source is damaged may be taken out of ``samples`` and put into ``omissions``.
         """
@@ -72,17 +78,30 @@ class ImageLabelDataset(CheckedDataset):
                 raise UserError("label_file: is None; name the label file, or set missing_label='none' for images "
                                 'without labels')
             return {}, ''
-        labels = read_label_file(self.label_file, self.use_crowd)
+        labels = read_labels(self.label_file, self.use_crowd)
         if self.split is None:  # then the label file is a list of the images as well
             stems = {sample['stem'] for sample in samples}
             omissions += [(os.path.join(self.img_dir, stem), f'missing image, listed in {self.label_file}')
                           for stem in labels if stem not in stems]
         return labels, self.label_file
 
+    def _check(self, samples: list[dict], omissions: list[Omission]) -> list[dict]:
+        kept = super()._check(samples, omissions)
+        if self.require_masks:
+            # Of all samples, as before: what is known of a list of files is kept together.
+            checks = check_files([s['seg_map_path'] for s in samples if s['seg_map_path']], 'mask', self.mask_values)
+            names = self._metainfo['classes']
+            shown = {s['stem']: class_names(checks[s['seg_map_path']].ids, names) for s in kept}
+            report_disagreement(shown, {
+                s['stem']: None if s['gt_img_label'] is None else [names[i] for i in np.flatnonzero(s['gt_img_label'])]
+                for s in kept}, self.mask_dir)
+        return kept
+
     def _annotate(self, samples: list[dict], omissions: list[Omission]) -> list[dict]:
         labels, source = self._read_labels(samples, omissions)
         classes = self._metainfo['classes']
-        unlabelled = [sample for sample in samples if not labels.get(sample['stem'])]
+        # An empty list is a label: it says that the image shows none of the classes.
+        unlabelled = [sample for sample in samples if labels.get(sample['stem']) is None]
         if unlabelled and self.missing_label == 'error':
             names = ', '.join(os.path.basename(sample['img_path']) for sample in unlabelled[:3])
             more = f' and {len(unlabelled) - 3} more' if len(unlabelled) > 3 else ''
@@ -90,7 +109,8 @@ class ImageLabelDataset(CheckedDataset):
                             "missing_label='skip'")
         for sample in samples:
             names = labels.get(sample['stem'])
-            sample['gt_img_label'] = multi_hot(names, classes, source, sample['stem']) if names else None
+            sample['gt_img_label'] = (None if names is None
+                                      else multi_hot(names, classes, source, sample['stem']))
         if self.missing_label == 'skip':
             omissions += [(sample['img_path'], f'no label in {source}') for sample in unlabelled]
             samples = [sample for sample in samples if sample['gt_img_label'] is not None]

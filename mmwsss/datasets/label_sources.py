@@ -5,6 +5,8 @@ import functools
 import io
 import json
 import os
+import re
+import unicodedata
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,23 +15,33 @@ from typing import Any
 import numpy as np
 
 from mmwsss.datasets.coco.coco_labels import LISTS, is_instances, label_part, parse_instances
-from mmwsss.datasets.layout import read_text, stem_of
+from mmwsss.datasets.layout import NO_CLASSES, stem_of
 from mmwsss.structures.label_file import IGNORE, read_label
 from mmwsss.utils.errors import UserError
+from mmwsss.utils.fileio import read_text
 
-HEADER_NAMES = ('image', 'name', 'filename', 'file', 'image_name', 'img')
+HEADER_NAMES = ('image', 'name', 'filename', 'file', 'image_name', 'img', 'file_name', 'image_file', 'image_path',
+                'image_id', 'img_name', 'img_path', 'path', 'stem')
+LABEL_HEADERS = ('label', 'labels', 'class', 'classes', 'class_name', 'class_names', 'category', 'categories', 'tag',
+                 'tags')
 NAME_KEYS = ('image', 'name', 'file_name', 'filename')
 CLASSES_KEYS = ('labels', 'classes')
 
-# One entry of a label file: where it stands, for messages; image name; class names.
-Entry = tuple[str, str, list[str]]
+# One entry of a label file: where it stands, for messages; image name; class names, None: it has no label.
+Entry = tuple[str, str, list[str] | None]
 
 
 def read_label_file(path: str | os.PathLike, use_crowd: bool = True) -> dict[str, list[str]]:
+    """Reads class names as :func:`read_labels` does; an image that is listed without a label has none of them."""
+    return {stem: names or [] for stem, names in read_labels(path, use_crowd).items()}
+
+
+def read_labels(path: str | os.PathLike, use_crowd: bool = True) -> dict[str, list[str] | None]:
     """Reads the class names of images from a csv, json or txt file (UTF-8).
 
     - csv: first cell the image, each other cell a class name or several separated by ``;``. The first line is
-      a header when its first cell is one of :data:`HEADER_NAMES`.
+      a header when its first cell is one of :data:`HEADER_NAMES`, or its second one of :data:`LABEL_HEADERS` while
+      its first is no name of a file; so are those that are spelt with other signs between the words.
     - json: ``{image: [class, ...]}`` or ``[{"image": ..., "labels": [class, ...]}, ...]``; the keys ``name`` and
       ``file_name``, and ``classes``, are understood too. Or COCO's ``instances_*.json``, known by its lists
       ``images``, ``annotations`` and ``categories``: the categories of each image's annotations.
@@ -41,8 +53,9 @@ def read_label_file(path: str | os.PathLike, use_crowd: bool = True) -> dict[str
         use_crowd: Of a COCO json, also take annotations that are marked ``iscrowd``.
 
     Returns:
-        Stem of the image (name without folder and image extension) -> class names without repetitions. The
-        list is empty for an image that is listed without a class.
+        Stem of the image (name without folder and image extension) -> class names without repetitions. The list is
+        empty for an image that shows none of the classes: ``[]`` in a json, no annotation in COCO's, ``image,`` with
+        nothing after the comma in a csv or txt. ``None`` for one that is only listed, by its name alone in a line.
 
     Raises:
         UserError: If the file is missing, empty or malformed, or lists an image twice with different labels.
@@ -52,13 +65,14 @@ def read_label_file(path: str | os.PathLike, use_crowd: bool = True) -> dict[str
     reader = readers.get(Path(path).suffix.lower())
     if reader is None:
         raise UserError(f'{path}: a label file must be .csv, .json or .txt')
-    labels: dict[str, list[str]] = {}
+    labels: dict[str, list[str] | None] = {}
     for place, name, classes in reader(read_text(path), path):
         stem = stem_of(name.strip())
         if not stem:
             raise UserError(f'{path}: {place}: there is no image name; give it before the class names')
-        names = list(dict.fromkeys(cls.strip() for cls in classes if cls.strip()))
-        if set(labels.setdefault(stem, names)) != set(names):
+        names = None if classes is None else list(dict.fromkeys(
+            normal for cls in classes if (normal := unicodedata.normalize('NFC', cls.strip()))))
+        if set(labels.setdefault(stem, names) or ()) != set(names or ()):
             raise UserError(f'{path}: {place}: image {stem!r} is listed twice with different labels, {labels[stem]} '
                             f'and {names}; keep one (folder and extension of the name do not count)')
     if not labels:
@@ -74,15 +88,20 @@ def _csv_entries(text: str, path: str | os.PathLike) -> Iterator[Entry]:
             place = f'line {reader.line_num}'
             if not any(cell.strip() for cell in row):
                 continue
-            if first and row[0].strip().lower() in HEADER_NAMES:
+            if first and _is_header(row):
                 first = False
                 continue
             first = False
             if len(row) == 1 and ';' in row[0]:
                 raise UserError(f'{path}: {place}: separate the image from its class names with a comma, not ";"')
-            yield place, row[0], [name for cell in row[1:] for name in cell.split(';')]
+            yield place, row[0], [name for cell in row[1:] for name in cell.split(';')] if len(row) > 1 else None
     except csv.Error as error:
         raise UserError(f'{path}: line {reader.line_num}: not valid csv ({error})') from error
+
+
+def _is_header(row: Sequence[str]) -> bool:
+    first, second = (re.sub(r'[^a-z]+', '_', cell.strip().lower()).strip('_') for cell in (row + [''])[:2])
+    return first in HEADER_NAMES or (second in LABEL_HEADERS and stem_of(row[0].strip()) == row[0].strip())
 
 
 def _txt_entries(text: str, path: str | os.PathLike) -> Iterator[Entry]:
@@ -91,7 +110,7 @@ def _txt_entries(text: str, path: str | os.PathLike) -> Iterator[Entry]:
             continue
         separator = next((s for s in ('\t', ',') if s in line), None)
         name, *classes = line.split(separator)
-        yield f'line {number}', name, classes
+        yield f'line {number}', name, classes or None
 
 
 class _Object(list):
@@ -149,7 +168,9 @@ def _coco_entries(content: dict[str, Any], path: str | os.PathLike, use_crowd: b
     instances = parse_instances(content, path)
     for image, annotations in instances.images:
         name = image['file_name']
-        yield f'image {name!r}', name, instances.class_names(annotations, use_crowd)
+        names = instances.class_names(annotations, use_crowd)
+        # Crowds that are not counted do show a class.
+        yield f'image {name!r}', name, None if annotations and not names else names
 
 
 class _NoDoctype(ElementTree.TreeBuilder):
@@ -160,7 +181,24 @@ class _NoDoctype(ElementTree.TreeBuilder):
         raise UserError('has a DOCTYPE, which an annotation file must not have; remove it')
 
 
-def read_xml_labels(path: str | os.PathLike, use_difficult: bool = True) -> list[str]:
+def parse_xml(path: str | os.PathLike) -> ElementTree.Element:
+    """Returns the root of an annotation in XML.
+
+    Raises:
+        UserError: If the file is missing, malformed or has a DOCTYPE.
+    """
+    try:
+        data = Path(path).read_bytes()
+        return ElementTree.fromstring(data, parser=ElementTree.XMLParser(target=_NoDoctype()))
+    except OSError as error:
+        raise UserError(f'{path}: cannot be read ({error.strerror}); check the path') from error
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        raise UserError(f'{path}: not valid XML ({error})') from error
+    except UserError as error:
+        raise UserError(f'{path}: {error}') from None
+
+
+def read_xml_labels(path: str | os.PathLike, use_difficult: bool = True) -> list[str] | None:
     """Reads the class names of a PASCAL VOC annotation: ``<object><name>``.
 
     Args:
@@ -168,28 +206,21 @@ def read_xml_labels(path: str | os.PathLike, use_difficult: bool = True) -> list
         use_difficult: Also take objects that are marked ``<difficult>1``.
 
     Returns:
-        The names, without repetitions.
+        The names, without repetitions; ``None`` where all objects are difficult ones that are not taken.
 
     Raises:
         UserError: If the file is missing, malformed, has a DOCTYPE or an object without a name.
     """
-    try:
-        data = Path(path).read_bytes()
-        root = ElementTree.fromstring(data, parser=ElementTree.XMLParser(target=_NoDoctype()))
-    except OSError as error:
-        raise UserError(f'{path}: cannot be read ({error.strerror}); check the path') from error
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise UserError(f'{path}: not valid XML ({error})') from error
-    except UserError as error:
-        raise UserError(f'{path}: {error}') from None
-    names = []
-    for item in root.findall('object'):
+    names, left_out = [], False
+    for item in parse_xml(path).findall('object'):
         name = (item.findtext('name') or '').strip()
         if not name:
             raise UserError(f'{path}: an <object> has no <name>; give it one')
         if use_difficult or (item.findtext('difficult') or '').strip() != '1':
-            names.append(name)
-    return list(dict.fromkeys(names))
+            names.append(unicodedata.normalize('NFC', name))
+        else:
+            left_out = True
+    return None if left_out and not names else list(dict.fromkeys(names))
 
 
 def read_mask_labels(path: str | os.PathLike, num_classes: int) -> list[int]:
@@ -236,13 +267,15 @@ def multi_hot(names: Iterable[str], classes: Sequence[str], source: str | os.Pat
         image: The image, for the message.
 
     Returns:
-        float32 [C]; 1 for each class named, else 0.
+        float32 [C]; 1 for each class named, else 0. Labelme's names for what is no class count for nothing.
 
     Raises:
         UserError: If a name is not in ``classes``; the message names the closest class.
     """
     vector = np.zeros(len(classes), np.float32)
     for name in names:
+        if name in NO_CLASSES:
+            continue
         if name not in classes:
             closest = difflib.get_close_matches(name, classes, n=1, cutoff=0)[0]
             raise UserError(f'{source}: image {image!r}: {name!r} is not in the class list (closest: {closest!r}); '

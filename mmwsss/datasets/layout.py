@@ -1,17 +1,32 @@
 """Where things lie in a data set: image files, class list, splits."""
+import functools
+import logging
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from mmengine.logging import print_log
+
+from mmwsss.datasets.coco.coco_labels import NO_CLASSES, coco_classes, read_instances
 from mmwsss.utils.errors import UserError
+from mmwsss.utils.fileio import read_text
 
 IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 MAP_EXTENSIONS = ('.png',)
 # Second column of VOC's lists per class: absent, difficult, present.
 FLAGS = ('-1', '0', '1')
+# What the folders of a data set are called where nothing else is said: in VOC layout, and in a folder of images with a
+# label file. All other modules take the names from here.
+VOC_IMAGES, VOC_MASKS, VOC_XML, SALIENCY = 'JPEGImages', 'SegmentationClass', 'Annotations', 'Saliency'
+FOLDER_IMAGES, FOLDER_MASKS = 'images', 'masks'
+# What else than labelme's names is no class.
+NOT_FOREGROUND = ('background', 'ignore', 'ignored', 'void', 'unlabeled', 'unlabelled')
+CLASS_LIST, JSON_LABELS = 'classes.txt', 'labels.json'
+LABEL_FILES = ('labels.csv', JSON_LABELS, 'labels.txt', 'instances*.json', 'annotations/instances*.json')
 # Images, masks and saliency maps of a data set in VOC layout.
-DATA_FOLDERS = ('JPEGImages', 'SegmentationClass', 'Saliency')
+DATA_FOLDERS = (VOC_IMAGES, VOC_MASKS, SALIENCY)
 SPLIT_FOLDERS = ('ImageSets', 'ImageSets/Segmentation')
 
 
@@ -22,25 +37,12 @@ def stem_of(name: str) -> str:
         name: File name, path or bare name. A dot in a bare name is part of it: ``a.b`` stays ``a.b``.
 
     Returns:
-        The stem, under which CAM files, masks and labels of the image are found.
+        The stem, under which CAM files, masks and labels of the image are found. Letters with accents are composed
+        (Unicode's form NFC), however a disk or a list has them.
     """
-    name = name.replace('\\', '/').rsplit('/', 1)[-1]
+    name = unicodedata.normalize('NFC', name.replace('\\', '/').rsplit('/', 1)[-1])
     base, dot, extension = name.rpartition('.')
     return base if dot and f'.{extension.lower()}' in IMAGE_EXTENSIONS else name
-
-
-def read_text(path: str | os.PathLike) -> str:
-    """Returns a UTF-8 text file without its byte order mark.
-
-    Raises:
-        UserError: If the file is missing, unreadable or not UTF-8.
-    """
-    try:
-        return Path(path).read_bytes().decode('utf-8-sig')
-    except UnicodeDecodeError as error:
-        raise UserError(f'{path}: not UTF-8 text (byte {error.start}); save it as UTF-8') from error
-    except OSError as error:
-        raise UserError(f'{path}: cannot be read ({error.strerror}); check the path') from error
 
 
 def find_files(folder: str | os.PathLike, extensions: Sequence[str], recursive: bool = False) -> dict[str, str]:
@@ -83,7 +85,7 @@ def find_files_anywhere(folder: str | os.PathLike, extensions: Sequence[str]) ->
         return {}
     direct = find_files(folder, extensions)
     others = [path for path in _walk(folder, recursive=True)
-              if os.path.splitext(os.path.basename(path))[0] not in direct]
+              if unicodedata.normalize('NFC', os.path.splitext(os.path.basename(path))[0]) not in direct]
     return dict(sorted((direct | _by_stem(others, extensions)).items()))
 
 
@@ -91,6 +93,7 @@ def _by_stem(paths: Iterable[str], extensions: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in sorted(paths):
         stem, extension = os.path.splitext(os.path.basename(path))
+        stem = unicodedata.normalize('NFC', stem)
         if extension.lower() not in extensions:
             continue
         if stem in found:
@@ -121,12 +124,32 @@ def _walk(folder: str, recursive: bool) -> Iterator[str]:
                 pending.append(entry.path)
 
 
-def load_classes(data_root: str | os.PathLike, classes: Sequence[str] | None = None) -> tuple[str, ...]:
+def find_label_file(data_root: str | os.PathLike) -> Path | None:
+    """Finds the file of image-level labels of a data set, one of :data:`LABEL_FILES`.
+
+    Returns:
+        The file, or ``None`` where there is none.
+
+    Raises:
+        UserError: If there are several.
+    """
+    found = [path for pattern in LABEL_FILES for path in sorted(Path(data_root).glob(pattern))]
+    if len(found) > 1:
+        raise UserError(f'{data_root}: has several files that may hold the labels, {", ".join(p.name for p in found)}; '
+                        'name one (--label-file, or label_file in the config)')
+    return found[0] if found else None
+
+
+def load_classes(data_root: str | os.PathLike, classes: Sequence[str] | None = None,
+                 label_file: str | os.PathLike | None = None) -> tuple[str, ...]:
     """Returns the C foreground class names of a data set.
 
     Args:
         data_root: Folder of the data set; read only when ``classes`` is ``None``.
-        classes: The names from the config. ``None``: one name a line in ``classes.txt`` at the data root.
+        classes: The names from the config. ``None``: one name a line in ``classes.txt`` at the data root; without such
+            a file, the categories of a COCO json in the order of their ids.
+        label_file: File of the image-level labels, below ``data_root`` or absolute, which may be that json. ``None``:
+            the one that is there, see :data:`LABEL_FILES`.
 
     Returns:
         The names, in the order of the class ids.
@@ -136,24 +159,71 @@ def load_classes(data_root: str | os.PathLike, classes: Sequence[str] | None = N
             foreground class.
     """
     if classes is None:
-        source = os.path.join(data_root, 'classes.txt')
-        if not os.path.exists(source):
-            raise UserError(f'{source}: no such file; write the class names into it, one a line, or give '
-                            'classes=[...] in the config')
-        names = [line.strip() for line in read_text(source).splitlines() if line.strip()]
+        source = os.path.join(data_root, CLASS_LIST)
+        if os.path.exists(source):
+            names = _class_lines(read_text(source), source)
+        else:
+            names, source = _categories(data_root, label_file), label_file or source
+            if names is None:
+                raise UserError(f'{source}: no such file; write the class names into it, one a line, or give '
+                                'classes=[...] in the config')
     else:
         source = 'classes in the config'
         if isinstance(classes, str) or not all(isinstance(name, str) and name.strip() for name in classes):
             raise UserError(f'{source}: must be a list of names, not {classes!r}')
         names = [name.strip() for name in classes]
+    names = _without_markers([unicodedata.normalize('NFC', name) for name in names], source)
     if not names:
         raise UserError(f'{source}: no class name in it; name the foreground classes, one a line')
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise UserError(f'{source}: class {repeated[0]!r} is listed twice; keep one')
-    if any(name.lower() == 'background' for name in names):
-        raise UserError(f'{source}: "background" is no foreground class and is added where it is needed; remove it')
+    if markers := [name for name in names if name.lower() in NOT_FOREGROUND or name in NO_CLASSES]:
+        raise UserError(f'{source}: "{markers[0]}" is no foreground class; remove it (the background is added where it '
+                        'is needed, and pixels to be ignored are 255 in a mask)')
     return tuple(names)
+
+
+def _class_lines(text: str, source: str | os.PathLike) -> list[str]:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if comments := [line for line in lines if line.startswith('#')]:
+        _say_once(f'{source}: {len(comments)} lines that begin with # are taken for comments, not for classes')
+    return [line for line in lines if not line.startswith('#')]
+
+
+def _without_markers(names: list[str], source: str | os.PathLike) -> list[str]:
+    """Leaves out what labelme's list of classes begins with, which the numbers in its masks do not count."""
+    count = next((i for i, name in enumerate(names) if name not in NO_CLASSES), len(names))
+    if count:
+        _say_once(f'{source}: {", ".join(names[:count])} are passed over: no classes, but what labelme calls the '
+                  'background and pixels to be ignored')
+    return names[count:]
+
+
+@functools.cache
+def _say_once(message: str) -> None:
+    print_log(message, 'current', level=logging.WARNING)
+
+
+def _categories(data_root: str | os.PathLike, label_file: str | os.PathLike | None) -> list[str] | None:
+    """Returns the categories of a COCO json among the files of labels, ``None`` where there is none."""
+    if label_file is None:
+        files = [path for pattern in LABEL_FILES[-2:] for path in Path(data_root).glob(pattern)]
+        path = files[0] if len(files) == 1 else None
+    else:
+        path = Path(data_root, label_file)
+    if path is None or path.suffix.lower() != '.json' or not path.is_file():
+        return None
+    status = path.stat()
+    return _categories_of(path, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=8)  # such a file can have hundreds of megabytes
+def _categories_of(path: Path, size: int, mtime_ns: int) -> list[str] | None:
+    try:
+        return list(coco_classes(read_instances(path, outlines=False)))
+    except UserError:  # of another form
+        return None
 
 
 def find_split(data_root: str | os.PathLike, split: str) -> Path:
@@ -182,7 +252,7 @@ def find_split(data_root: str | os.PathLike, split: str) -> Path:
                     f'{"splits here: " + ", ".join(existing) if existing else f"there is no split in {root}{hint}"}')
 
 
-def read_split(data_root: str | os.PathLike, split: str | None, img_dir: str | os.PathLike = 'JPEGImages') -> list[str]:
+def read_split(data_root: str | os.PathLike, split: str | None, img_dir: str | os.PathLike = VOC_IMAGES) -> list[str]:
     """Reads the image list of a split: one image a line, with or without folder and extension.
 
     VOC's two-column lists are understood when all lines have that form: ``stem 1`` (also 0 and -1: whether a
@@ -234,7 +304,7 @@ def check_output_dir(out_dir: str | os.PathLike, data_root: str | os.PathLike, *
             raise UserError(f'{out_dir}: is a folder of the data set, whose files would be replaced; choose another')
 
 
-def check_images(data_root: str | os.PathLike, split: str | None, img_dir: str | os.PathLike = 'JPEGImages') -> None:
+def check_images(data_root: str | os.PathLike, split: str | None, img_dir: str | os.PathLike = VOC_IMAGES) -> None:
     """Refuses a split of which there is no image at all.
 
     Args:

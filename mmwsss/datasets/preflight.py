@@ -5,36 +5,33 @@ is missing of a truncated JPEG with grey (before version 5) and goes on.
 """
 import contextlib
 import dataclasses
-import json
-import logging
-import os
+import functools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import PIL
-from mmengine.logging import print_log
 
+from mmwsss.datasets.file_cache import cached
+from mmwsss.datasets.mask_checks import check_not_binary
 from mmwsss.datasets.transforms.loading import read_saliency
 from mmwsss.structures.image_file import FileCheck, check_image
 from mmwsss.structures.label_file import IGNORE, read_label
+from mmwsss.structures.mask_values import parse_mask_values
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import sha256_of_json, write_bytes
+from mmwsss.utils.fileio import sha256_of_json
 from mmwsss.utils.parallel import default_num_workers, progress_bar
 
-CACHE_VARIABLE = 'MMWSSS_CACHE'
-DEFAULT_CACHE = '~/.cache/mmwsss/preflight'
 # What can be decoded depends on the decoders, so entries of other versions do not count.
-CACHE_FORMAT = f'2 cv2 {cv2.__version__} PIL {PIL.__version__}'
-_warned_folders: set[str] = set()
+CACHE_FORMAT = f'3 cv2 {cv2.__version__} PIL {PIL.__version__}'
 
 
-def check_mask(path: str) -> FileCheck:
+def check_mask(path: str, mask_values: Mapping[Any, int] | None = None) -> FileCheck:
     """Reads a segmentation mask. Returns its size and ids, or why it is unusable."""
-    return _check_map(path, read_label)
+    return _check_map(path, functools.partial(read_label, mask_values=mask_values))
 
 
 def check_saliency(path: str) -> FileCheck:
@@ -54,40 +51,45 @@ def _check_map(path: str, read: Callable[[str], np.ndarray]) -> FileCheck:
     return FileCheck(*values.shape, ids=tuple(ids))
 
 
+EXIF_HINT = (' when it is turned as its EXIF orientation says, which was not done with the map; turn the map too, or '
+             'take the EXIF tag out of the image')
 CHECKS: dict[str, Callable[[str], FileCheck]] = {
     'image': check_image, 'mask': check_mask, 'saliency map': check_saliency}
 
 
-def check_files(paths: Sequence[str], kind: str) -> dict[str, FileCheck]:
+def check_files(paths: Sequence[str], kind: str, mask_values: Mapping[Any, int] | None = None) -> dict[str, FileCheck]:
     """Decodes files once, in threads; what is known from an earlier run and unchanged is not decoded again.
 
-    Results are kept in one json file per list of paths in the folder that the environment variable
-    ``MMWSSS_CACHE`` names (default ``~/.cache/mmwsss/preflight``), each with size and mtime of its file.
+    See :func:`mmwsss.datasets.file_cache.cached` for where results are kept.
 
     Args:
         paths: The files.
         kind: Key of :data:`CHECKS`.
+        mask_values: For masks, see :func:`mmwsss.structures.label_file.read_label`.
 
     Returns:
         Path -> what decoding showed.
     """
-    absolute = {path: os.path.abspath(path) for path in paths}
-    cache_path = _cache_path(sorted(absolute.values()), kind)
-    cache = _read_cache(cache_path)
-    stamps = {path: _stamp(path) for path in paths}
-    known = {path: cache[absolute[path]][1] for path in paths
-             if absolute[path] in cache and cache[absolute[path]][0] == stamps[path]}
-    unknown = [path for path in dict.fromkeys(paths) if path not in known]
-    if unknown:
-        known.update(zip(unknown, _decode_all(unknown, kind)))
-        _write_cache(cache_path, {absolute[path]: (stamps[path], check) for path, check in known.items()
-                                  if check.lasting and stamps[path] is not None})
-    return {path: known[path] for path in absolute}
+    check, name = CHECKS[kind], kind.split()[0]
+    if mask_values is not None:
+        values = parse_mask_values(mask_values)
+        check = functools.partial(check, mask_values=values)
+        name = f'{name}-{sha256_of_json(sorted(values.items()))[:8]}'
+    return cached(paths, name, CACHE_FORMAT, lambda unknown: _decode_all(unknown, kind, check), _to_json, _from_json)
+
+
+def _to_json(check: FileCheck) -> list[Any] | None:
+    return [check.height, check.width, check.ids, check.reason, check.turned] if check.lasting else None
+
+
+def _from_json(values: list[Any]) -> FileCheck:
+    height, width, ids, reason, turned = values
+    return FileCheck(int(height), int(width), tuple(map(int, ids)), str(reason), turned=bool(turned))
 
 
 def preflight(img_paths: Sequence[str], mask_paths: Sequence[str | None] | None = None,
               saliency_paths: Sequence[str | None] | None = None, num_classes: int | None = None,
-              ) -> list[tuple[int, int] | str]:
+              mask_values: Mapping[Any, int] | None = None) -> list[tuple[int, int] | str]:
     """Says for each image whether it can be used.
 
     Args:
@@ -95,12 +97,14 @@ def preflight(img_paths: Sequence[str], mask_paths: Sequence[str | None] | None 
         mask_paths: Their masks, where masks are required; ``None`` in it: there is none.
         saliency_paths: Their saliency maps, likewise.
         num_classes: Number C of foreground classes: ids above C that are not 255 are wrong in a mask.
+        mask_values: See :func:`mmwsss.structures.label_file.read_label`.
 
     Returns:
         For each image (height, width) after EXIF rotation, or the reason why it has to be left out.
 
     Raises:
-        UserError: If no saliency map has a value above 1: they go from 0 to 255.
+        UserError: If no saliency map has a value above 1: they go from 0 to 255. If the masks hold nothing but 0 and
+            255, see :func:`mmwsss.datasets.mask_checks.check_not_binary`.
     """
     images = check_files(img_paths, 'image')
     results: list[tuple[int, int] | str] = [
@@ -108,36 +112,41 @@ def preflight(img_paths: Sequence[str], mask_paths: Sequence[str | None] | None 
     for kind, paths in (('mask', mask_paths), ('saliency map', saliency_paths)):
         if paths is None:
             continue
-        checks = check_files([path for path in paths if path is not None], kind)
+        checks = check_files([path for path in paths if path is not None], kind,
+                             mask_values if kind == 'mask' else None)
+        if kind == 'mask':
+            check_not_binary({path: check.ids for path, check in checks.items() if not check.reason})
         if kind == 'saliency map' and max((max(check.ids, default=0) for check in checks.values()), default=0) == 1:
             raise UserError(f'{next(iter(checks))}: the saliency maps hold 0 and 1 only; write 255 for what is salient')
         for index, path in enumerate(paths):
             if not isinstance(results[index], str):
-                reason = _map_reason(kind, path, checks.get(path), results[index], num_classes)
+                reason = _map_reason(kind, path, checks.get(path), results[index], num_classes,
+                                     images[img_paths[index]].turned)
                 results[index] = reason or results[index]
     return results
 
 
 def _map_reason(kind: str, path: str | None, check: FileCheck | None, size: tuple[int, int],
-                num_classes: int | None) -> str:
+                num_classes: int | None, turned: bool) -> str:
     if path is None or check is None:
         return f'missing {kind}'
     if check.reason:
         return f'{kind} {path}: {check.reason}'
     if (check.height, check.width) != size:
+        is_stored = turned and (check.width, check.height) == size
         return (f'{kind} {path}: is {check.height} x {check.width} (height x width), but the image is '
-                f'{size[0]} x {size[1]}')
+                f'{size[0]} x {size[1]}{EXIF_HINT if is_stored else ""}')
     wrong = [i for i in check.ids if kind == 'mask' and num_classes is not None and num_classes < i != IGNORE]
     if wrong:
         return f'{kind} {path}: has the id {wrong[-1]}, but there are {num_classes} foreground classes'
     return ''
 
 
-def _decode_all(paths: list[str], kind: str) -> list[FileCheck]:
+def _decode_all(paths: list[str], kind: str, check: Callable[[str], FileCheck]) -> list[FileCheck]:
     executor = ThreadPoolExecutor(min(32, max(4, 2 * default_num_workers())))  # disks have latency
     with _quiet_opencv(), progress_bar(transient=True) as progress:
         try:
-            found = executor.map(CHECKS[kind], paths)
+            found = executor.map(check, paths)
             return list(progress.track(found, len(paths), description=f'checking every {kind}'))
         finally:
             executor.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the remaining files
@@ -155,40 +164,3 @@ def _quiet_opencv() -> Iterator[None]:
             yield
         finally:
             cv2.utils.logging.setLogLevel(level)
-
-
-def _stamp(path: str) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns
-
-
-def _cache_path(paths: list[str], kind: str) -> Path:
-    folder = os.environ.get(CACHE_VARIABLE) or DEFAULT_CACHE
-    return Path(os.path.expanduser(folder)) / f'{kind.split()[0]}-{sha256_of_json(paths)[:32]}.json'
-
-
-def _read_cache(path: Path) -> dict[str, tuple[tuple[int, int] | None, FileCheck]]:
-    try:
-        content = json.loads(path.read_bytes())
-        if content['format'] != CACHE_FORMAT:
-            return {}
-        return {name: ((int(size), int(mtime)), FileCheck(int(height), int(width), tuple(map(int, ids)), str(reason)))
-                for name, (size, mtime, height, width, ids, reason) in content['files'].items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return {}  # no cache, or a damaged one: everything is decoded again
-
-
-def _write_cache(path: Path, entries: dict[str, tuple[tuple[int, int] | None, FileCheck]]) -> None:
-    files = {name: [*stamp, check.height, check.width, check.ids, check.reason]
-             for name, (stamp, check) in entries.items()}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, json.dumps({'format': CACHE_FORMAT, 'files': files}).encode())
-    except OSError as error:
-        if str(path.parent) not in _warned_folders:
-            _warned_folders.add(str(path.parent))
-            print_log(f'{path.parent}: cannot be written ({error.strerror}), so every file is checked again in the '
-                      f'next run; name another folder in {CACHE_VARIABLE}', 'current', level=logging.WARNING)

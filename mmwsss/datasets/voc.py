@@ -5,14 +5,13 @@ from typing import Any
 
 from mmwsss.datasets.base import CheckedDataset, Omission
 from mmwsss.datasets.image_label_dataset import ImageLabelDataset
-from mmwsss.datasets.label_sources import classes_of_ids, read_label_file, read_xml_labels
-from mmwsss.datasets.layout import find_files, load_classes
+from mmwsss.datasets.label_sources import classes_of_ids, read_labels, read_xml_labels
+from mmwsss.datasets.layout import JSON_LABELS, SALIENCY, VOC_IMAGES, VOC_MASKS, VOC_XML, find_files, load_classes
+from mmwsss.datasets.mask_checks import check_not_binary
 from mmwsss.datasets.preflight import check_files
 from mmwsss.registry import DATASETS
 from mmwsss.structures.label_file import IGNORE
 from mmwsss.utils.errors import UserError
-
-JSON_LABELS = 'labels.json'
 
 
 @DATASETS.register_module()
@@ -41,9 +40,11 @@ class VOCImageLabelDataset(ImageLabelDataset):
         UserError: See :class:`ImageLabelDataset`; also if there is no label source at all.
     """
 
+    LAYOUT = 'voc'
+
     def __init__(self, data_root: str | os.PathLike, split: str | None, label_source: str = 'auto',
-                 classes: Sequence[str] | None = None, img_dir: str = 'JPEGImages', ann_dir: str = 'Annotations',
-                 mask_dir: str = 'SegmentationClass', saliency_dir: str | None = 'Saliency',
+                 classes: Sequence[str] | None = None, img_dir: str = VOC_IMAGES, ann_dir: str = VOC_XML,
+                 mask_dir: str = VOC_MASKS, saliency_dir: str | None = SALIENCY,
                  use_difficult: bool = True, missing_label: str = 'error', **kwargs: Any) -> None:
         self.label_source = label_source
         self.ann_dir = os.path.join(data_root, ann_dir)
@@ -67,7 +68,7 @@ class VOCImageLabelDataset(ImageLabelDataset):
         raise UserError(f'{self.data_root}: there are no image-level labels; add one of {self.label_file}, '
                         f'{self.ann_dir}/<image>.xml and {self.mask_dir}/<image>.png')
 
-    def _read_labels(self, samples: list[dict], omissions: list[Omission]) -> tuple[dict[str, list[str]], str]:
+    def _read_labels(self, samples: list[dict], omissions: list[Omission]) -> tuple[dict[str, list[str] | None], str]:
         source = self._find_source()
         if source is None:
             return {}, ''
@@ -78,12 +79,14 @@ class VOCImageLabelDataset(ImageLabelDataset):
         if source == 'mask':
             return self._labels_from_masks(samples, omissions), self.mask_dir
         path = self.label_file if source == 'json' else os.path.join(self.data_root, source)
-        return read_label_file(path, self.use_crowd), path
+        return read_labels(path, self.use_crowd), path
 
     def _labels_from_masks(self, samples: list[dict], omissions: list[Omission]) -> dict[str, list[str]]:
         if not os.path.isdir(self.mask_dir):
             raise UserError(f'{self.mask_dir}: no such folder; add the masks or choose another label_source')
-        checks = check_files([s['seg_map_path'] for s in samples if s['seg_map_path']], 'mask')
+        paths = [s['seg_map_path'] for s in samples if s['seg_map_path']]
+        checks = check_files(paths, 'mask', self.mask_values)
+        check_not_binary({path: check.ids for path, check in checks.items() if not check.reason})
         labels, damaged = {}, set()
         for sample in samples:
             path, stem = sample['seg_map_path'], sample['stem']
@@ -94,7 +97,8 @@ class VOCImageLabelDataset(ImageLabelDataset):
                 damaged.add(stem)
                 continue
             ids = classes_of_ids(checks[path].ids, self.num_foreground, path)
-            labels[stem] = [self._metainfo['classes'][i] for i in ids]
+            is_known = ids or IGNORE not in checks[path].ids  # pixels to be ignored may show something
+            labels[stem] = [self._metainfo['classes'][i] for i in ids] if is_known else None
         samples[:] = [sample for sample in samples if sample['stem'] not in damaged]
         return labels
 
@@ -125,9 +129,9 @@ class VOCSegDataset(CheckedDataset):
 
     WITH_BACKGROUND = True
 
-    def __init__(self, data_root: str | os.PathLike, split: str | None, seg_dir: str = 'SegmentationClass',
-                 classes: Sequence[str] | None = None, img_dir: str = 'JPEGImages',
-                 saliency_dir: str | None = 'Saliency', missing_mask: str = 'error', **kwargs: Any) -> None:
+    def __init__(self, data_root: str | os.PathLike, split: str | None, seg_dir: str = VOC_MASKS,
+                 classes: Sequence[str] | None = None, img_dir: str = VOC_IMAGES,
+                 saliency_dir: str | None = SALIENCY, missing_mask: str = 'error', **kwargs: Any) -> None:
         if missing_mask not in ('error', 'skip', 'none'):
             raise UserError(f'missing_mask: must be error, skip or none, not {missing_mask!r}')
         names = load_classes(data_root, classes)

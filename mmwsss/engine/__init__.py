@@ -1,7 +1,4 @@
-"""What trains and tests: hooks, loops, samplers, optimizer wrappers, checkpoints.
-
-Importing it makes MMEngine load checkpoints safely, see :mod:`mmwsss.engine.checkpoint`.
-"""
+"""What trains and tests: hooks, loops, samplers, optimizer wrappers, checkpoints."""
 # ruff: noqa: E402
 from mmwsss.utils.quiet_imports import import_quietly
 

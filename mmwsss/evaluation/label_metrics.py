@@ -1,5 +1,7 @@
 """Evaluating label maps: confusion counts, and the scores that follow from counts."""
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,13 +10,15 @@ from mmwsss.structures.label_file import IGNORE, read_label
 from mmwsss.utils.errors import UserError
 
 
-def load_mask(path: str | os.PathLike, size: tuple[int, int], num_classes: int) -> np.ndarray:
+def load_mask(path: str | os.PathLike, size: tuple[int, int], num_classes: int,
+              mask_values: Mapping[Any, int] | None = None) -> np.ndarray:
     """Reads a ground truth mask and checks that it can be used.
 
     Args:
         path: The mask, see :func:`mmwsss.structures.label_file.read_label`.
         size: (H, W) that it must have, that of its image.
         num_classes: C.
+        mask_values: What its values or colours stand for, see there.
 
     Returns:
         uint8 [H, W].
@@ -22,7 +26,7 @@ def load_mask(path: str | os.PathLike, size: tuple[int, int], num_classes: int) 
     Raises:
         UserError: If it is unreadable, of another size, or has a label above C that is not 255.
     """
-    mask = read_label(path)
+    mask = read_label(path, mask_values)
     if mask.shape != tuple(size):
         raise UserError(f'{path}: the mask is {_size(mask.shape)} instead of {_size(size)} (height x width)')
     try:

@@ -1,5 +1,7 @@
 """Inference: CAM functions and the hooks that wrap them."""
+from mmwsss.inference.attention_refinement import AttentionRefinement, attention_affinity, propagate
 from mmwsss.inference.base import CAMProvider, InferenceHook, compose
+from mmwsss.inference.external_features import ExternalFeatures
 from mmwsss.inference.gradient_cam import GradCAM, GradCAMPlusPlus, LayerCAM, grad_cam, grad_cam_pp, layer_cam
 from mmwsss.inference.infer_cam import InferCam
 from mmwsss.inference.iterative_erase import IterativeErase
@@ -10,7 +12,8 @@ from mmwsss.inference.split_unite import SplitUnite
 from mmwsss.inference.ssa import SSA, expand_seed
 
 __all__ = [
-    'SCG', 'SSA', 'CAMProvider', 'GradCAM', 'GradCAMPlusPlus', 'InferCam', 'InferenceHook', 'IterativeErase',
-    'LayerCAM', 'MultiScaleFlip', 'SelfAffinityHook', 'SplitUnite', 'compose', 'expand_seed', 'grad_cam',
-    'grad_cam_pp', 'layer_cam', 'self_correlation_map', 'semantic_structure'
+    'SCG', 'SSA', 'AttentionRefinement', 'CAMProvider', 'ExternalFeatures', 'GradCAM', 'GradCAMPlusPlus',
+    'InferCam', 'InferenceHook', 'IterativeErase', 'LayerCAM', 'MultiScaleFlip', 'SelfAffinityHook', 'SplitUnite',
+    'attention_affinity', 'compose', 'expand_seed', 'grad_cam', 'grad_cam_pp', 'layer_cam', 'propagate',
+    'self_correlation_map', 'semantic_structure'
 ]

@@ -3,6 +3,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import partial
 
+from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
 from mmwsss.registry import INFERENCE_HOOKS
@@ -15,6 +16,13 @@ class InferenceHook(ABC):
     A hook knows nothing of the model nor of other hooks. One that crops or rescales returns
     ``feats={}``, because the features no longer belong to its input.
     """
+
+    def bind(self, preprocessor: BaseDataPreprocessor) -> None:  # noqa: B027
+        """Called once by the model, for hooks that must know how the images were normalised.
+
+        Args:
+            preprocessor: The model's data preprocessor.
+        """
 
     @abstractmethod
     def __call__(self, cam_function: CAMFunction, inputs: Tensor, labels: Tensor | None) -> CAMOutput:

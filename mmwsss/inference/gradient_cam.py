@@ -158,8 +158,9 @@ class GradientCAM(CAMProvider):
             logits = model.pool(maps)
             wanted = torch.ones_like(logits, dtype=torch.bool) if labels is None else labels.to(logits.device) > 0
             cam = self._localize_classes(self._find_stage(feats), logits, wanted, positions=maps[0, 0].numel())
-        return CAMOutput(cam=cam, logits=logits.detach(),
-                         feats={str(i): feat.detach() for i, feat in enumerate(feats)})
+        attentions = getattr(feats, 'attentions', None)
+        return CAMOutput(cam=cam, logits=logits.detach(), feats={str(i): feat.detach() for i, feat in enumerate(feats)},
+                         attentions=None if attentions is None else attentions.detach())
 
     def _localize_classes(self, tap: Tensor, logits: Tensor, wanted: Tensor, positions: int) -> Tensor:
         """Computes the maps N x C x h x w, for the classes in ``wanted`` (N x C)."""

@@ -5,6 +5,7 @@ of columns; the functions build one from another, in the order of the paper's eq
 """
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -127,6 +128,26 @@ def gated_affinity(feats: Tensor, width: int) -> BlockedMatrix:
     return BlockedMatrix(columns, feats.shape[-1], width)
 
 
+def power_affinity(feats: Tensor, power: float, width: int) -> BlockedMatrix:
+    """Affinity by a power of the cosine: ``relu(f^T f)^p``, entry by entry, with the diagonal.
+
+    Not of the paper. The features of a transformer trained without labels are similar all over an image, so that a
+    cosine itself spreads a CAM over everything; a power keeps what is alike. A negative cosine is no affinity.
+
+    Args:
+        feats: N x K x M features, normalised by eq. 2.
+        power: p, above 0.
+        width: Columns of a block.
+
+    Returns:
+        M x M matrices, symmetric and non-negative.
+    """
+    def columns(start: int, stop: int) -> Tensor:
+        return (feats.transpose(1, 2) @ feats[..., start:stop]).relu_().pow_(power)
+
+    return BlockedMatrix(columns, feats.shape[-1], width)
+
+
 def sum_normalize(matrix: BlockedMatrix, sum: str) -> BlockedMatrix:
     """Divides matrices by the sums of their entries (eq. 5).
 
@@ -187,7 +208,8 @@ def diagonal(block: Tensor, start: int) -> Tensor:
     return block[:, start:start + block.shape[-1]].diagonal(dim1=1, dim2=2)
 
 
-def semantic_structure(feats: Tensor, num_blocks: int, normalize: str, sum: str, width: int) -> BlockedMatrix:
+def semantic_structure(feats: Tensor, num_blocks: int, normalize: str, sum: str, width: int,
+                       power: float | None = None) -> BlockedMatrix:
     """Semantic structure modelling (SSM, section 3.2): how much a position belongs together with any other.
 
     Args:
@@ -198,12 +220,14 @@ def semantic_structure(feats: Tensor, num_blocks: int, normalize: str, sum: str,
             (:func:`printed_normalize`).
         sum: Reading of eq. 5, see :func:`sum_normalize`.
         width: Columns of a block.
+        power: The first block's affinity is :func:`power_affinity`, instead of eq. 3 and eq. 4.
 
     Returns:
         M x M matrices, normalised by eq. 5; column b holds the weights of all positions for position b.
     """
     feats = cosine_normalize(feats) if normalize == 'cosine' else printed_normalize(feats)  # eq. 2
-    structure = sum_normalize(gated_affinity(feats, width), sum)  # eq. 3, 4, 5
+    affinity = gated_affinity(feats, width) if power is None else power_affinity(feats, power, width)  # eq. 3, 4
+    structure = sum_normalize(affinity, sum)  # eq. 5
     for _ in range(num_blocks - 1):
         structure = sum_normalize(second_affinity(structure), sum)  # eq. 6, 5
     return structure
@@ -287,11 +311,11 @@ class SelfAffinityHook(InferenceHook):
         output = cam_function(inputs, labels)
         feats = self._features(output)
         if labels is None:
-            return CAMOutput(self.refine(output.cam, feats), output.logits, output.feats)
+            return replace(output, cam=self.refine(output.cam, feats))
         present = (labels > 0).any(dim=0).nonzero().flatten()
         refined = self.refine(output.cam[:, present], feats)
         cam = refined.new_zeros(*output.cam.shape[:2], *refined.shape[-2:])
-        return CAMOutput(cam.index_copy(1, present, refined), output.logits, output.feats)
+        return replace(output, cam=cam.index_copy(1, present, refined))
 
     def _features(self, output: CAMOutput) -> list[Tensor]:
         name = type(self).__name__

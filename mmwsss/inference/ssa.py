@@ -19,7 +19,7 @@ from mmwsss.structures.maps import max_normalize, resize_maps
 
 
 def expand_seed(seed: Tensor, feats: Tensor, num_blocks: int, normalize: str, sum: str,
-                block_limit: int = BLOCK_LIMIT) -> Tensor:
+                block_limit: int = BLOCK_LIMIT, power: float | None = None) -> Tensor:
     """Expands a seed CAM by the semantic structure of one stage: ``CP = C S`` (eq. 7).
 
     Args:
@@ -29,13 +29,14 @@ def expand_seed(seed: Tensor, feats: Tensor, num_blocks: int, normalize: str, su
         normalize: ``'cosine'`` or ``'printed'``, see there.
         sum: ``'column'`` or ``'all'``, see there.
         block_limit: Entries of the largest block of S. The result does not depend on it but for rounding.
+        power: See :func:`mmwsss.inference.self_affinity.semantic_structure`.
 
     Returns:
         N x C x h x w, non-negative, float32 (float64 for float64). With ``sum='column'`` every value is a mean of the
         seed, with weights; with ``'all'`` it is about hw times smaller.
     """
     def walk(seed: Tensor, feats: Tensor, width: int) -> Tensor:
-        return semantic_structure(feats, num_blocks, normalize, sum, width).left_times(seed)
+        return semantic_structure(feats, num_blocks, normalize, sum, width, power).left_times(seed)
 
     return over_images(walk, seed, feats, block_limit)
 
@@ -99,14 +100,18 @@ class SSA(SelfAffinityHook):
         block_limit: Entries of the largest block of S. 2 ``num_blocks`` blocks of four bytes an entry exist at a
             time. S of an image that does not fit is computed by B = ceil(hw^2 / block_limit) blocks of columns,
             and B^num_blocks times such a block is computed (twice as often with ``sum='all'``); the result is the same.
+        power: Not of the paper: the affinity of two positions is ``relu(cosine)^power``, a position's to itself
+            included, instead of eq. 3 and eq. 4. For features that are similar all over an image, as those of
+            transformers (:class:`mmwsss.inference.ExternalFeatures`): 4 to 8 with one block. The higher, the nearer
+            the result is to the CAM. ``None``: as in the paper.
 
     Raises:
-        ValueError: For an option that is not listed here, or ``wsss`` with a single stage.
+        ValueError: For an option that is not listed here, ``wsss`` with a single stage, or a power that is not above 0.
     """
 
     def __init__(self, stages: str | int | Sequence[str | int] = ('2', '3'), num_blocks: int = 2,
                  normalize: str = 'cosine', sum: str = 'column', wsss: bool = False, normalize_seed: bool = False,
-                 block_limit: int = BLOCK_LIMIT) -> None:
+                 block_limit: int = BLOCK_LIMIT, power: float | None = None) -> None:
         super().__init__(stages, block_limit)
         if not isinstance(num_blocks, int) or num_blocks < 1:
             raise ValueError(f'SSA: num_blocks must be a whole number, at least 1, got {num_blocks}')
@@ -115,11 +120,14 @@ class SSA(SelfAffinityHook):
                 raise ValueError(f'SSA: {option} is one of {known}, got {value!r}')
         if wsss and len(self.stages) < 2:
             raise ValueError(f'SSA: with wsss=True stages guide each other, so at least two are needed, got {stages}')
+        if power is not None and not 0 < power < float('inf'):
+            raise ValueError(f'SSA: power must be above 0, got {power}')
         self.num_blocks = num_blocks
         self.normalize = normalize
         self.sum = sum
         self.wsss = wsss
         self.normalize_seed = normalize_seed
+        self.power = power
 
     def refine(self, cam: Tensor, feats: list[Tensor]) -> Tensor:
         """Expands the CAM by every stage and fuses the results; see :meth:`SelfAffinityHook.refine`."""
@@ -129,7 +137,7 @@ class SSA(SelfAffinityHook):
         maps = []
         for feat in feats:
             seed = resize_maps(cam, feat.shape[-2:])
-            expanded = expand_seed(seed, feat, self.num_blocks, self.normalize, self.sum, self.block_limit)
+            expanded = expand_seed(seed, feat, self.num_blocks, self.normalize, self.sum, self.block_limit, self.power)
             if self.sum == 'all':
                 expanded = expanded * (feat.shape[-2] * feat.shape[-1])
             maps.append(resize_maps(expanded, size))

@@ -11,7 +11,26 @@ from mmwsss.utils.errors import UserError
 # A post-processor takes the scores of one image and the image itself, uint8 [H, W, 3] in RGB, and
 # returns new scores of the same classes and size. It changes neither argument, keeps nothing from
 # one image to the next and can be pickled: it runs in worker processes, in any order.
+# One that has something to prepare for an image may also have ``on_image(image)``, which returns the
+# function ``ScoreMap -> ScoreMap`` for that image.
 Postprocessor = Callable[[ScoreMap, np.ndarray], ScoreMap]
+
+
+def on_image(postprocessors: Sequence[Postprocessor], image: np.ndarray) -> Callable[[ScoreMap], ScoreMap]:
+    """Returns a function that applies post-processors in their order to score maps of one image.
+
+    What a post-processor prepares for the image, such as the lattices of a CRF, is done once for all score maps.
+    """
+    prepared = [postprocessor.on_image(image) if hasattr(postprocessor, 'on_image')
+                else lambda score_map, postprocessor=postprocessor: postprocessor(score_map, image)
+                for postprocessor in postprocessors]
+
+    def run(score_map: ScoreMap) -> ScoreMap:
+        for postprocess in prepared:
+            score_map = postprocess(score_map)
+        return score_map
+
+    return run
 
 
 def build_postprocessor(config: dict) -> Postprocessor:

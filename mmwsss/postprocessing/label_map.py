@@ -1,12 +1,15 @@
 """From the CAMs of one image to its label map."""
+import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from mmwsss.postprocessing.background import check_background, merge_confident, to_score_map
-from mmwsss.postprocessing.base import Postprocessor
+from mmwsss.postprocessing.base import Postprocessor, on_image
 from mmwsss.postprocessing.defaults import DEFAULT_BACKGROUND
 from mmwsss.structures.cam_file import CAMFile
+from mmwsss.structures.image_file import read_image
+from mmwsss.structures.label_file import write_label
 from mmwsss.utils.errors import UserError
 
 
@@ -19,10 +22,10 @@ def pseudo_label(cam_file: CAMFile,
     AffinityNet and IRNet are trained with labels of confident pixels: two results of one CAM, with much and with little
     background, merged (:func:`mmwsss.postprocessing.merge_confident`). Their configs are
     ``configs/_base_/postprocessing/affinity_label_softmax.py`` and ``affinity_label_hard.py``; they run a CRF, but
-    any post-processors will do; without (``postprocessors=[]``), no pydensecrf is needed. AffinityNet as released pools
-    the scores of both results to its grid, and takes argmax and merges there. Here labels are merged at full size, and
-    ``AffinityNet.reduce_labels`` brings them to the grid, as the label that most pixels of a position have: the argmax
-    of pooled labels, not of pooled scores, which can differ where a position holds several labels.
+    any post-processors will do. What they prepare for the image, they prepare once for both results. AffinityNet as
+    released pools the scores of both results to its grid, and takes argmax and merges there. Here labels are merged at
+    full size, and ``AffinityNet.reduce_labels`` brings them to the grid, as the label that most pixels of a position
+    have: the argmax of pooled labels, not of pooled scores, which can differ where a position holds several labels.
 
     Args:
         cam_file: The image's CAMs.
@@ -44,11 +47,38 @@ def pseudo_label(cam_file: CAMFile,
         raise UserError(f'the image has size {image.shape[:2]} (height, width), its CAM was made for '
                         f'{tuple(cam_file.size)}: make the CAM again')
     check_background(background)
+    postprocess = on_image(postprocessors, image)
     if background['type'] == 'confident':
-        much, little = (pseudo_label(cam_file, image, background[key], postprocessors)
+        much, little = (postprocess(to_score_map(cam_file, background[key])).to_label()
                         for key in ('foreground', 'background'))
         return merge_confident(much, little, background.get('conflict', 'background'))
-    score_map = to_score_map(cam_file, background)
-    for postprocessor in postprocessors:
-        score_map = postprocessor(score_map, image)
-    return score_map.to_label()
+    return postprocess(to_score_map(cam_file, background)).to_label()
+
+
+def write_pseudo_label(path: str | os.PathLike, cam_file: CAMFile, img_path: str | os.PathLike,
+                       background: Mapping = DEFAULT_BACKGROUND,
+                       postprocessors: Sequence[Postprocessor] = ()) -> np.ndarray:
+    """Makes the label map of one image, see :func:`pseudo_label`, and writes it.
+
+    Args:
+        path: The label file.
+        cam_file: The image's CAMs.
+        img_path: The image.
+        background: See :func:`pseudo_label`.
+        postprocessors: See :func:`pseudo_label`.
+
+    Returns:
+        The label map.
+
+    Raises:
+        UserError: If the image cannot be read, does not fit the CAMs, or a post-processor fails. The message begins
+            with ``img_path``.
+        OSError: If the file cannot be written.
+    """
+    image = read_image(img_path)
+    try:
+        label = pseudo_label(cam_file, image, background, postprocessors)
+    except UserError as error:
+        raise UserError(f'{img_path}: {error}') from error
+    write_label(path, label)
+    return label

@@ -1,7 +1,7 @@
 """Saliency maps of the images of a data set, from an ONNX model."""
-import json
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,44 +10,43 @@ import cv2
 import numpy as np
 from mmengine.logging import print_log
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
 
-from mmwsss.datasets import read_split
-from mmwsss.datasets.layout import IMAGE_EXTENSIONS, find_files_anywhere
+from mmwsss.datasets import DataFolder
 from mmwsss.datasets.preflight import check_saliency
 from mmwsss.saliency.onnx_saliency import INPUT_SIZE, MODEL_SOURCE, OnnxSaliency, to_saliency
-from mmwsss.structures.cam_file import MANIFEST_NAME, stem_path
+from mmwsss.structures.cam_file import stem_path
 from mmwsss.structures.image_file import read_image
+from mmwsss.structures.settings_folder import SettingsFolder
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import remove_leftovers, sha256_of_file, write_bytes, write_json
-from mmwsss.utils.parallel import default_num_workers, limit_threads, progress_bar
+from mmwsss.utils.fileio import sha256_of_file, write_bytes
+from mmwsss.utils.package_file import PACKAGE_SCHEME, package_file
+from mmwsss.utils.parallel import check_num_workers, parallel_map, progress_bar
 
 MANIFEST_FORMAT = 'mmwsss saliency folder 1'
 DEFAULT_BATCH_SIZE = 4
 
 
 def make_saliency(model: str | os.PathLike,
-                  data_root: str | os.PathLike,
+                  data: DataFolder | str | os.PathLike,
                   split: str | None,
                   out_dir: str | os.PathLike | None = None,
                   batch_size: int = DEFAULT_BATCH_SIZE,
                   size: int = INPUT_SIZE,
-                  num_workers: int | None = None,
-                  img_dir: str = 'JPEGImages') -> dict[str, Any]:
+                  num_workers: int | None = None) -> dict[str, Any]:
     """Makes the saliency maps of a split: ``<stem>.png`` (8-bit grey, 255 = salient) for every image.
 
     Interrupted, it resumes: a map that exists is kept if the folder's ``manifest.json`` says that it was made by the
     same model with the same settings, and if its image is not newer.
 
     Args:
-        model: ONNX file of the U^2-Net family, see :class:`mmwsss.saliency.onnx_saliency.OnnxSaliency`.
-        data_root: Folder of the data set.
+        model: ONNX file of the U^2-Net family, or ``package://<package>/<file in it>``; see
+            :class:`mmwsss.saliency.onnx_saliency.OnnxSaliency`.
+        data: The data set, or its root.
         split: Name of the split, or ``None`` for all images.
-        out_dir: Folder for the maps; ``None``: ``Saliency`` below ``data_root``, where data sets look for them.
+        out_dir: Folder for the maps; ``None``: where data sets look for them, ``Saliency`` below the root.
         batch_size: How many images are computed at a time, where the model takes more than one.
         size: Height and width that the model takes; images are resized to it, whatever their shape.
         num_workers: Processes that read images; 0 reads in this process, ``None`` takes one per CPU.
-        img_dir: Folder of the images, below ``data_root`` or absolute. Its sub folders are searched.
 
     Returns:
         A summary: ``num_images``; ``made`` and ``kept``, the numbers of maps written now and found; ``omissions``, a
@@ -57,20 +56,22 @@ def make_saliency(model: str | os.PathLike,
         UserError: If a setting is wrong; if the model is missing or no saliency model; if ``out_dir`` holds maps
             of another origin; if not a single map can be made.
     """
-    model, data_root = Path(model), Path(data_root)
-    out_dir = data_root / 'Saliency' if out_dir is None else Path(out_dir)
-    if num_workers is None:
-        num_workers = default_num_workers()
-    for name, value, least in (('batch_size', batch_size, 1), ('size', size, 1), ('num_workers', num_workers, 0)):
-        if not isinstance(value, int) or value < least:
-            raise UserError(f'{name} must be at least {least}, got {value}')
+    data = DataFolder.find(data)
+    model = package_file(str(model)) if str(model).startswith(PACKAGE_SCHEME) else Path(model)
+    out_dir = data.saliency_path if out_dir is None else Path(out_dir)
+    num_workers = check_num_workers(num_workers)
+    for name, value in (('batch_size', batch_size), ('size', size)):
+        if not isinstance(value, int) or value < 1:
+            raise UserError(f'{name} must be at least 1, got {value}')
     if not model.is_file():
         raise UserError(f'{model}: no such model file. {MODEL_SOURCE}')
-    stems = read_split(data_root, split, img_dir)
-    images = find_files_anywhere(data_root / img_dir, IMAGE_EXTENSIONS)
-    settings = {'format': MANIFEST_FORMAT, 'model_sha256': sha256_of_file(model), 'size': size}
-    is_new = _is_new_folder(out_dir, data_root / img_dir, settings)
-    omissions = {stem: (str(data_root / img_dir / f'{stem}.jpg'), 'no such image')
+    stems, images = data.stems(split), data.image_paths()
+    if out_dir.resolve() == data.images_path.resolve():
+        raise UserError(f'{out_dir}: is the folder of the images; choose another one for the maps (--out-dir)')
+    folder = SettingsFolder(out_dir, {'format': MANIFEST_FORMAT, 'model_sha256': sha256_of_file(model), 'size': size},
+                            'maps', option='--out-dir', binds_when_empty=False)
+    folder.check()
+    omissions = {stem: (str(data.images_path / f'{stem}.jpg'), 'no such image')
                  for stem in stems if stem not in images}
     paths = {stem: images[stem] for stem in stems if stem not in omissions}
     todo = {stem: path for stem, path in paths.items() if not _is_made(stem_path(out_dir, stem, '.png'), path)}
@@ -79,10 +80,7 @@ def make_saliency(model: str | os.PathLike,
         network = OnnxSaliency(model, size, batch_size)
         if network.batch_size < batch_size:
             print_log(f'{model}: takes one image at a time, so the batch size is 1', 'current', level=logging.WARNING)
-        if is_new:
-            out_dir.mkdir(parents=True, exist_ok=True)
-            write_json(out_dir / MANIFEST_NAME, settings)
-        remove_leftovers(out_dir, recursive=True)
+        folder.open()
         omissions.update(_write_maps(network, todo, out_dir, num_workers))
     if len(omissions) == len(stems):
         path, reason = omissions[stems[0]]
@@ -99,12 +97,11 @@ def _write_maps(network: OnnxSaliency, paths: dict[str, str], out_dir: Path,
                 num_workers: int) -> dict[str, tuple[str, str]]:
     """Writes the saliency maps of images, stem -> path. Returns stem -> omission for those that have none."""
     omissions = {}
-    data = _Images(paths, network.size)
-    loader = DataLoader(data, network.batch_size, num_workers=min(num_workers, len(data)), collate_fn=list,
-                        worker_init_fn=limit_threads)
+    stems, size = list(paths), network.batch_size
+    batches = [[(stem, paths[stem]) for stem in stems[i:i + size]] for i in range(0, len(stems), size)]
     with progress_bar() as progress:
-        task = progress.add_task('saliency maps', total=len(data))
-        for batch in loader:
+        task = progress.add_task('saliency maps', total=len(paths))
+        for batch in parallel_map(_Reader(network.size), batches, min(num_workers, len(batches))):
             omissions.update({item.stem: (paths[item.stem], item.reason) for item in batch if item.reason})
             batch_read = [item for item in batch if not item.reason]
             outputs = network(np.stack([item.pixels for item in batch_read])) if batch_read else ()
@@ -126,18 +123,16 @@ class _Item:
     reason: str = ''
 
 
-class _Images(Dataset):
-    """Item i is image i at the size of the network's input, or why it cannot be read."""
+class _Reader:
+    """Reads images at the size of the network's input, or says why they cannot be read; what a worker does."""
 
-    def __init__(self, paths: dict[str, str], size: int) -> None:
-        self.paths = list(paths.items())
+    def __init__(self, size: int) -> None:
         self.size = size
 
-    def __len__(self) -> int:
-        return len(self.paths)
+    def __call__(self, batch: Sequence[tuple[str, str]]) -> list[_Item]:
+        return [self._read(stem, path) for stem, path in batch]
 
-    def __getitem__(self, index: int) -> _Item:
-        stem, path = self.paths[index]
+    def _read(self, stem: str, path: str) -> _Item:
         try:
             image = read_image(path)
         except UserError as error:
@@ -154,29 +149,3 @@ def _is_made(path: Path, image: str) -> bool:
     except FileNotFoundError:
         return False
     return is_newer and not check_saliency(str(path)).reason
-
-
-def _is_new_folder(out_dir: Path, img_dir: Path, settings: dict[str, Any]) -> bool:
-    """Checks that what is in ``out_dir`` was made with ``settings``; returns whether it has no maps yet."""
-    if out_dir.resolve() == img_dir.resolve():
-        raise UserError(f'{out_dir}: is the folder of the images; choose another one for the maps (--out-dir)')
-    if out_dir.exists() and not out_dir.is_dir():
-        raise UserError(f'{out_dir}: is a file; choose a folder for the maps (--out-dir)')
-    path = out_dir / MANIFEST_NAME
-    # Hidden ones are what a killed run leaves.
-    names = {entry.name for entry in out_dir.glob('*') if not entry.name.startswith('.')}
-    if not names - {MANIFEST_NAME}:
-        return True
-    if not path.exists():
-        raise UserError(f'{out_dir}: has files but no {MANIFEST_NAME}, so it is not known how they were made; choose '
-                        'another folder for the maps (--out-dir)')
-    try:
-        found = json.loads(path.read_bytes())
-        differing = [key for key in settings if found.get(key) != settings[key]]
-    except (OSError, ValueError, AttributeError) as error:
-        raise UserError(f'{path}: cannot be read ({error}); delete the folder or choose another one '
-                        '(--out-dir)') from error
-    if differing:
-        raise UserError(f'{path}: the files there were made from something else ({", ".join(differing)}); choose '
-                        'another folder (--out-dir), or delete this one to make them again')
-    return False

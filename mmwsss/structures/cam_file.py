@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from mmwsss.structures.settings_folder import MANIFEST_NAME, SettingsFolder
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import remove_leftovers, write_bytes, write_json
+from mmwsss.utils.fileio import write_bytes
 
-MANIFEST_NAME = 'manifest.json'
 MANIFEST_FORMAT = 'mmwsss CAM folder 1'
 KEYS = ('classes', 'cam', 'size')
 # What numpy's readers of zip archives and array headers raise on a file that is not what it should be.
@@ -212,26 +212,7 @@ def open_cam_dir(out_dir: str | os.PathLike, manifest: CAMManifest) -> bool:
     Raises:
         UserError: If the folder belongs to another manifest, or has CAM files and no manifest.
     """
-    path = Path(out_dir, MANIFEST_NAME)
-    try:
-        Path(out_dir).mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise UserError(f'{out_dir}: is not a folder; choose another one for the CAM files') from None
-    # In this order: another rank writes the manifest before its first CAM file.
-    has_files = next(Path(out_dir).rglob('*.npz'), None) is not None
-    if not path.exists():
-        if has_files:
-            raise UserError(f'{out_dir}: has .npz files but no {MANIFEST_NAME}; choose another folder or delete it')
-        write_json(path, dict(format=MANIFEST_FORMAT, **asdict(manifest)))
-        remove_leftovers(out_dir, recursive=True)
-        return False
-    found = read_manifest(out_dir)
-    if found != manifest:
-        old, new = asdict(found), asdict(manifest)
-        names = [key for key in ('checkpoint_sha256', 'config_hash', 'classes') if old[key] != new[key]]
-        extras = sorted(old['extra'].keys() | new['extra'].keys())
-        names += [key for key in extras if old['extra'].get(key) != new['extra'].get(key)]
-        raise UserError(f'{path}: the CAM files there were made from something else ({", ".join(names)} differ); '
-                        'choose another folder or delete it')
-    remove_leftovers(out_dir, recursive=True)
-    return True
+    settings = dict(format=MANIFEST_FORMAT, **asdict(manifest))
+    folder = SettingsFolder(out_dir, settings, 'CAM files', suffix='.npz', groups=('extra',), difference='({} differ)',
+                            read=lambda path: dict(format=MANIFEST_FORMAT, **asdict(read_manifest(path.parent))))
+    return not folder.open()

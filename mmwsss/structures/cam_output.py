@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from mmwsss.structures.feature_maps import AttentionMaps
+
 
 @dataclass
 class CAMOutput:
@@ -14,10 +16,13 @@ class CAMOutput:
         logits: N x C, classification scores before the sigmoid.
         feats: Feature maps by stage name. Empty when the maps do not belong to the input as it
             was given (a hook that crops or rescales drops them).
+        attentions: Self-attention of a transformer's blocks, where the backbone was asked for it; ``None`` elsewhere,
+            and where ``feats`` is empty.
     """
     cam: Tensor
     logits: Tensor
     feats: dict[str, Tensor] = field(default_factory=dict)
+    attentions: AttentionMaps | None = None
 
 
 # (inputs N x 3 x H x W, labels N x C or None) -> CAMOutput

@@ -1,6 +1,7 @@
 """Image files of any kind, decoded fully: OpenCV alone fills what is missing of a truncated JPEG with grey."""
 import io
 import os
+import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from mmwsss.utils.errors import UserError
+
+ORIENTATION = 0x0112  # the EXIF tag
 
 
 @dataclass(frozen=True)
@@ -21,12 +24,14 @@ class FileCheck:
         ids: The values that occur in a mask, ascending; of a saliency map the largest alone.
         reason: Why the file cannot be used; empty when it can.
         lasting: Whether decoding the same bytes again would show the same. Not so for a disk error.
+        turned: Whether the EXIF orientation of an image exchanges height and width.
     """
     height: int = 0
     width: int = 0
     ids: tuple[int, ...] = ()
     reason: str = ''
     lasting: bool = field(default=True, compare=False)
+    turned: bool = field(default=False, compare=False)
 
 
 def check_image(path: str) -> FileCheck:
@@ -53,6 +58,27 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
 
+def image_size(path: str | os.PathLike) -> tuple[int, int]:
+    """Returns (height, width) of an image as :func:`read_image` gives it, from its header where that tells.
+
+    Raises:
+        UserError: If it is missing or no image.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            return (width, height) if _is_turned(image) else (height, width)
+    except Exception:  # a damaged file can raise nearly anything; and formats that PIL does not know are OpenCV's
+        return read_image(path).shape[:2]
+
+
+def _is_turned(image: Image.Image) -> bool:
+    try:
+        return image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+    except (OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error):  # a damaged tag, which OpenCV ignores
+        return False
+
+
 def _decode(path: str) -> tuple[FileCheck, np.ndarray | None]:
     """Returns what decoding showed, and BGR uint8 [H, W, 3] where it succeeded."""
     try:
@@ -61,8 +87,10 @@ def _decode(path: str) -> tuple[FileCheck, np.ndarray | None]:
         return FileCheck(reason=f'cannot be read ({error.strerror})', lasting=False), None
     if not data:
         return FileCheck(reason='empty file'), None
+    turned = False
     try:
         with Image.open(io.BytesIO(data)) as image:
+            turned = _is_turned(image)
             # Every byte of a JPEG is still read, but only an eighth of its lines and columns is computed.
             image.draft('L', (1, 1))
             image.load()
@@ -75,7 +103,9 @@ def _decode(path: str) -> tuple[FileCheck, np.ndarray | None]:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
         return FileCheck(reason=f'unreadable image ({_one_line(error)})'), None
-    return (FileCheck(*pixels.shape[:2]) if pixels is not None else FileCheck(reason='unreadable image')), pixels
+    if pixels is None:
+        return FileCheck(reason='unreadable image'), None
+    return FileCheck(*pixels.shape[:2], turned=turned), pixels
 
 
 def _one_line(error: Exception) -> str:

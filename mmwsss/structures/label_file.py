@@ -3,12 +3,15 @@ import io
 import os
 import struct
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from mmwsss.structures.cam_file import stem_path
+from mmwsss.structures.mask_values import map_values, parse_mask_values, stored_values
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_bytes
 
@@ -66,17 +69,21 @@ def write_label(path: str | os.PathLike, label: np.ndarray) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def read_label(path: str | os.PathLike) -> np.ndarray:
-    """Reads a label map: the stored numbers of a palette or grey PNG, never its colours.
+def read_label(path: str | os.PathLike, mask_values: Mapping[Any, int] | None = None) -> np.ndarray:
+    """Reads a label map: the stored numbers of a palette or grey PNG, and its colours only where these are named.
 
     Args:
         path: The file.
+        mask_values: What stands for what, where it is not 0 background, k + 1 class k and 255 ignore, see
+            :func:`mmwsss.structures.mask_values.parse_mask_values`: ``{255: 1}`` for masks that are white where the
+            only class is.
 
     Returns:
         uint8 [H, W].
 
     Raises:
-        UserError: If the file is missing, truncated, no PNG, or not of one channel with 8 bits.
+        UserError: If the file is missing, truncated, no PNG, or not of one channel with 8 bits; or if it has a value
+            or colour that ``mask_values`` does not name.
     """
     try:
         data = Path(path).read_bytes()
@@ -89,12 +96,18 @@ def read_label(path: str | os.PathLike) -> np.ndarray:
             image.verify()  # checksums of all chunks, which loading does not look at
         with Image.open(io.BytesIO(data), formats=['PNG']) as image:
             raw_mode = image.tile[0][3] if image.tile else image.mode
-            label = np.array(image) if raw_mode in RAW_MODES else None
+            if mask_values is not None:
+                values = parse_mask_values(mask_values)
+                image = stored_values(image, raw_mode in RAW_MODES, values)
+                stored = None if image is None else np.array(image)
+            else:
+                stored = np.array(image) if raw_mode in RAW_MODES else None
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error,
             Image.DecompressionBombError) as error:
         reason = str(error).split('\n')[0] or type(error).__name__
         raise UserError(f'{path}: cannot be read as a PNG ({reason}); replace or remove it') from error
-    if label is None:
+    if stored is None:
         raise UserError(f'{path}: a label must be an 8-bit palette or grey PNG, this one is {raw_mode}; '
-                        'convert it to one number per pixel (0 background, k + 1 for class k, 255 ignore)')
-    return label
+                        'convert it to one number per pixel (0 background, k + 1 for class k, 255 ignore), or say what '
+                        'its colours mean with mask_values={(r, g, b): label, ...}')
+    return stored if mask_values is None else map_values(stored, values, path)

@@ -11,3 +11,14 @@ class UserError(Exception):
     The message is one line: it names the file (or option) and says what to do. Tools print it
     without a traceback and exit with :data:`EXIT_FAILED`.
     """
+
+
+def one_line(error: UserError) -> str:
+    """Returns the message of a user error as one line.
+
+    torch raises an error of a data worker again with the worker's traceback as its message.
+    """
+    message = str(error)
+    if 'Original Traceback' in message:
+        message = message.rsplit(f'{UserError.__name__}: ', 1)[-1]
+    return ' '.join(message.split())

@@ -13,6 +13,8 @@ from typing import Any
 
 from mmengine.dist import get_rank
 
+from mmwsss.utils.errors import UserError
+
 # Seconds that a temporary file of another machine must not have changed before it counts as left by a dead process.
 # Writing one takes seconds, of a large checkpoint minutes; the rest is for machines whose clocks differ.
 FOREIGN_LEFTOVER_AGE = 24 * 3600
@@ -148,6 +150,20 @@ def sha256_of_json(value: Any) -> str:
     """Returns the hex sha256 of ``value`` as canonical json (sorted keys, no spaces)."""
     text = json.dumps(value, sort_keys=True, separators=(',', ':'), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_text(path: str | os.PathLike) -> str:
+    """Returns a UTF-8 text file without its byte order mark.
+
+    Raises:
+        UserError: If the file is missing, unreadable or not UTF-8.
+    """
+    try:
+        return Path(path).read_bytes().decode('utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise UserError(f'{path}: not UTF-8 text (byte {error.start}); save it as UTF-8') from error
+    except OSError as error:
+        raise UserError(f'{path}: cannot be read ({error.strerror}); check the path') from error
 
 
 def read_json(path: str | os.PathLike) -> Any:

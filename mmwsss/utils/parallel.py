@@ -1,4 +1,5 @@
 """What loops over the files of a data set share: progress bars, and worker processes on the CPU."""
+import contextlib
 import math
 import multiprocessing.connection
 import os
@@ -6,10 +7,9 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from typing import Any
 
 import cv2
@@ -62,6 +62,19 @@ def default_num_workers() -> int:
     """
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     return cpus if cpus > 1 else 0
+
+
+def check_num_workers(num_workers: int | None) -> int:
+    """Returns a number of worker processes as a user gives it; ``None``: :func:`default_num_workers`.
+
+    Raises:
+        UserError: If it is no whole number of 0 or more.
+    """
+    if num_workers is None:
+        return default_num_workers()
+    if not isinstance(num_workers, int) or num_workers < 0:
+        raise UserError(f'num_workers must be a whole number, at least 0, got {num_workers!r}')
+    return num_workers
 
 
 def limit_threads(worker: int) -> None:
@@ -148,7 +161,7 @@ class OrderedPool:
                 self._pending.popleft()
         return results
 
-    @contextmanager
+    @contextlib.contextmanager
     def _closed_by_errors(self) -> Iterator[None]:
         try:
             yield
@@ -159,6 +172,24 @@ class OrderedPool:
         except BaseException:
             self.close()
             raise
+
+
+def parallel_map(function: Callable[[Any], Any], items: Iterable[Any], num_workers: int) -> Iterator[Any]:
+    """Calls a function with every item in worker processes, and yields the results in the order of the items.
+
+    Args:
+        function: See :class:`OrderedPool`.
+        items: The items. They are taken as workers become free.
+        num_workers: Worker processes; 0: this process works.
+
+    Raises:
+        Exception: What the function raised, and see :class:`OrderedPool`. The workers have ended then, as they have
+            when the caller takes no more results.
+    """
+    with contextlib.closing(OrderedPool(function, num_workers)) as pool:
+        for item in items:
+            yield from pool.submit(item)
+        yield from pool.drain()
 
 
 # What the process works on, in a worker of OrderedPool.

@@ -1,6 +1,5 @@
 """Checks that the installed OpenMMLab stack is one this package works with."""
 import importlib
-import re
 
 # Module name -> (lowest, first unsupported) version. The modules are asked, not the
 # distributions: `mmcv` may come from mmcv, mmcv-lite or onedl-mmcv.
@@ -13,7 +12,7 @@ INSTALL_HINT = 'pip install onedl-mmengine==0.10.12 onedl-mmcv==2.3.6 onedl-mmse
 
 
 def parse_version(text: str) -> tuple[int, ...]:
-    """Returns the leading numbers of a version.
+    """Returns the release of a version, read by MMEngine's ``digit_version``.
 
     Args:
         text: A version such as ``2.1.0rc1+cpu``.
@@ -21,8 +20,8 @@ def parse_version(text: str) -> tuple[int, ...]:
     Returns:
         Its first three numbers, missing ones as 0, e.g. ``(2, 1, 0)``.
     """
-    numbers = [int(n) for n in re.findall(r'\d+', text.split('+')[0])[:3]]
-    return tuple(numbers + [0] * (3 - len(numbers)))
+    from mmengine.utils import digit_version  # in here: what is missing of the stack is told in one line below
+    return digit_version(text)[:3]
 
 
 def check_stack(supported: dict = SUPPORTED) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmwsss.datasets.layout import IMAGE_EXTENSIONS, find_files
+from mmwsss.datasets import DataFolder
 from mmwsss.structures.cam_file import cam_path, read_cam
 from mmwsss.structures.image_file import read_image
 from mmwsss.structures.label_file import label_path, read_label, voc_palette
@@ -25,11 +25,9 @@ from mmwsss.visualization.draw import (
 ORDINALS = ('CAM', '2nd CAM', '3rd CAM')
 
 
-def stage_figure(stems: Sequence[str], data_root: str | os.PathLike, classes: Sequence[str],
-                 out_path: str | os.PathLike, cam_dir: str | os.PathLike | None = None,
-                 label_dirs: Mapping[str, str | os.PathLike] | None = None,
-                 prediction_dir: str | os.PathLike | None = None, img_dir: str = 'JPEGImages',
-                 seg_dir: str = 'SegmentationClass', num_cams: int = 2, height: int = 160) -> np.ndarray:
+def stage_figure(stems: Sequence[str], data: DataFolder | str | os.PathLike, out_path: str | os.PathLike,
+                 cam_dir: str | os.PathLike | None = None, label_dirs: Mapping[str, str | os.PathLike] | None = None,
+                 prediction_dir: str | os.PathLike | None = None, num_cams: int = 2, height: int = 160) -> np.ndarray:
     """Draws one row per image: photograph, its strongest CAMs, pseudo labels, prediction, ground truth.
 
     A column whose folder is not given is left out, and so is the ground truth where there is none. A file that is
@@ -37,14 +35,11 @@ def stage_figure(stems: Sequence[str], data_root: str | os.PathLike, classes: Se
 
     Args:
         stems: Images to draw.
-        data_root: Data set in VOC layout.
-        classes: Foreground class names.
+        data: The data set, or its root. Its masks are the ground truth.
         out_path: PNG to write.
         cam_dir: Folder of CAM files.
         label_dirs: Column title -> folder of label maps.
         prediction_dir: Folder of a segmentor's label maps.
-        img_dir: Folder of the images in the data set.
-        seg_dir: Folder of the masks in the data set.
         num_cams: Most CAMs an image, 1 to 3; the strongest is the one with the largest mean.
         height: Height of a row in pixels.
 
@@ -53,22 +48,23 @@ def stage_figure(stems: Sequence[str], data_root: str | os.PathLike, classes: Se
 
     Raises:
         UserError: If a given folder, or an image, is missing; if a file is damaged, of another size than its image,
-            or has a class that is not in ``classes``.
+            or has a class that is not among those of the data.
     """
     if not 1 <= num_cams <= len(ORDINALS):
         raise ValueError(f'num_cams must be 1 to {len(ORDINALS)}, got {num_cams}')
-    images = find_files(Path(data_root, img_dir), IMAGE_EXTENSIONS)
+    data = DataFolder.find(data)
+    classes, images, masks = data.classes, data.image_paths(), data.mask_paths()
     for stem in stems:
         if stem not in images:
-            raise UserError(f'{Path(data_root, img_dir, stem)}: no such image; check the split and the data root')
+            raise UserError(f'{data.images_path / stem}: no such image; check the split and the data root')
     columns = dict(label_dirs or {})
     if prediction_dir is not None:
         columns['prediction'] = prediction_dir
     for folder in [*columns.values(), *([] if cam_dir is None else [cam_dir])]:
         if not Path(folder).is_dir():
             raise UserError(f'{folder}: no such folder; run the stage that writes it')
-    if any(label_path(Path(data_root, seg_dir), stem).is_file() for stem in stems):
-        columns['ground truth'] = Path(data_root, seg_dir)
+    if any(stem in masks for stem in stems):
+        columns['ground truth'] = None
 
     palette = voc_palette(len(classes) + 1)
     shown: set[int] = set()
@@ -78,7 +74,8 @@ def stage_figure(stems: Sequence[str], data_root: str | os.PathLike, classes: Se
         photos.append(fit_image(photo, height))
         cam_rows.append([] if cam_dir is None else
                         _cam_cells(photo, cam_path(cam_dir, stem), classes, num_cams, height))
-        labels = [_read_label(label_path(folder, stem), photo, classes) for folder in columns.values()]
+        labels = [_read_label(masks.get(stem), photo, classes, data.mask_values) if folder is None
+                  else _read_label(label_path(folder, stem), photo, classes) for folder in columns.values()]
         label_rows.append([None if label is None else draw_label(photo, label, palette) for label in labels])
         shown.update(*(np.unique(label).tolist() for label in labels if label is not None))
 
@@ -111,10 +108,11 @@ def _cam_cells(photo: np.ndarray, path: Path, classes: Sequence[str], num_cams: 
     return [write_on(fit_image(draw_cam(photo, cams[i]), height), classes[cam_file.classes[i]]) for i in strongest]
 
 
-def _read_label(path: Path, photo: np.ndarray, classes: Sequence[str]) -> np.ndarray | None:
-    if not path.is_file():
+def _read_label(path: str | Path | None, photo: np.ndarray, classes: Sequence[str],
+                mask_values: Mapping | None = None) -> np.ndarray | None:
+    if path is None or not os.path.isfile(path):
         return None
-    label = read_label(path)
+    label = read_label(path, mask_values)
     if label.shape != photo.shape[:2]:
         raise UserError(f'{path}: has size {label.shape} (height, width), but its image has {photo.shape[:2]}; make '
                         'the label again')

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmwsss.apis.pseudo_label import make_pseudo_labels
+from mmwsss.apis.pseudo_label import make_pseudo_label
+from mmwsss.datasets import DataFolder
 from mmwsss.registry import POSTPROCESSORS
 from mmwsss.structures.cam_file import CAMFile, CAMManifest, cam_path, open_cam_dir, write_cam
 from mmwsss.structures.score_map import ScoreMap
@@ -71,9 +72,10 @@ class Data:
     def cam(self, stem):
         return cam_path(self.cams, stem)
 
-    def make(self, out=None, **options):
+    def make(self, out=None, classes=None, **options):
         options = {'background': BACKGROUND, 'num_workers': 0, **options}
-        return make_pseudo_labels(self.cams, self.root, 'train', out or self.out, **options)
+        data = DataFolder.find(self.root, classes=classes)
+        return make_pseudo_label(self.cams, data, 'train', out or self.out, **options)
 
 
 def files(folder):

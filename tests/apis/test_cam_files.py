@@ -76,7 +76,7 @@ def test_folder_of_another_config_is_refused(trained, tiny_cam_cfg, tmp_path):
 
 
 def test_predictions_and_files_are_judged_alike(trained, tiny_cam_cfg, generated_root, tmp_path):
-    from mmwsss.apis.evaluate import evaluate_cam_dir
+    from mmwsss.apis.evaluation import evaluate_cam_dir
     tested = run_test(copy.deepcopy(tiny_cam_cfg), trained, tmp_path / 'work').metrics
     make_cam(tiny_cam_cfg, trained, tmp_path / 'cam', 'train')
     report = evaluate_cam_dir(tmp_path / 'cam', generated_root, 'train')

@@ -1,5 +1,4 @@
 import errno
-import importlib.util
 import json
 import os
 import time
@@ -10,15 +9,15 @@ import pytest
 from PIL import Image
 from pseudo_label_data import BACKGROUND, CLASSES, Data, data_fixture, files, random_cam, registered  # noqa: F401  two are fixtures
 
-from mmwsss.apis import pseudo_label as module
-from mmwsss.apis.pseudo_label import make_pseudo_labels
+from mmwsss.apis.pseudo_label import make_pseudo_label
+from mmwsss.datasets import DataFolder
+from mmwsss.postprocessing import label_map
 from mmwsss.structures.cam_file import CAMManifest, open_cam_dir, write_cam
 from mmwsss.structures.image_file import read_image
 from mmwsss.structures.label_file import read_label, voc_palette
 from mmwsss.utils.errors import UserError
 
 CRF = {'type': 'DenseCRF', 'iterations': 3}
-needs_crf = pytest.mark.skipif(importlib.util.find_spec('pydensecrf') is None, reason='pydensecrf is not installed')
 
 
 def test_labels_equal_the_definition(data):
@@ -60,7 +59,7 @@ def test_leftovers_of_a_killed_run_are_removed(data, leftover):
     assert files(data.out) == expected
 
 
-@pytest.mark.parametrize('postprocessors', [[], pytest.param([CRF], marks=needs_crf)])
+@pytest.mark.parametrize('postprocessors', [[], [CRF]])
 def test_same_bytes_for_any_number_of_workers(data, tmp_path, postprocessors):
     results = [data.make(tmp_path / f'out{n}', num_workers=n, postprocessors=postprocessors) for n in (0, 1, 2, 4)]
     assert all(result == results[0] for result in results)
@@ -81,7 +80,6 @@ def test_postprocessors_run_in_order_and_see_the_image_in_rgb(data):
     assert label[:, 25:].any()
 
 
-@needs_crf
 def test_crf_changes_labels_of_present_classes_only(data, tmp_path):
     data.make(tmp_path / 'plain')
     data.make(tmp_path / 'crf', postprocessors=[CRF])
@@ -248,7 +246,7 @@ def test_full_disk_names_the_file(data, monkeypatch, num_workers):
         if path.name == 'c.png':
             raise OSError(errno.ENOSPC, 'No space left on device', str(path))
 
-    monkeypatch.setattr(module, 'write_label', write)
+    monkeypatch.setattr(label_map, 'write_label', write)
     with pytest.raises(OSError, match='No space') as caught:
         data.make(num_workers=num_workers)
     assert caught.value.errno == errno.ENOSPC
@@ -270,7 +268,7 @@ def test_too_many_classes(data, tmp_path):
     names = [f'class{i}' for i in range(255)]
     open_cam_dir(tmp_path / 'many', CAMManifest(None, None, names))
     with pytest.raises(UserError, match='254'):
-        make_pseudo_labels(tmp_path / 'many', data.root, 'train', data.out, classes=names)
+        make_pseudo_label(tmp_path / 'many', DataFolder.find(data.root, classes=names), 'train', data.out)
 
 
 @pytest.mark.parametrize('options, message', [
@@ -291,7 +289,7 @@ def test_wrong_folders(data, tmp_path):
                                ((data.cams, data.root, 'train', data.root / 'JPEGImages'), 'folder of the data set'),
                                ((data.cams, data.root, 'train', data.root / 'classes.txt'), 'is a file')]:
         with pytest.raises(UserError, match=message):
-            make_pseudo_labels(*arguments, num_workers=0)
+            make_pseudo_label(*arguments, num_workers=0)
 
 
 def test_manifest_says_how_the_labels_were_made(data):

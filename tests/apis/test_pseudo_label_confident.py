@@ -1,5 +1,4 @@
 """Labels of confident pixels, from two backgrounds."""
-import importlib.util
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ from mmwsss.postprocessing import merge_confident
 from mmwsss.structures.label_file import read_label
 from mmwsss.utils.errors import UserError
 
-needs_crf = pytest.mark.skipif(importlib.util.find_spec('pydensecrf') is None, reason='pydensecrf is not installed')
 MUCH, LITTLE = {'type': 'constant', 'threshold': 0.6}, {'type': 'constant', 'threshold': 0.2}
 CONFIDENT = {'type': 'confident', 'foreground': MUCH, 'background': LITTLE}
 # More background where the image is red.
@@ -18,7 +16,7 @@ RED = {'type': 'TestBrightness', 'gain': 0.3}
 
 @pytest.mark.parametrize('conflict', ['background', 'class'])
 @pytest.mark.parametrize('postprocessors', [
-    [], [RED], pytest.param([{'type': 'DenseCRF', 'iterations': 3}], marks=needs_crf)])
+    [], [RED], [{'type': 'DenseCRF', 'iterations': 3}]])
 def test_confident_labels_are_two_runs_merged(data, tmp_path, postprocessors, conflict):
     summary = data.make(background={**CONFIDENT, 'conflict': conflict}, postprocessors=postprocessors, num_workers=1)
     data.make(tmp_path / 'much', background=MUCH, postprocessors=postprocessors)

@@ -10,7 +10,7 @@ import pytest
 from mmengine.config import Config
 
 from mmwsss.apis.cam_files import refine_cam
-from mmwsss.apis.pseudo_label import make_pseudo_labels
+from mmwsss.apis.pseudo_label import make_pseudo_label
 from mmwsss.config.config import load_config
 from mmwsss.experiments.pipeline.pipeline import Pipeline
 from mmwsss.structures.cam_file import read_cam
@@ -19,18 +19,18 @@ from mmwsss.utils.errors import EXIT_DONE, UserError
 
 PIPELINE = '''
 configs = dict(cam='cam.py', affinity='affinity.py')
-stages = [
-    dict(name='classifier', type='train', config='cam', split='train'),
-    dict(name='cam', type='make_cam', config='cam', split='train', inputs=dict(checkpoint='classifier')),
-    dict(name='pixels', type='pseudo_label', split='train', num_workers=0, inputs=dict(cams='cam'),
+stages = dict(
+    classifier=dict(type='train', config='cam', split='train'),
+    cam=dict(type='make_cam', config='cam', split='train', inputs=dict(checkpoint='classifier')),
+    pixels=dict(type='pseudo_label', split='train', num_workers=0, inputs=dict(cams='cam'),
          background=dict(type='confident', foreground=dict(type='constant', threshold=0.5),
                          background=dict(type='constant', threshold=0.2))),
-    dict(name='affinity', type='train', config='affinity', split='train', inputs=dict(labels='pixels')),
-    dict(name='walk', type='refine_cam', config='affinity', split='train',
+    affinity=dict(type='train', config='affinity', split='train', inputs=dict(labels='pixels')),
+    walk=dict(type='refine_cam', config='affinity', split='train',
          inputs=dict(checkpoint='affinity', cams='cam')),
-    dict(name='eval_walk', type='eval_cam', split='train', inputs=dict(cams='walk')),
-    dict(name='eval_walk_label', type='eval_label', split='train', inputs=dict(labels='walk/labels')),
-]
+    eval_walk=dict(type='eval_cam', split='train', inputs=dict(cams='walk')),
+    eval_walk_label=dict(type='eval_label', split='train', inputs=dict(labels='walk/labels')),
+)
 '''
 
 
@@ -45,6 +45,7 @@ def config(tmp_path_factory, repo_root, tiny_cam_options):
                                 ('affinity', 'affinitynet/affinitynet_efflite0_small.py', affinity)):
         cfg = Config.fromfile(repo_root / 'configs' / base)
         cfg.merge_from_dict(options)
+        cfg.param_scheduler = []  # an epoch of few steps
         cfg.dump(folder / f'{name}.py')
     (folder / 'pipeline.py').write_text(PIPELINE)
     return folder / 'pipeline.py'
@@ -114,7 +115,7 @@ def test_labels_by_a_postprocessor(finished, cfg, tmp_path, generated_root):
     """They are written beside the test loop, and are those of the refined CAM files."""
     checkpoint, cams, background = finished / 'affinity/epoch_1.pth', finished / 'cam/cam', dict(type='power', alpha=2)
     refine_cam(cfg, checkpoint, cams, tmp_path / 'a', 'train', background=background)
-    make_pseudo_labels(tmp_path / 'a/cam', generated_root, 'train', tmp_path / 'b', background, num_workers=0)
+    make_pseudo_label(tmp_path / 'a/cam', generated_root, 'train', tmp_path / 'b', background, num_workers=0)
     assert contents(tmp_path / 'a/labels') == contents(tmp_path / 'b') != contents(finished / 'walk/labels')
     next((tmp_path / 'a/labels').glob('*.png')).unlink()  # as if it had been killed before a worker was done
     assert refine_cam(cfg, checkpoint, cams, tmp_path / 'a', 'train', background=background).metrics['num_labels'] > 0

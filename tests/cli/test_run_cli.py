@@ -80,7 +80,7 @@ def look_up(table, name):
 @pytest.mark.parametrize('config, words', [
     (dict(type='Nope'), ['Nope is not in the']), (dict(size=1), ['"type"']),
     (dict(type='Part', sise=1), ['cannot build Part', "'sise'", 'TypeError']),
-    (dict(type='Part', size='x'), ['cannot build Part', "'x'", 'ValueError in test_errors.py']),
+    (dict(type='Part', size='x'), ['cannot build Part', "'x'", 'ValueError in test_run_cli.py']),
     (dict(type='Part', name=3), ['cannot build Part', 'AttributeError']),
 ])
 def test_config_that_cannot_be_built(capsys, config, words):

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from mmengine.config import ConfigDict
 
+from mmwsss.cli.arguments import add_config_arguments
 from mmwsss.config.config import (
-    add_config_arguments,
     backbones_of,
     datasets_of,
     fill_num_classes,
@@ -98,9 +98,14 @@ def test_weights_for_every_backbone():
     assert model == ConfigDict(nested_model())  # and nothing else
 
 
-def test_schedule_ends_with_the_training(repo_root, generated_root):
+def test_schedule_ends_with_the_training(repo_root, generated_root, tmp_path):
     config = repo_root / 'configs/cam/cam_r50_small.py'
-    assert load_config(config, generated_root, {'train_cfg.max_epochs': 7}).param_scheduler[0].end == 7
+    shipped = load_config(config, generated_root, {'train_cfg.max_epochs': 7})
+    assert 'end' not in shipped.param_scheduler[0], "MMEngine's Runner takes the training's"
+    written = tmp_path / 'written.py'
+    written.write_text(f"_base_ = '{config}'\ntrain_cfg = dict(max_epochs=3)\n"
+                       "param_scheduler = [dict(type='PolyLR', end=3, by_epoch=True)]\n")
+    assert load_config(written, generated_root, {'train_cfg.max_epochs': 7}).param_scheduler[0].end == 7
     own = {'train_cfg.max_epochs': 7, 'param_scheduler': [dict(type='PolyLR', end=3, by_epoch=True)]}
     assert load_config(config, generated_root, own).param_scheduler[0].end == 3
 
@@ -172,3 +177,43 @@ def test_option_that_cannot_be_read_ends_in_one_line(capsys, value, message):
         parser.parse_args(['--cfg-options', value])
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert stop.value.code == 2 and message in last and value in last
+
+
+@pytest.mark.parametrize('name', ['cam/cam_efflite0_small.py', 'cam/cam_efflite0_folder.py',
+                                  'segmentation/deeplab_efflite0_small.py'])
+def test_config_is_fitted_to_the_layout_of_the_data(repo_root, tmp_path, generated_root, name):
+    from mmwsss.datasets import DataFolder
+    from mmwsss.registry import DATASETS
+    folder = tmp_path / 'folder'
+    (folder / 'annotations').mkdir(parents=True)
+    for source, target in (('JPEGImages', 'images'), ('SegmentationClass', 'masks')):
+        (folder / target).symlink_to(generated_root / source)
+    for file in ('classes.txt', 'labels.json'):
+        (folder / file).symlink_to(generated_root / file)
+    kinds = {}
+    for root in (generated_root, folder, DataFolder.find(folder, classes=['boat', 'owl'])):
+        cfg = load_config(repo_root / 'configs' / name, root)
+        assert cfg.data_root == str(root.root if isinstance(root, DataFolder) else root)
+        dataset = cfg.test_dataloader.dataset
+        dataset.update(split=None, pipeline=[], **({} if 'cam' in name else dict(missing_mask='error')))
+        if root is not generated_root:
+            dataset.classes = None
+        built = DATASETS.build(dataset)
+        assert len(built) == 16 and built.get_data_info(3)['seg_map_path'].endswith('train_00003.png')
+        kinds[str(root)] = dataset.type
+    voc, plain, said = kinds.values()
+    if name.startswith('cam'):
+        assert voc == 'VOCImageLabelDataset' and plain == said == 'ImageLabelDataset'
+    head = cfg.model.get('cam_head') or cfg.model.decode_head
+    assert head.num_classes == 2 + name.startswith('seg')
+
+
+def test_a_localization_set_is_read_as_one(repo_root, tmp_path, generated_root):
+    from mmwsss.datasets.localization_set import masks_to_localization
+    from mmwsss.registry import DATASETS
+    masks_to_localization(generated_root, tmp_path / 'set', 'train', 'test')
+    cfg = load_config(repo_root / 'configs/wsol/cam_vgg16_small.py', tmp_path / 'set')
+    assert cfg.model.cam_head.num_classes == 3
+    assert {(d.type, d.data_root) for d in datasets_of(cfg)} == {('LocalizationDataset', str(tmp_path / 'set'))}
+    info = DATASETS.build(cfg.test_dataloader.dataset).get_data_info(0)
+    assert len(info['gt_boxes']) > 0 and '/Masks/' in info['seg_map_path']

@@ -1,12 +1,9 @@
-import importlib.util
 
 import pytest
 
 from mmwsss.config.config import load_config
 from mmwsss.config.seg_options import use_postprocessors, use_tta, without_masks
 from mmwsss.utils.errors import UserError
-
-needs_crf = pytest.mark.skipif(importlib.util.find_spec('pydensecrf') is None, reason='pydensecrf is not installed')
 
 
 @pytest.fixture
@@ -67,8 +64,8 @@ def test_num_classes_and_iterations_of_the_papers_configs(repo_root, tmp_path):
         path = repo_root / f'configs/segmentation/{name}.py'
         cfg = load_config(path, tmp_path)
         assert cfg.model.decode_head.num_classes == 81
-        assert cfg.train_cfg.max_iters == cfg.param_scheduler[0].end == iterations
+        assert cfg.train_cfg.max_iters == iterations and 'end' not in cfg.param_scheduler[0]  # the training's end
         assert cfg.train_dataloader.batch_size == 10
         assert tuple(cfg.model.data_preprocessor.size) == tuple(cfg.train_dataloader.dataset.pipeline[3].crop_size)
         shorter = load_config(path, tmp_path, {'train_cfg.max_iters': 7})
-        assert shorter.param_scheduler[0].end == shorter.train_cfg.max_iters == 7
+        assert shorter.train_cfg.max_iters == 7 and 'end' not in shorter.param_scheduler[0]

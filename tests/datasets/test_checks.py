@@ -28,5 +28,7 @@ def test_message_has_the_numbers_and_the_remedy():
         check_batch_size(10, 16, True)
     with pytest.raises(UserError, match=r'10 images, 3 for each of 4 processes, .* of 16; .*batch_size=3 '):
         check_batch_size(10, 16, True, 4)
+    with pytest.raises(UserError, match=r'10 images, 3 for each of 4 processes, .* of 16; .*batch_size=12 '):
+        check_batch_size(10, 16, True, 4, is_shared=True)
     with pytest.raises(UserError, match='has no image'):
         check_batch_size(0, 16, False)

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmwsss.datasets.label_sources import multi_hot, read_label_file, read_mask_labels, read_xml_labels
+from mmwsss.datasets.label_sources import multi_hot, read_label_file, read_labels, read_mask_labels, read_xml_labels
 from mmwsss.structures.label_file import write_label
 from mmwsss.utils.errors import UserError
 
@@ -162,3 +162,40 @@ def test_unknown_class_names_file_image_and_closest(name, closest):
 def test_json_written_by_json(tmp_path):
     labels = {f'im_{i}': ['cat', 'dog'][:1 + i % 2] for i in range(20)}
     assert read_label_file(write(tmp_path, 'l.json', json.dumps(labels))) == labels
+
+
+@pytest.mark.parametrize('name, text, expected', [
+    ('l.csv', 'a,cat\nb,\nc\n', {'a': ['cat'], 'b': [], 'c': None}),
+    ('l.txt', 'a cat\nb,\nc\n', {'a': ['cat'], 'b': [], 'c': None}),
+    ('l.json', '{"a": ["cat"], "b": []}', {'a': ['cat'], 'b': []})])
+def test_an_empty_label_is_one_and_no_label_is_none(tmp_path, name, text, expected):
+    path = write(tmp_path, name, text)
+    assert read_labels(path) == expected
+    assert read_label_file(path) == {stem: names or [] for stem, names in expected.items()}
+
+
+@pytest.mark.parametrize('header', ['file name,label', 'Image_Path;,classes', 'image-id,cat', 'photo,Category',
+                                    'sample,class name', 'ID number,tags'])
+def test_header_of_a_csv_is_no_image(tmp_path, header):
+    assert read_label_file(write(tmp_path, 'l.csv', f'{header}\na.jpg,cat\n')) == {'a': ['cat']}
+
+
+@pytest.mark.parametrize('first', ['a.jpg,label', 'a,cat'])
+def test_first_image_is_no_header(tmp_path, first):
+    assert list(read_label_file(write(tmp_path, 'l.csv', f'{first}\nb.jpg,cat\n'))) == ['a', 'b']
+
+
+def test_names_in_either_unicode_form(tmp_path):
+    path = write(tmp_path, 'l.csv', 'cafe\u0301.jpg,cafe\u0301\ncaf\u00e9.png,caf\u00e9\n')
+    assert read_label_file(path) == {'caf\u00e9': ['caf\u00e9']}
+
+
+def test_difficult_objects_alone_are_no_label(tmp_path):
+    xml = '<annotation><object><name>dog</name><difficult>1</difficult></object></annotation>'
+    path = write(tmp_path, 'a.xml', xml)
+    assert read_xml_labels(path) == ['dog'] and read_xml_labels(path, use_difficult=False) is None
+
+
+def test_names_of_labelme_count_for_nothing():
+    assert multi_hot(['_background_', 'cat'], ['dog', 'cat'], 'l.csv', 'a').tolist() == [0, 1]
+    assert multi_hot(['__ignore__'], ['dog', 'cat'], 'l.csv', 'a').tolist() == [0, 0]

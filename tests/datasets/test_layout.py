@@ -8,6 +8,7 @@ from mmwsss.datasets.layout import (
     check_output_dir,
     find_files,
     find_files_anywhere,
+    find_label_file,
     find_split,
     load_classes,
     read_split,
@@ -196,3 +197,62 @@ def test_split_without_any_image(tmp_path):
     check_images(tmp_path, 'some', 'pictures')
     with pytest.raises(UserError, match='pictures: has none of the 2 images of split none, such as zzz'):
         check_images(tmp_path, 'none', 'pictures')
+
+
+COMPOSED, DECOMPOSED = 'caf\u00e9', 'cafe\u0301'
+
+
+@pytest.mark.parametrize('on_disk, in_list', [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)])
+def test_names_in_either_unicode_form(tmp_path, on_disk, in_list):
+    (tmp_path / 'images/sub').mkdir(parents=True)
+    (tmp_path / f'images/sub/{on_disk}.jpg').touch()
+    (tmp_path / 'list.txt').write_text(f'{in_list}.jpg\n')
+    assert read_split(tmp_path, 'list.txt', 'images') == read_split(tmp_path, None, 'images') == [COMPOSED]
+    found = {COMPOSED: f'{tmp_path}/images/sub/{on_disk}.jpg'}
+    assert find_files(tmp_path / 'images', ('.jpg',), recursive=True) == found
+    assert find_files_anywhere(tmp_path / 'images', ('.jpg',)) == found
+    check_images(tmp_path, 'list.txt', 'images')
+    (tmp_path / f'images/{in_list}.jpg').touch()
+    with pytest.raises(UserError, match='has the same name as'):
+        find_files(tmp_path / 'images', ('.jpg',), recursive=True)
+    assert find_files_anywhere(tmp_path / 'images', ('.jpg',)) == {COMPOSED: f'{tmp_path}/images/{in_list}.jpg'}
+
+
+def test_class_names_in_either_unicode_form(tmp_path):
+    (tmp_path / 'classes.txt').write_text(f'{DECOMPOSED}\ndog\n')
+    assert load_classes(tmp_path) == load_classes(tmp_path, [COMPOSED, 'dog']) == (COMPOSED, 'dog')
+    with pytest.raises(UserError, match='is listed twice'):
+        load_classes(tmp_path, [COMPOSED, DECOMPOSED])
+
+
+@pytest.mark.parametrize('text, names, said', [
+    ('__ignore__\n_background_\nanimal\nplant\n', ('animal', 'plant'), '__ignore__, _background_ are passed over'),
+    ('_background_\nanimal\n', ('animal',), '_background_ are passed over'),
+    ('# my classes\nanimal\n#plant\ntree\n', ('animal', 'tree'), '2 lines that begin with # are taken for comments')])
+def test_lines_that_are_no_classes(tmp_path, monkeypatch, text, names, said):
+    messages = []
+    monkeypatch.setattr('mmwsss.datasets.layout.print_log', lambda message, *args, **kwargs: messages.append(message))
+    (tmp_path / 'classes.txt').write_text(text)
+    assert load_classes(tmp_path) == load_classes(tmp_path) == names
+    message, = messages  # once
+    assert said in message and message.startswith(f'{tmp_path}/classes.txt: ')
+
+
+@pytest.mark.parametrize('names', [['animal', '_background_'], ['cat', 'Void'], ['ignore'], ['Background', 'cat']])
+def test_names_that_are_no_foreground_class(names):
+    with pytest.raises(UserError, match='is no foreground class; remove it'):
+        load_classes('', names)
+    with pytest.raises(UserError, match='no class name in it'):
+        load_classes('', ['_background_'])
+
+
+def test_label_file_is_found(tmp_path):
+    assert find_label_file(tmp_path) is None
+    (tmp_path / 'annotations').mkdir()
+    for name in ('annotations/instances_train.json', 'labels.csv'):
+        (tmp_path / name).touch()
+        if name == 'labels.csv':
+            with pytest.raises(UserError, match=r'has several files .* labels\.csv, instances_train\.json; name one'):
+                find_label_file(tmp_path)
+        else:
+            assert find_label_file(tmp_path) == tmp_path / name

@@ -14,7 +14,7 @@ from PIL import Image
 
 import mmwsss.datasets.preflight as module
 from mmwsss.datasets.preflight import check_files, check_mask, check_saliency, preflight
-from mmwsss.structures.image_file import check_image
+from mmwsss.structures.image_file import check_image, image_size, read_image
 from mmwsss.structures.label_file import write_label
 from mmwsss.utils.errors import UserError
 
@@ -234,7 +234,8 @@ def test_folder_that_cannot_be_written_is_reported_once(put, decoded, monkeypatc
     path = put('a.png', pil_bytes(noise(5, 9), 'PNG'))
     monkeypatch.setenv('MMWSSS_CACHE', path + '/below a file')
     messages = []
-    monkeypatch.setattr(module, 'print_log', lambda message, *args, **kwargs: messages.append(message))
+    monkeypatch.setattr('mmwsss.datasets.file_cache.print_log',
+                        lambda message, *args, **kwargs: messages.append(message))
     for _ in range(2):
         assert check_files([path], 'image')[path].height == 5
     assert len(decoded) == 2
@@ -288,3 +289,31 @@ def test_image_that_only_opencv_refuses_is_left_out_in_silence(put, capfd):
     assert cv2.imread(path) is None and 'OpenCV' in capfd.readouterr().err
     assert check_files([path], 'image')[path].reason.startswith('unreadable image')
     assert capfd.readouterr().err == ''
+
+
+def test_photograph_turned_by_its_exif_tag_whose_mask_is_not(put, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photograph = put('a.jpg', pil_bytes(noise(20, 30), 'JPEG', exif=exif))  # 30 x 20 when it is turned
+    for name, size in (('stored.png', (20, 30)), ('turned.png', (30, 20)), ('other.png', (20, 31))):
+        write_label(tmp_path / name, np.ones(size, np.uint8))
+    assert check_image(photograph).turned and not check_image(put('b.jpg', smooth_jpeg())).turned
+    for _ in range(2):  # the second time from the cache
+        results = [preflight([photograph], [str(tmp_path / name)])[0]
+                   for name in ('stored.png', 'turned.png', 'other.png')]
+        assert results[1] == (30, 20)
+        assert 'is 20 x 30 (height x width), but the image is 30 x 20 when it is turned as its EXIF' in results[0]
+        assert 'EXIF' not in results[2] and 'but the image is 30 x 20' in results[2]
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_size_from_the_header_is_that_of_the_pixels(put, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = put('a.jpg', pil_bytes(noise(20, 30), 'JPEG', exif=exif))
+    assert image_size(path) == read_image(path).shape[:2]
+
+
+def test_size_of_what_is_no_image(put):
+    with pytest.raises(UserError, match=r'a\.jpg: unreadable image'):
+        image_size(put('a.jpg', b'no image'))

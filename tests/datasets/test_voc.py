@@ -108,11 +108,13 @@ def test_labels_from_damaged_masks(make_voc):
     root = make_voc(labels=False)
     masks = root / 'SegmentationClass'
     (masks / 'im_0.png').write_bytes(b'x')
-    write_label(masks / 'im_2.png', np.zeros((12, 16), np.uint8))
+    write_label(masks / 'im_2.png', np.full((12, 16), 255, np.uint8))  # nobody knows what is there
     dataset = VOCImageLabelDataset(root, 'train', missing_label='skip')
     assert labels_of(dataset) == {'im_1': [0, 1], 'im_3': [0, 1]}
     assert [path for path, _ in dataset.omissions] == [f'{root}/JPEGImages/im_{i}.jpg' for i in (0, 2)]
     assert str(masks / 'im_0.png') in dataset.omissions[0][1]
+    write_label(masks / 'im_2.png', np.zeros((12, 16), np.uint8))  # nothing but background: none of the classes
+    assert labels_of(VOCImageLabelDataset(root, 'train')) == {'im_1': [0, 1], 'im_2': [0, 0], 'im_3': [0, 1]}
     write_label(masks / 'im_2.png', np.full((12, 16), 3, np.uint8))
     assert f'{masks}/im_2.png: has the id 3, but there are 2' in error_of(VOCImageLabelDataset, root, 'train')
 

@@ -1,10 +1,10 @@
-import importlib.util
 import itertools
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from infer_cam_reference import one_crop_at_a_time
 
 from mmwsss.config.config import load_config
 from mmwsss.inference import InferCam, IterativeErase, MultiScaleFlip, SplitUnite, compose
@@ -38,28 +38,19 @@ class Recorder:
         return cam_function(inputs, labels)
 
 
-@pytest.fixture(scope='module')
-def slow():
-    """One image, patch and round at a time, written down independently in the benchmark."""
-    spec = importlib.util.spec_from_file_location('benchmark_infer_cam', ROOT / 'tools/benchmark/infer_cam.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.one_crop_at_a_time
-
-
 @pytest.mark.parametrize(('split', 'erase', 'reference'), [
     (dict(), dict(), 'image'), (dict(), dict(), 'patch'), (dict(multi_class='none'), dict(erase='class'), 'image'),
     (dict(normalize='image'), dict(accumulate='sum'), 'image'),
     (dict(), dict(erase='class', accumulate='sum'), 'patch'),
     (dict(base_scale=0.5, align=8), dict(fill='dataset_mean', stop_area=0.0), 'image'),
     (dict(overlap=(0, 0), stride=2), dict(max_rounds=1), 'patch')])
-def test_equals_one_image_patch_and_round_at_a_time(slow, split, erase, reference):
+def test_equals_one_image_patch_and_round_at_a_time(split, erase, reference):
     images = make_images()
     hook = InferCam({**SPLIT, **split}, {**ERASE, **erase}, reference)
     output = hook(cam_function, images, LABELS)
     assert output.feats == {} and output.cam.min() == 0
     for n in range(len(images)):
-        torch.testing.assert_close(output.cam[n], slow(hook, cam_function, images[n], LABELS[n]))
+        torch.testing.assert_close(output.cam[n], one_crop_at_a_time(hook, cam_function, images[n], LABELS[n]))
         alone = hook(cam_function, images[n:n + 1], LABELS[n:n + 1])
         torch.testing.assert_close(alone.cam[0], output.cam[n])
         torch.testing.assert_close(alone.logits[0], output.logits[n])

@@ -12,6 +12,7 @@ from mmwsss.inference.self_affinity import (
     cosine_normalize,
     gated_affinity,
     over_images,
+    power_affinity,
     printed_normalize,
     second_affinity,
     sum_normalize,
@@ -94,6 +95,27 @@ def test_structure_equals_loops_whatever_the_width(normalize, total, blocks):
         torch.testing.assert_close(structure.left_times(rows), rows @ expected, rtol=1e-9, atol=1e-12)
         # kept matrices were not written into
         torch.testing.assert_close(structure.dense(), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize('power', [0.5, 1, 4, 16])
+@pytest.mark.parametrize('total', ['column', 'all'])
+def test_power_of_the_cosine_equals_loops_whatever_the_width(power, total):
+    feats = torch.randn(2, 3, 7, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    feats[0, :, 2] = 0  # a position that is related to no other, nor to itself
+    for image in range(2):
+        f = normalized_by_loops(feats[image], 'cosine')
+        affinity = torch.zeros(7, 7, dtype=torch.float64)
+        for a in range(7):
+            for b in range(7):
+                cosine = sum(float(f[k, a]) * float(f[k, b]) for k in range(3))
+                affinity[a, b] = cosine ** power if cosine > 0 else 0
+        assert (affinity > 0).sum() < 49  # some cosines are negative
+        expected = divided_by_loops(affinity, total)
+        for width in (1, 3, 7):
+            structure = semantic_structure(feats[image:image + 1], 1, 'cosine', total, width, power)
+            torch.testing.assert_close(structure.dense()[0], expected, rtol=1e-9, atol=1e-12)
+            plain = power_affinity(cosine_normalize(feats[image:image + 1]), power, width).dense()[0]
+            torch.testing.assert_close(plain, affinity, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize('total', ['column', 'all'])

@@ -1,10 +1,9 @@
-import importlib.util
 import itertools
-from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from infer_cam_reference import one_crop_at_a_time
 
 from mmwsss.inference import MultiScaleFlip, SplitUnite, compose
 from mmwsss.inference.crops import centre_of_mass, plan_split
@@ -12,7 +11,6 @@ from mmwsss.inference.split_unite import batch_by_size
 from mmwsss.structures import CAMOutput
 from mmwsss.structures.maps import max_normalize
 
-TOOL = Path(__file__).parents[2] / 'tools/benchmark/infer_cam.py'
 KERNEL = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(0))
 # No class, one, two, three and four of them.
 LABELS = torch.tensor([[0., 0, 0, 0], [0, 1, 0, 0], [1, 0, 1, 0], [1, 1, 0, 1], [1, 1, 1, 1]])
@@ -42,27 +40,18 @@ class Recorder:
         return self.function(inputs, labels)
 
 
-@pytest.fixture(scope='module')
-def slow():
-    """One image and one patch at a time, written down independently in the benchmark."""
-    spec = importlib.util.spec_from_file_location('benchmark_infer_cam', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.one_crop_at_a_time
-
-
 @pytest.mark.parametrize('options', [
     dict(), dict(multi_class='none'), dict(overlap=(0, 0)), dict(overlap=(7, 2)), dict(normalize='image'),
     dict(base_scale=0.5), dict(base_scale=0.5, multi_class='none'), dict(min_size=16), dict(align=8), dict(align=13),
     dict(stride=1), dict(stride=3)])
-def test_equals_one_image_and_patch_at_a_time(slow, options):
+def test_equals_one_image_and_patch_at_a_time(options):
     images = make_images()
     hook = SplitUnite(**{**SMALL, **options})
     output = hook(cam_function, images, LABELS)
     stride = options.get('stride', 4)
     assert output.cam.shape == (5, 4, -(-42 // stride), -(-31 // stride)) and output.feats == {}
     for n in range(len(images)):
-        torch.testing.assert_close(output.cam[n], slow(hook, cam_function, images[n], LABELS[n]))
+        torch.testing.assert_close(output.cam[n], one_crop_at_a_time(hook, cam_function, images[n], LABELS[n]))
         alone = hook(cam_function, images[n:n + 1], LABELS[n:n + 1])
         torch.testing.assert_close(alone.cam[0], output.cam[n])
         torch.testing.assert_close(alone.logits[0], output.logits[n])

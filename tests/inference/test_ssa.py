@@ -129,7 +129,7 @@ def test_options_reach_the_result():
     default = dict(stages=('0', '1'), num_blocks=1, normalize='cosine', sum='column', wsss=False)
     maps = [SSA(**{**default, **change})(cam_function, images, None).cam for change in (
         {}, dict(stages='0'), dict(num_blocks=2), dict(num_blocks=3), dict(normalize='printed'), dict(sum='all'),
-        dict(wsss=True), dict(normalize_seed=True))]
+        dict(wsss=True), dict(normalize_seed=True), dict(power=2), dict(power=8), dict(power=8, num_blocks=2))]
     for i, first in enumerate(maps):
         assert (first >= 0).all() and first.max() > 0
         for second in maps[i + 1:]:
@@ -213,7 +213,8 @@ def test_half_precision_features():
 
 @pytest.mark.parametrize('kwargs', [
     dict(num_blocks=0), dict(num_blocks=1.5), dict(normalize='l1'), dict(sum='row'), dict(stages=()),
-    dict(stages=('2',), wsss=True), dict(block_limit=0)])
+    dict(stages=('2',), wsss=True), dict(block_limit=0), dict(power=0), dict(power=float('nan')),
+    dict(power=float('inf'))])
 def test_bad_options(kwargs):
     with pytest.raises(ValueError, match='SSA'):
         SSA(**kwargs)

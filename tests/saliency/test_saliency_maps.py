@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from tiny_onnx import write_saliency_onnx
 
+from mmwsss.datasets import DataFolder
 from mmwsss.datasets.transforms import read_saliency
 from mmwsss.saliency import saliency_maps as module
 from mmwsss.saliency.saliency_maps import make_saliency
@@ -40,9 +41,9 @@ class Data:
     def image(self, stem):
         return self.root / f'JPEGImages/{stem}.jpg'
 
-    def make(self, out=None, model=None, **options):
+    def make(self, out=None, model=None, img_dir=None, **options):
         options = {'size': SIZE, 'num_workers': 0, **options}
-        return make_saliency(model or self.model, self.root, 'train', out, **options)
+        return make_saliency(model or self.model, DataFolder.find(self.root, img_dir=img_dir), 'train', out, **options)
 
 
 def files(folder):
@@ -283,7 +284,8 @@ def test_all_images_of_a_folder(data, tmp_path):
     (data.root / 'pictures/deeper').mkdir(parents=True)
     data.image('a').rename(data.root / 'pictures/x.jpg')
     data.image('e').rename(data.root / 'pictures/deeper/y.jpg')
-    summary = make_saliency(data.model, data.root, None, size=SIZE, num_workers=0, img_dir='pictures')
+    said = DataFolder.find(data.root, img_dir='pictures')
+    summary = make_saliency(data.model, said, None, size=SIZE, num_workers=0)
     assert summary['made'] == 2
     assert sorted(files(data.out)) == ['manifest.json', 'x.png', 'y.png']
 

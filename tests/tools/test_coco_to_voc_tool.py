@@ -32,7 +32,9 @@ CONTENT = {'images': [IMAGE], 'annotations': [CROWD], 'categories': [{'id': 1, '
 
 def test_exit_codes_and_messages(tool, tmp_path):
     assert tool(CONTENT) == (0, f'{tmp_path}/voc: 1 images in the split val, 1 classes\n', '')
-    code, out, _ = tool(CONTENT, '--no-crowd', '--split', 'test', '--copy')
+    code, _, err = tool(CONTENT, '--no-crowd')  # what is there, and not counted, is no negative
+    assert code == 1 and 'a.png: no label: all its annotations are crowds' in err
+    code, out, _ = tool({**CONTENT, 'annotations': []}, '--no-crowd', '--split', 'test', '--copy')
     assert code == 0 and 'split test' in out and '1 images have no class' in out
     code, _, err = tool({**CONTENT, 'images': [IMAGE, {'id': 2, 'file_name': 'b.png'}]})
     assert code == 3 and err == f'left out: {tmp_path}/images/b.png: missing image\n'

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmwsss.cli.draw_affinity import parse_point
 from mmwsss.cli.run_cli import run_cli
 from mmwsss.config.config import fill_num_classes, read_config
 from mmwsss.registry import MODELS
@@ -91,10 +92,10 @@ def test_class_names_come_from_checkpoint_or_data_set(tool, folder):
     assert code == 0 and any(f'{name} (score' in stdout for name in CLASSES)
 
 
-def test_pixels_are_their_centres_and_fractions_themselves(draw_affinity):
+def test_pixels_are_their_centres_and_fractions_themselves():
     for text, point in (('0,0', (0.5 / 96, 0.5 / 64)), ('95,63', (95.5 / 96, 63.5 / 64)), ('0.25,0.5', (0.25, 0.5)),
                         ('0.0,0.999', (0, 0.999)), ('.5,32', (0.5, 32.5 / 64)), ('1,1', (1.5 / 96, 1.5 / 64))):
-        assert draw_affinity.parse_point(text, (64, 96)) == pytest.approx(point)
+        assert parse_point(text, (64, 96)) == pytest.approx(point)
 
 
 def test_points_that_share_a_position_are_said_to(tool):

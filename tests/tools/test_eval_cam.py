@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmwsss.apis.evaluate import evaluate_cam_dir, evaluate_label_dir
+from mmwsss.apis.evaluation import evaluate_cam_dir, evaluate_label_dir
 from mmwsss.cli.run_cli import run_cli
 from mmwsss.structures import CAMFile, CAMManifest, cam_path, label_path, open_cam_dir, write_cam, write_label
 

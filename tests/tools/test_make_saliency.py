@@ -10,6 +10,8 @@ from tiny_onnx import write_saliency_onnx
 
 from mmwsss.cli.run_cli import run_cli
 from mmwsss.datasets.transforms import read_saliency
+from mmwsss.saliency.saliency_maps import make_saliency
+from mmwsss.utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools/make_saliency.py'
@@ -49,6 +51,18 @@ def error_of(result):
     assert (code, out) == (1, '')
     assert err.startswith('error: ') and err.count('\n') == 1, err
     return err
+
+
+def test_a_model_in_a_package(folder, monkeypatch):
+    (folder / 'site/some_saliency/models').mkdir(parents=True)
+    (folder / 'm.onnx').rename(folder / 'site/some_saliency/models/m.onnx')
+    (folder / 'site/some_saliency/__init__.py').write_text('raise RuntimeError("is not imported")')
+    monkeypatch.syspath_prepend(folder / 'site')
+    options = dict(data=folder / 'data', split='train', size=16, num_workers=0)
+    assert make_saliency('package://some_saliency/models/m.onnx', **options)['made'] == 3
+    assert make_saliency('package://some_saliency/models/m.onnx', **options)['kept'] == 3
+    with pytest.raises(UserError, match=r'package other is not installed; pip install other'):
+        make_saliency('package://other/m.onnx', **options)
 
 
 def test_a_process_of_its_own(folder):

@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import shutil
 import sys
@@ -7,7 +6,7 @@ import pytest
 import torch
 from mmengine.registry import init_default_scope
 
-from mmwsss.apis.evaluate import evaluate_label_dir
+from mmwsss.apis.evaluation import evaluate_label_dir
 from mmwsss.apis.runner import train
 from mmwsss.config.config import load_config
 from mmwsss.registry import MODELS
@@ -85,7 +84,6 @@ def test_options_of_segmentors_need_their_settings(run_test_tool, generated_root
         run_test_tool(generated_root, '--out-dir', str(tmp_path / 'labels'))
 
 
-@pytest.mark.skipif(importlib.util.find_spec('pydensecrf') is None, reason='pydensecrf is not installed')
 def test_segmentor_at_two_scales_with_crf(tested_segmentor, run_segmentor, generated_copy, tmp_path):
     out_dir = tmp_path / 'labels'
     assert run_segmentor(generated_copy, '--tta', '--crf', '--num-workers', '0', '--out-dir', str(out_dir)) == 0

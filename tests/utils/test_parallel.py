@@ -11,7 +11,15 @@ import pytest
 import torch
 
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.parallel import OrderedPool, default_num_workers, limit_threads, progress_bar, workers_per_rank
+from mmwsss.utils.parallel import (
+    OrderedPool,
+    check_num_workers,
+    default_num_workers,
+    limit_threads,
+    parallel_map,
+    progress_bar,
+    workers_per_rank,
+)
 
 
 def test_one_worker_per_usable_cpu(monkeypatch):
@@ -189,3 +197,35 @@ def is_zombie(pid):
             return file.read().rsplit(')', 1)[1].split()[0] == 'Z'
     except FileNotFoundError:
         return True
+
+
+@pytest.mark.parametrize('num_workers', [0, 2])
+def test_map_gives_results_in_order_and_takes_items_as_they_are_needed(num_workers):
+    taken = []
+
+    def items():
+        for number in range(12):
+            taken.append(number)
+            yield number
+
+    results = []
+    for value, pid, threads in parallel_map(square_later, items(), num_workers):
+        results.append(value)
+        assert len(taken) <= len(results) + 2 * num_workers + 1
+        assert (pid == os.getpid()) == (num_workers == 0) and threads == 1
+    assert results == [number ** 2 for number in range(12)]
+    assert list(parallel_map(square_later, [], num_workers)) == []
+
+
+@pytest.mark.parametrize('num_workers', [0, 2])
+def test_map_raises_what_the_function_raises(num_workers):
+    with pytest.raises(UserError, match=r'^bad item$'):
+        list(parallel_map(misbehave, ['good', 'raise', 'good'], num_workers))
+
+
+def test_number_of_workers_as_a_user_gives_it(monkeypatch):
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: set(range(3)), raising=False)
+    assert [check_num_workers(number) for number in (None, 0, 5)] == [3, 0, 5]
+    for wrong in (-1, 1.5, '2'):
+        with pytest.raises(UserError, match='num_workers must be a whole number, at least 0'):
+            check_num_workers(wrong)

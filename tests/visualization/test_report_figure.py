@@ -24,13 +24,9 @@ def data(tmp_path):
     return root
 
 
-def names(root) -> list[str]:
-    return (root / 'classes.txt').read_text().split()
-
-
 def test_all_columns(data, tmp_path):
     out = tmp_path / 'new' / 'figure.png'
-    sheet = stage_figure(STEMS, data, names(data), out, cam_dir=tmp_path / 'cam',
+    sheet = stage_figure(STEMS, data, out, cam_dir=tmp_path / 'cam',
                          label_dirs={'pseudo label': tmp_path / 'labels'}, prediction_dir=tmp_path / 'labels',
                          height=HEIGHT)
     assert np.array_equal(read_image(out), sheet)
@@ -55,22 +51,22 @@ def test_all_columns(data, tmp_path):
                                              ({'prediction_dir': 'labels'}, 3)])
 def test_columns_without_a_folder_are_left_out(data, tmp_path, columns, number):
     columns = {key: tmp_path / value if key.endswith('dir') else value for key, value in columns.items()}
-    sheet = stage_figure(STEMS[:1], data, names(data), tmp_path / 'out.png', height=HEIGHT, **columns)
+    sheet = stage_figure(STEMS[:1], data, tmp_path / 'out.png', height=HEIGHT, **columns)
     assert sheet.shape[1] == 6 + number * 70
 
 
 def test_without_masks_there_is_no_ground_truth_column_and_no_legend(data, tmp_path):
     for path in (data / 'SegmentationClass').iterdir():
         path.unlink()
-    sheet = stage_figure(STEMS, data, names(data), tmp_path / 'out.png', height=HEIGHT)
+    sheet = stage_figure(STEMS, data, tmp_path / 'out.png', height=HEIGHT)
     assert sheet.shape == (24 + 3 * 72, 6 + 70, 3)
-    assert stage_figure([], data, names(data), tmp_path / 'out.png').size > 0
+    assert stage_figure([], data, tmp_path / 'out.png').size > 0
 
 
 def test_a_missing_file_leaves_its_cell_empty(data, tmp_path):
     (tmp_path / 'cam' / f'{STEMS[1]}.npz').unlink()
     (tmp_path / 'labels' / f'{STEMS[1]}.png').unlink()
-    sheet = stage_figure(STEMS, data, names(data), tmp_path / 'out.png', cam_dir=tmp_path / 'cam',
+    sheet = stage_figure(STEMS, data, tmp_path / 'out.png', cam_dir=tmp_path / 'cam',
                          prediction_dir=tmp_path / 'labels', height=HEIGHT)
     top = 24 + 72 + 18
     assert (sheet[top:top + 48, 76:76 + 3 * 70 - 6] == 255).all()
@@ -80,7 +76,7 @@ def test_a_missing_file_leaves_its_cell_empty(data, tmp_path):
 def test_images_of_several_sizes(tmp_path):
     root = generate_voc_layout(tmp_path / 'data', num_train=12, num_val=0, size=40)
     stems = (root / 'ImageSets' / 'train.txt').read_text().split()
-    sheet = stage_figure(stems, root, names(root), tmp_path / 'out.png', height=30)
+    sheet = stage_figure(stems, root, tmp_path / 'out.png', height=30)
     assert sheet.shape[0] > 12 * 54
 
 
@@ -97,11 +93,11 @@ def test_images_of_several_sizes(tmp_path):
 def test_mistakes_name_the_file(data, tmp_path, break_it, message):
     break_it(tmp_path)
     with pytest.raises(UserError, match=message):
-        stage_figure(STEMS, data, names(data), tmp_path / 'out.png', cam_dir=tmp_path / 'cam',
+        stage_figure(STEMS, data, tmp_path / 'out.png', cam_dir=tmp_path / 'cam',
                      prediction_dir=tmp_path / 'labels')
     assert not (tmp_path / 'out.png').exists()
 
 
 def test_number_of_cams_is_checked(data, tmp_path):
     with pytest.raises(ValueError, match='num_cams'):
-        stage_figure(STEMS, data, names(data), tmp_path / 'out.png', num_cams=4)
+        stage_figure(STEMS, data, tmp_path / 'out.png', num_cams=4)

@@ -1,8 +1,8 @@
 """Split & unite, iterative inference or InferCam: ours beside one crop at a time, and beside plain CAM making.
 
 The plain way is the config's inference hooks without these three (or those of --plain CONFIG), ours are all of them
-on batches of same-sized images. One crop at a time is written below as the paper says it, on the same inner CAM
-function: every image, patch and round by itself, nothing shared. Its maps must be ours; otherwise the tool fails.
+on batches of same-sized images. One crop at a time is the reference of the tests (tests/inference), on the same inner
+CAM function: every image, patch and round by itself, nothing shared. Its maps must be ours; otherwise the tool fails.
 
 Images with one, two and more classes are timed apart, since their cost differs. Printed are seconds, pixels that went
 through the model, the ratios of both to the plain way, and the wall time beside the pixels.
@@ -10,12 +10,13 @@ through the model, the ratios of both to the plain way, and the wall time beside
     python tools/benchmark/infer_cam.py configs/infercam/infercam_r50_small.py CHECKPOINT --data-root DIR
 """
 import argparse
+import runpy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
@@ -26,7 +27,8 @@ from torch.utils.data import Dataset
 
 from mmwsss.apis.runner import load_for_inference
 from mmwsss.cli.run_cli import run_cli
-from mmwsss.config.config import CfgOptions, load_config
+from mmwsss.config.cfg_options import CfgOptions
+from mmwsss.config.config import load_config
 from mmwsss.engine.fuse_conv_bn import fuse_conv_bn
 from mmwsss.engine.memory_format import to_channels_last
 from mmwsss.engine.mixed_precision import autocast
@@ -45,136 +47,6 @@ TOLERANCE = 2 ** -10
 OURS = (SplitUnite, IterativeErase, InferCam)
 NAMES = {1: 'one class', 2: 'two classes', 3: 'three or more'}
 
-
-# One crop at a time: what the maps must be.
-
-def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(maps[None].float(), size, mode='bilinear')[0] if len(maps) else maps.new_zeros(0, *size)
-
-
-def rounds(hook: IterativeErase, inner: CAMFunction, image: Tensor, label: Tensor, area: float, colour: Tensor,
-           categories: list[int]) -> Tensor:
-    """Iterative inference on one image 3 x H x W; erases where any of ``categories`` is active; C x h x w."""
-    size, view, running, covered = image.shape[1:], image, None, 0
-    for _ in range(hook.max_rounds):
-        cam = inner(view[None], label[None]).cam[0].float() * (label > 0)[:, None, None]
-        for k in range(len(cam)):
-            cam[k] = cam[k] / max(float(cam[k].max()), 1e-5)
-        before = torch.zeros_like(cam) if running is None else running
-        running = torch.maximum(before, cam) if hook.accumulate == 'max' else before + cam
-        erased = (resized(running[categories], size) >= hook.threshold).any(0)
-        new, covered = int(erased.sum()) - covered, int(erased.sum())
-        if new == 0 or new < hook.stop_area * area:
-            break
-        view = torch.where(erased, colour[:, None, None], image)
-    return running
-
-
-def one_iterative(hook: IterativeErase, inner: CAMFunction, image: Tensor, label: Tensor, area: float | None = None,
-                  colour: Tensor | None = None) -> Tensor:
-    """All classes of one image, together or each with rounds of its own."""
-    area = image.shape[1] * image.shape[2] if area is None else area
-    if hook.fill == 'dataset_mean':
-        colour = image.new_zeros(3)
-    elif colour is None:
-        colour = image.mean(dim=(1, 2))
-    present = label.nonzero().flatten().tolist()
-    if hook.erase == 'any' or not present:
-        return rounds(hook, inner, image, label, area, colour, present)
-    total = None
-    for k in present:
-        maps = rounds(hook, inner, image, label, area, colour, [k])
-        total = torch.zeros_like(maps) if total is None else total
-        total[k] = maps[k]
-    return total
-
-
-def one_split(hook: SplitUnite, inner: CAMFunction, image: Tensor, label: Tensor,
-              patch_cam: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Tensor:
-    """Splits one image 3 x H x W, takes the CAM of one patch after the other, and unites them; C x h x w."""
-    height, width = image.shape[1:]
-    view = image[None]
-    if hook.base_scale != 1:
-        scaled = [max(1, round(n * hook.base_scale)) for n in (height, width)]
-        view = F.interpolate(view, scaled, mode='bilinear', antialias=hook.base_scale < 1)
-    base = inner(view, label[None]).cam[0].double()
-    present = label.nonzero().flatten().tolist()
-    centres = {}
-    for k in present:
-        if base[k].sum() > 0:
-            ys = torch.arange(base.shape[1]).to(base)[:, None] + .5
-            xs = torch.arange(base.shape[2]).to(base)[None] + .5
-            centres[k] = (float((base[k] * ys).sum() / base[k].sum()) * height / base.shape[1],
-                          float((base[k] * xs).sum() / base[k].sum()) * width / base.shape[2])
-    if len(present) > 2:
-        splits = [([k], [centres[k]] if k in centres and hook.multi_class == 'separate' else []) for k in present]
-    else:
-        splits = [(present, list(centres.values()))]
-    result = image.new_zeros(len(base), height, width)
-    for categories, points in splits:
-        for top, left, bottom, right in four_boxes(hook, points, height, width):
-            own, cam = patch_cam(image[:, top:bottom, left:right])
-            for k in categories:
-                values = cam[k] / max(float(cam[k].max()), 1e-5)
-                if hook.normalize == 'image':
-                    values = values * own[k].max()
-                values = resized(values[None], (bottom - top, right - left))[0]
-                for y in range(top, bottom):
-                    result[k, y, left:right] = torch.maximum(result[k, y, left:right], values[y - top])
-    return resized(result, (-(-height // hook.stride), -(-width // hook.stride)))
-
-
-def four_boxes(hook: SplitUnite, points: list, height: int, width: int) -> list[tuple[int, int, int, int]]:
-    """The four patches of one image; four times the whole image where there is no point to split at."""
-    whole = (0, 0, height, width)
-    if not points:
-        return [whole] * 4
-    edges = []
-    for axis, length in enumerate((height, width)):
-        low, high = min(p[axis] for p in points), max(p[axis] for p in points)
-        beyond, unit = hook.overlap[len(points) - 1], hook.align
-        upper = min(length, max(hook.min_size, max(1, int((high + beyond) / unit + .5)) * unit))
-        lower = min(length, max(hook.min_size, max(1, int((length - low + beyond) / unit + .5)) * unit))
-        while upper < length - lower:
-            upper += unit
-        start, end = length - lower, min(upper, length)
-        if length < 2 * hook.min_size:
-            start, end = 0, length
-        edges.append((start, end))
-    (y0, y1), (x0, x1) = edges
-    return [(0, 0, y1, x1), (0, x0, y1, width), (y0, 0, height, x1), (y0, x0, height, width)]
-
-
-def one_crop_at_a_time(hook: SplitUnite | IterativeErase | InferCam, inner: CAMFunction, image: Tensor,
-                       label: Tensor) -> Tensor:
-    """Applies a hook to one image.
-
-    Args:
-        hook: One of the three.
-        inner: The CAM function inside.
-        image: 3 x H x W, normalised.
-        label: C, multi-hot.
-
-    Returns:
-        C x h x w.
-    """
-    def plain(patch: Tensor) -> tuple[Tensor, Tensor]:
-        cam = inner(patch[None], label[None]).cam[0].float()
-        return cam, cam
-
-    def iterated(patch: Tensor) -> tuple[Tensor, Tensor]:
-        context = (image.shape[1] * image.shape[2], image.mean(dim=(1, 2))) if hook.reference == 'image' else ()
-        own = inner(patch[None], label[None]).cam[0].float() if hook.split.normalize == 'image' else None
-        return own, one_iterative(hook.erase, inner, patch, label, *context)
-
-    if isinstance(hook, IterativeErase):
-        return one_iterative(hook, inner, image, label)
-    if isinstance(hook, SplitUnite):
-        return one_split(hook, inner, image, label, plain)
-    return one_split(hook.split, inner, image, label, iterated)
-
-
-# The measurement.
 
 @dataclass
 class Counter:
@@ -259,6 +131,18 @@ def build_hooks(cfg: Config, path: str) -> list[InferenceHook]:
     return built
 
 
+def load_reference() -> Callable[..., Tensor]:
+    """Returns ``one_crop_at_a_time`` of the tests.
+
+    Raises:
+        UserError: Without a checkout, which has them.
+    """
+    path = Path(__file__).parents[2] / 'tests/inference/infer_cam_reference.py'
+    if not path.is_file():
+        raise UserError(f'{path}: no such file; run the benchmark in a checkout, or with --without-slow')
+    return runpy.run_path(str(path))['one_crop_at_a_time']
+
+
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='a CAM config whose outermost inference hook is one of the three')
@@ -293,6 +177,8 @@ def main() -> int:
     load_for_inference(model, args.checkpoint, dataset.metainfo['classes'])
     if cfg.test_cfg.get('fuse_conv_bn'):
         fuse_conv_bn(model)
+
+    one_crop_at_a_time = None if args.without_slow else load_reference()
 
     def one_at_a_time(function: CAMFunction, images: Tensor, labels: Tensor) -> Tensor:
         inner = compose(function, hooks[1:])

@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmwsss.apis import runner as runner_api
 from mmwsss.apis.cam_files import make_cam
-from mmwsss.apis.evaluate import evaluate_cam_dir
+from mmwsss.apis.evaluation import evaluate_cam_dir
 from mmwsss.apis.runner import load_for_inference
 from mmwsss.cli.run_cli import run_cli
 from mmwsss.config.config import load_config

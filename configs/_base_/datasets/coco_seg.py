@@ -2,16 +2,7 @@
 # JPEGImages, SegmentationClass and ImageSets/{train,val}.txt.
 _base_ = './voc_seg.py'
 data_root = 'data/COCO2014'
-crop_size = (481, 481)
-train_pipeline = [
-    dict(type='LoadImage'),
-    dict(type='LoadMask'),
-    dict(type='RandomResizeLong', long_side=(320, 960)),  # 0.5 to 1.5 x
-    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.9),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackWSSSInputs'),
-]
-train_dataloader = dict(dataset=dict(data_root=data_root, split='train', pipeline=train_pipeline))
+train_dataloader = dict(dataset=dict(data_root=data_root, split='train'))
 test_dataloader = dict(dataset=dict(data_root=data_root))
 # Only labels that lead somewhere compete: with all 81 the CRF takes eight times as long.
 test_postprocessors = [

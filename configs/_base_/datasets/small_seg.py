@@ -1,15 +1,7 @@
 # Small images (long side about 256) with masks, in VOC layout.
 _base_ = './voc_seg.py'
-crop_size = (224, 224)
-train_pipeline = [
-    dict(type='LoadImage'),
-    dict(type='LoadMask'),
-    dict(type='RandomResizeLong', long_side=(180, 384)),  # 0.7 to 1.5 x
-    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.9),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackWSSSInputs'),
-]
-train_dataloader = dict(batch_size=16, num_workers=2, dataset=dict(split='train', pipeline=train_pipeline))
+train_dataloader = dict(batch_size=16, num_workers=2, dataset=dict(split='train'))
+auto_scale_lr = dict(base_batch_size=16)
 test_dataloader = dict(num_workers=1)
 # Half of VOC's size: half of its distances.
 test_postprocessors = [

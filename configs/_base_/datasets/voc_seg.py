@@ -1,15 +1,7 @@
-# Images of VOC's size with masks, in VOC layout: pseudo labels to train on, ground truth to judge by.
+# Images of VOC's size with masks, in VOC layout: pseudo labels to train on, ground truth to judge by. What training
+# images go through is in ../pipelines, see voc_cam.py.
 # mmsegmentation's own VOC config resizes to (2048, 512), which is wrong for VOC's photographs.
 data_root = 'data/VOC2012'
-crop_size = (448, 448)
-train_pipeline = [
-    dict(type='LoadImage'),
-    dict(type='LoadMask'),
-    dict(type='RandomResizeLong', long_side=(256, 768)),  # 0.5 to 1.5 x
-    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.9),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackWSSSInputs'),
-]
 # The label map is loaded after the image is as it will be: it keeps its own size, which is the image's.
 test_pipeline = [dict(type='LoadImage'), dict(type='LoadMask'), dict(type='PackWSSSInputs')]
 train_dataloader = dict(
@@ -21,7 +13,8 @@ train_dataloader = dict(
     # seg_dir: folder of <stem>.png label maps, below data_root or absolute. Ground truth, unless a pipeline or
     # --cfg-options train_dataloader.dataset.seg_dir=DIR names a folder of pseudo labels.
     dataset=dict(type='VOCSegDataset', data_root=data_root, split='train_aug', seg_dir='SegmentationClass',
-                 classes=None, pipeline=train_pipeline))
+                 classes=None, pipeline=[]))
+auto_scale_lr = dict(base_batch_size=10, enable=False)
 test_dataloader = dict(
     batch_size=1,
     num_workers=2,

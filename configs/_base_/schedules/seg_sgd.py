@@ -1,10 +1,8 @@
 # SGD for segmentors on pseudo labels.
-max_epochs = 20
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='SGD', lr=0.001, momentum=0.9, weight_decay=5e-4),
     constructor='WSSSOptimWrapperConstructor',
     paramwise_cfg=dict())
-param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0, begin=0, end=max_epochs, by_epoch=True,
-                        convert_to_iter_based=True)]
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs)
+param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0, begin=0, by_epoch=True, convert_to_iter_based=True)]
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=20)

@@ -6,10 +6,12 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from mmwsss.datasets.layout import read_text
 from mmwsss.utils.errors import UserError
+from mmwsss.utils.fileio import read_text
 
 LISTS = ('images', 'annotations', 'categories')
+# What labelme's lists of classes begin with.
+NO_CLASSES = ('__ignore__', '_background_', '__background__')
 # What image-level labels need of an annotation.
 LABEL_KEYS = ('image_id', 'category_id', 'iscrowd')
 
@@ -55,6 +57,17 @@ def read_instances(path: str | os.PathLike, outlines: bool = True) -> Instances:
     except (ValueError, RecursionError) as error:
         raise UserError(f'{path}: not valid json ({error}); correct it there') from error
     return parse_instances(content if isinstance(content, dict) else {}, path)
+
+
+def coco_classes(instances: Instances) -> tuple[str, ...]:
+    """Returns the names of the categories in the order of their ids, numbers before texts.
+
+    What labelme calls the background, and nothing is annotated as, is no class.
+    """
+    used = {item['category_id'] for _, annotations in instances.images for item in annotations}
+    ids = sorted((key for key, name in instances.categories.items() if key in used or name not in NO_CLASSES),
+                 key=lambda key: (isinstance(key, str), key))
+    return tuple(instances.categories[key] for key in ids)
 
 
 def label_part(fields: dict[str, Any]) -> dict[str, Any]:

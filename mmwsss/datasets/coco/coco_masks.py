@@ -1,12 +1,18 @@
-"""COCO's outlines (polygons and run lengths) as label maps."""
+"""COCO's outlines (polygons and run lengths) as label maps.
+
+Polygons are drawn by pycocotools. Run lengths are decoded here, after they were checked: of ones that are too short,
+pycocotools (2.0.11) leaves the rest of the mask as memory happened to be.
+"""
+import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from mmwsss.structures.label_file import IGNORE
+from mmwsss.utils.errors import UserError
 
-MAX_COORDINATE = 1e6
+MAX_COORDINATE = 1e5  # an outline is followed step by step, so a damaged number must not make a long way of it
 MAX_SHIFT = 60  # bits; no count of pixels needs more
 
 
@@ -68,29 +74,37 @@ def decode_rle(counts: Sequence[int], height: int, width: int) -> np.ndarray:
     return np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(width, height).T
 
 
-def fill_polygon(points: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Draws a polygon by the even-odd rule; a pixel belongs to it when its centre does.
+def check_pycocotools() -> None:
+    """Checks that polygons can be drawn.
 
-    Pixel (row i, column j) covers [j, j + 1] x [i, i + 1], as in COCO; its centre is (j + .5, i + .5). OpenCV's
-    ``fillPoly`` draws the border as well, which makes every object about half a pixel wider on each side.
+    Raises:
+        UserError: If pycocotools is not installed.
+    """
+    if importlib.util.find_spec('pycocotools') is None:
+        raise UserError('masks of polygons are drawn by pycocotools, which is not installed: pip install mmwsss[coco] '
+                        '(or pycocotools)')
+
+
+def fill_polygons(polygons: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
+    """Draws the union of polygons as COCO's own tools do, so that areas and borders are those of its evaluation.
 
     Args:
-        points: float64 [P, 2], x and y of the corners; they may lie outside of the image.
+        polygons: Each float64 [P, 2], x and y of P >= 3 corners; they may lie outside of the image.
         height: H.
         width: W.
 
     Returns:
         bool [H, W].
+
+    Raises:
+        UserError: If pycocotools is not installed.
     """
-    toggles = np.zeros((height, width + 1), bool)
-    first, last = np.clip(np.floor([points[:, 1].min(), points[:, 1].max() + 1]).astype(int), 0, height)
-    centres = np.arange(first, last)[:, None] + .5
-    (x0, y0), (x1, y1) = points.T, np.roll(points, -1, axis=0).T
-    row, edge = np.nonzero((y0 <= centres) != (y1 <= centres))  # each edge against each line of pixel centres
-    crossing = x0[edge] + (centres[row, 0] - y0[edge]) / (y1[edge] - y0[edge]) * (x1[edge] - x0[edge])
-    column = np.clip(np.floor(crossing + .5), 0, width).astype(int)  # the first centre to the right of the crossing
-    np.logical_xor.at(toggles, (row + first, column), True)
-    return np.logical_xor.accumulate(toggles, axis=1)[:, :width]
+    check_pycocotools()
+    from pycocotools import mask as coco_mask
+    if not polygons:
+        return np.zeros((height, width), bool)
+    outlines = coco_mask.frPyObjects([points.ravel().tolist() for points in polygons], height, width)
+    return coco_mask.decode(coco_mask.merge(outlines)).astype(bool)
 
 
 def segmentation_mask(segmentation: Any, height: int, width: int) -> np.ndarray:
@@ -108,6 +122,7 @@ def segmentation_mask(segmentation: Any, height: int, width: int) -> np.ndarray:
 
     Raises:
         SegmentationError: If it is empty, of another form or of another size.
+        UserError: For polygons, if pycocotools is not installed.
     """
     if isinstance(segmentation, dict):
         if segmentation.get('size') != [height, width]:
@@ -119,12 +134,8 @@ def segmentation_mask(segmentation: Any, height: int, width: int) -> np.ndarray:
         return decode_rle(decode_counts(counts) if isinstance(counts, str) else counts, height, width)
     if not isinstance(segmentation, list) or not segmentation:
         raise SegmentationError('there is no outline')
-    mask = np.zeros((height, width), bool)
-    for polygon in segmentation:
-        points = _corners(polygon)
-        if len(points) >= 3:
-            mask |= fill_polygon(points, height, width)
-    return mask
+    polygons = [_corners(polygon) for polygon in segmentation]
+    return fill_polygons([points for points in polygons if len(points) >= 3], height, width)
 
 
 def _corners(polygon: Any) -> np.ndarray:

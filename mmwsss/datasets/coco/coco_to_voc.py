@@ -1,5 +1,4 @@
 """COCO's images and ``instances_*.json`` as a data set in VOC layout."""
-import contextlib
 import filecmp
 import functools
 import os
@@ -9,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmwsss.datasets.coco.coco_labels import Instances, read_instances
-from mmwsss.datasets.coco.coco_masks import SegmentationError, merge_masks, segmentation_mask
+from mmwsss.datasets.coco.coco_labels import Instances, coco_classes, read_instances
+from mmwsss.datasets.coco.coco_masks import SegmentationError, check_pycocotools, merge_masks, segmentation_mask
 from mmwsss.datasets.label_sources import multi_hot, read_label_file
-from mmwsss.datasets.layout import IMAGE_EXTENSIONS, find_files, load_classes, stem_of
+from mmwsss.datasets.layout import IMAGE_EXTENSIONS, VOC_IMAGES, VOC_MASKS, find_files, load_classes, stem_of
+from mmwsss.structures.image_file import image_size
 from mmwsss.structures.label_file import IGNORE, label_path, write_label
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import atomic_path, remove_leftovers, write_bytes, write_json
-from mmwsss.utils.parallel import OrderedPool, default_num_workers, progress_bar
+from mmwsss.utils.parallel import default_num_workers, parallel_map, progress_bar
 
 MAX_PIXELS = 2 ** 28  # of one image, so that a damaged size does not take all memory
 
@@ -36,14 +36,15 @@ def coco_to_voc(images_dir: str | os.PathLike, instances_json: str | os.PathLike
         out_dir: Folder of the data set.
         split: Name of the split; ``None``: that of the json without ``instances_``.
         masks: Also write ``SegmentationClass/<stem>.png``, see
-            :func:`~mmwsss.datasets.coco.coco_masks.merge_masks`; crowds are 255 there.
+            :func:`~mmwsss.datasets.coco.coco_masks.merge_masks`; crowds are 255 there. Needs pycocotools.
         copy: Copy the images instead of linking to them.
         use_crowd: Also take labels from annotations that are marked ``iscrowd``.
         num_workers: Processes that draw masks; 0: this one does, ``None``: one per CPU.
 
     Returns:
-        A summary: ``split``; ``num_images`` and ``num_unlabelled`` of it, the latter without a class; ``num_classes``;
-        ``omissions``, (path, reason) of what is not in the split: images without a file, or whose mask cannot be drawn.
+        A summary: ``split``; ``num_images`` and ``num_unlabelled`` of it, the latter without a class: their labels say
+        so; ``num_classes``; ``omissions``, (path, reason) of what is not in the split: images without a file,
+        whose mask cannot be drawn, or that have nothing but crowds which ``use_crowd=False`` does not count.
 
     Raises:
         UserError: If the json is damaged, two images have one name, ``out_dir`` holds another image of a name, or
@@ -57,6 +58,8 @@ def coco_to_voc(images_dir: str | os.PathLike, instances_json: str | os.PathLike
     root = Path(out_dir)
     instances = read_instances(instances_json, outlines=masks)
     files = find_files(images_dir, IMAGE_EXTENSIONS, recursive=True)
+    if masks and any(isinstance(item.get('segmentation'), list) for _, items in instances.images for item in items):
+        check_pycocotools()
     classes = _class_list(instances, instances_json, root, masks)
     images = _by_stem(instances, instances_json)
     labels = {stem: instances.class_names(items, use_crowd) for stem, (_, items) in images.items()}
@@ -65,14 +68,17 @@ def coco_to_voc(images_dir: str | os.PathLike, instances_json: str | os.PathLike
     omissions = [(os.path.join(images_dir, image['file_name']), 'missing image')
                  for stem, (image, _) in images.items() if stem not in files]
     images = {stem: image for stem, image in images.items() if stem in files}
+    crowded = [stem for stem, (_, items) in images.items() if items and not labels[stem]]
+    omissions += [(files[stem], 'no label: all its annotations are crowds, which are not counted') for stem in crowded]
+    images = {stem: image for stem, image in images.items() if stem not in crowded}
     old_labels = read_label_file(root / 'labels.json') if (root / 'labels.json').exists() else {}
 
-    for folder in ('JPEGImages', 'ImageSets', 'SegmentationClass')[:2 + masks]:
+    for folder in (VOC_IMAGES, 'ImageSets', VOC_MASKS)[:2 + masks]:
         (root / folder).mkdir(parents=True, exist_ok=True)
         remove_leftovers(root / folder)
-    _place_images({stem: files[stem] for stem in images}, root / 'JPEGImages', copy)
+    place_images({stem: files[stem] for stem in images}, root / VOC_IMAGES, copy)
     if masks:
-        failed = _write_masks(images, instances, classes, root / 'SegmentationClass', num_workers)
+        failed = _write_masks(images, files, instances, classes, root / VOC_MASKS, num_workers)
         omissions += [(files[stem], reason) for stem, reason in failed.items()]
         images = {stem: image for stem, image in images.items() if stem not in failed}
     if not images:
@@ -89,8 +95,7 @@ def _class_list(instances: Instances, path: str | os.PathLike, root: Path, masks
     if (root / 'classes.txt').exists():
         source, classes = root / 'classes.txt', load_classes(root)
     else:
-        ids = sorted(instances.categories, key=lambda key: (isinstance(key, str), key))
-        source, classes = path, tuple(instances.categories[key] for key in ids)
+        source, classes = path, coco_classes(instances)
     if not classes or any(name.lower() == 'background' for name in classes):
         raise UserError(f'{source}: the categories must be foreground classes, at least one; correct them, or write '
                         f'the class names into {root / "classes.txt"}, one a line')
@@ -111,7 +116,17 @@ def _by_stem(instances: Instances, path: str | os.PathLike) -> dict[str, tuple[d
     return images
 
 
-def _place_images(files: dict[str, str], folder: Path, copy: bool) -> None:
+def place_images(files: dict[str, str], folder: Path, copy: bool) -> None:
+    """Links or copies images into a folder under their stems; what is there already is left.
+
+    Args:
+        files: Stem -> image.
+        folder: The folder; it exists.
+        copy: Copy the images instead of linking to them.
+
+    Raises:
+        UserError: If another image of a stem is there already.
+    """
     there = find_files(folder, IMAGE_EXTENSIONS)
     with progress_bar() as progress:
         for stem, source in progress.track(files.items(), description='images'):
@@ -134,29 +149,37 @@ class _Job:
     """One image whose mask is to be drawn."""
 
     stem: str
+    path: str
     image: dict
     segmentations: list[Any]
     values: list[int]
 
 
-def _write_masks(images: dict[str, tuple[dict, list[dict]]], instances: Instances, classes: Sequence[str],
-                 folder: Path, num_workers: int) -> dict[str, str]:
+def _write_masks(images: dict[str, tuple[dict, list[dict]]], files: dict[str, str], instances: Instances,
+                 classes: Sequence[str], folder: Path, num_workers: int) -> dict[str, str]:
     """Writes the masks; returns stem -> reason for those that cannot be drawn."""
     value_of = {key: classes.index(name) + 1 for key, name in instances.categories.items() if name in classes}
     write = functools.partial(_write_mask, folder)
-    with progress_bar() as progress, contextlib.closing(OrderedPool(write, num_workers)) as pool:
-        results: list[tuple[str, str]] = []
-        for stem, (image, items) in progress.track(images.items(), description='masks'):
-            values = [IGNORE if item.get('iscrowd') else value_of[item['category_id']] for item in items]
-            results += pool.submit(_Job(stem, image, [item.get('segmentation') for item in items], values))
-        results += pool.drain()
-    return {stem: reason for stem, reason in results if reason}
+    jobs = (_Job(stem, files[stem], image, [item.get('segmentation') for item in items],
+                 [IGNORE if item.get('iscrowd') else value_of[item['category_id']] for item in items])
+            for stem, (image, items) in images.items())
+    with progress_bar() as progress:
+        results = progress.track(parallel_map(write, jobs, num_workers), len(images), description='masks')
+        return {stem: reason for stem, reason in results if reason}
 
 
 def _write_mask(folder: Path, job: _Job) -> tuple[str, str]:
     height, width = job.image.get('height'), job.image.get('width')
     if not all(isinstance(side, int) and side > 0 for side in (height, width)) or height * width > MAX_PIXELS:
         return job.stem, f'no mask: the json gives no usable height and width, but {height!r} and {width!r}'
+    try:
+        size = image_size(job.path)
+    except UserError as error:
+        return job.stem, str(error).removeprefix(f'{job.path}: ')
+    if size != (height, width):
+        turned = ', turned as its EXIF orientation says' if size == (width, height) else ''
+        return job.stem, (f'no mask: the json is for an image of {height} x {width} (height x width), but it is '
+                          f'{size[0]} x {size[1]}{turned}')
     try:
         masks = [segmentation_mask(segmentation, height, width) for segmentation in job.segmentations]
     except SegmentationError as error:

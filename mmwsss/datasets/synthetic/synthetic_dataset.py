@@ -15,9 +15,11 @@ import cv2
 import numpy as np
 from rich.progress import track
 
+from mmwsss.datasets.layout import SALIENCY, VOC_IMAGES, VOC_MASKS
 from mmwsss.datasets.synthetic.classes import MAX_CLASSES, class_names
 from mmwsss.datasets.synthetic.scene import IGNORE, Scene, draw_scene
 from mmwsss.structures.label_file import read_label, write_label
+from mmwsss.structures.settings_folder import differing_settings
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_bytes, write_json
 
@@ -76,7 +78,7 @@ def generate_voc_layout(root: str | os.PathLike, num_train: int = 200, num_val: 
     names = class_names(num_classes)
     root.mkdir(parents=True, exist_ok=True)
     write_json(root / PARTIAL_FILE, parameters)
-    for folder in ('JPEGImages', 'SegmentationClass', 'Saliency', 'ImageSets'):
+    for folder in (VOC_IMAGES, VOC_MASKS, SALIENCY, 'ImageSets'):
         (root / folder).mkdir(exist_ok=True)
 
     splits = {split: [f'{split}_{i:05d}' for i in range(parameters[f'num_{split}'])] for split in ('train', 'val')}
@@ -130,7 +132,7 @@ def _is_complete(root: Path, parameters: dict[str, Any]) -> bool:
         raise UserError(f'{root}: holds other data; choose an empty folder for the generated data')
     for mark in marks:
         found = _read_parameters(mark)
-        different = [name for name in parameters if name not in COUNTS and found.get(name) != parameters[name]]
+        different = differing_settings(found, {name: parameters[name] for name in parameters if name not in COUNTS})
         different += [name for name in COUNTS if found.get(name, 0) > parameters[name]]
         if different:
             had, wanted = ({name: values.get(name) for name in different} for values in (found, parameters))
@@ -150,8 +152,8 @@ def _read_parameters(path: Path) -> dict[str, Any]:
 
 
 def _scene_paths(root: Path, stem: str) -> tuple[Path, Path, Path]:
-    return (root / 'JPEGImages' / f'{stem}.jpg', root / 'Saliency' / f'{stem}.png',
-            root / 'SegmentationClass' / f'{stem}.png')
+    return (root / VOC_IMAGES / f'{stem}.jpg', root / SALIENCY / f'{stem}.png',
+            root / VOC_MASKS / f'{stem}.png')
 
 
 def _read_existing(root: Path, stem: str) -> list[int] | None:

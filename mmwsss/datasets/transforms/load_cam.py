@@ -6,8 +6,9 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmwsss.registry import TRANSFORMS
-from mmwsss.structures.cam_file import MANIFEST_NAME, CAMManifest, cam_path, read_cam, read_manifest
+from mmwsss.structures.cam_file import CAMManifest, cam_path, read_cam, read_manifest
 from mmwsss.structures.maps import grid_size, resize_cam
+from mmwsss.structures.settings_folder import MANIFEST_NAME
 from mmwsss.utils.errors import UserError
 
 REMAKE = 'run make_cam.py again: it replaces such files'

@@ -60,7 +60,8 @@ class LoadMask(BaseTransform):
     In place of mmseg's ``LoadAnnotations``: names the file in its errors, and keeps both axes of a mask of one
     line or column.
 
-    Required keys: ``seg_map_path``. Added keys: ``gt_seg_map``, and its name in ``seg_fields``.
+    Required keys: ``seg_map_path``; ``mask_values`` (optional) says what the numbers or colours in it stand for, see
+    :func:`mmwsss.structures.label_file.read_label`. Added keys: ``gt_seg_map``, and its name in ``seg_fields``.
 
     Raises:
         UserError: If there is no mask, if it is unreadable, or if it has another size than the image.
@@ -72,7 +73,7 @@ class LoadMask(BaseTransform):
         if path is None:
             raise UserError(f'{results["img_path"]}: has no mask; add one, or leave such images out with '
                             'require_masks=True')
-        return _add_map(results, 'gt_seg_map', read_label(path), path)
+        return _add_map(results, 'gt_seg_map', read_label(path, results.get('mask_values')), path)
 
 
 @TRANSFORMS.register_module()

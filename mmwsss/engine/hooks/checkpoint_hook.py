@@ -14,9 +14,10 @@ from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
 from mmengine.runner import BaseLoop, Runner, find_latest_checkpoint
 
-from mmwsss.engine.checkpoint import extract_state_dict, load_checkpoint_file, load_state_dict_strict
+from mmwsss.engine.checkpoint import check_finite, extract_state_dict, load_checkpoint_file, load_state_dict_strict
 from mmwsss.engine.file_backend import AtomicBackend
 from mmwsss.engine.plain_values import NotPlainError, from_plain, to_plain
+from mmwsss.engine.resume import RUN_KEY, describe_run, fit_checkpoint
 from mmwsss.registry import HOOKS
 from mmwsss.utils.dist import unwrapped
 from mmwsss.utils.errors import UserError
@@ -25,7 +26,7 @@ from mmwsss.utils.fileio import remove_leftovers
 
 @HOOKS.register_module()
 class SafeCheckpointHook(CheckpointHook):
-    """Saves checkpoints like MMEngine's hook, with four differences.
+    """Saves checkpoints like MMEngine's hook, with these differences.
 
     - They hold plain values only, so that they load with ``weights_only=True``
       (:mod:`mmwsss.engine.plain_values`); this hook restores MMEngine's objects when a run resumes.
@@ -34,6 +35,9 @@ class SafeCheckpointHook(CheckpointHook):
     - A checkpoint that is resumed, validated or tested must fit the model key by key; MMEngine loads what fits
       and prints the rest. ``load_from`` of a training still loads what fits.
     - What a killed process left of a half-written checkpoint is removed when the next training starts.
+    - Weights that are not finite are neither saved, which would replace good ones, nor loaded.
+    - A training may be resumed with another length, batch size or learning rate: the schedule is computed anew
+      (:mod:`mmwsss.engine.resume`).
 
     With gradient accumulation the gradients of an unfinished step are not saved, as MMEngine warns on
     resuming: let ``accumulative_counts`` divide the iterations of an epoch if a resumed run has to end with
@@ -66,9 +70,14 @@ class SafeCheckpointHook(CheckpointHook):
         logged, is left out with a warning; callables of a scheduler are left out, as its config builds them.
 
         Raises:
+            UserError: If a weight is not finite: the checkpoint before is worth more.
             NotPlainError: If anything else, such as the optimizer's state, holds an object without plain form.
         """
+        check_finite(checkpoint.get('state_dict', {}), f'{runner.work_dir}: the weights after iteration {runner.iter}',
+                     f'no checkpoint is written, the last one ({self._last_name(runner)}) is from before; lower the '
+                     'learning rate (optim_wrapper.optimizer.lr) and train anew')
         meta, hub = checkpoint.get('meta', {}), checkpoint.get('message_hub', {})
+        meta[RUN_KEY] = describe_run(runner)
         checkpoint['meta'] = _plain_items(meta, 'meta')
         if hub:
             checkpoint['message_hub'] = {key: _plain_items(hub[key], f'message_hub[{key!r}]') for key in hub}
@@ -78,11 +87,14 @@ class SafeCheckpointHook(CheckpointHook):
             checkpoint[key] = to_plain(checkpoint[key], f'checkpoint[{key!r}]')
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Restores MMEngine's objects in the checkpoint, in place, and checks that its weights fit.
+        """Restores MMEngine's objects in the checkpoint, in place, and checks that it fits.
+
+        The state of a training that is resumed under other settings is made to fit them, see
+        :mod:`mmwsss.engine.resume`.
 
         Raises:
-            UserError: If a key is missing, unexpected or of another shape and the run is not a training that
-                merely starts from these weights, or if a training cannot be resumed from this file.
+            UserError: If a weight is not finite, if a key is missing, unexpected or of another shape and the run is not
+                a training that merely starts from these weights, or if a training cannot be resumed from this file.
         """
         training = isinstance(runner._train_loop, BaseLoop)
         name = runner._load_from or (find_latest_checkpoint(runner.work_dir) if runner._resume else 'the checkpoint')
@@ -95,6 +107,12 @@ class SafeCheckpointHook(CheckpointHook):
             checkpoint[key] = from_plain(checkpoint[key])
         if runner._resume or not training:
             load_state_dict_strict(unwrapped(runner.model), state_dict, name)
+        if training and runner._resume:
+            fit_checkpoint(runner, checkpoint, name)
+
+    def _last_name(self, runner: Runner) -> str:
+        found = find_latest_checkpoint(runner.work_dir)
+        return Path(found).name if found else 'none'
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         if self.max_keep_ckpts > 0 and step not in self.keep_ckpt_ids:

@@ -58,6 +58,38 @@ def split_parameters(model: nn.Module,
     return groups
 
 
+def split_by_depth(model: nn.Module,
+                   parameters: list[nn.Parameter]) -> dict[tuple[int, int], list[nn.Parameter]]:
+    """Sorts parameters by how deep in a backbone they lie.
+
+    A backbone tells it by a method ``get_layer_depth(name, prefix)``, as those of mmpretrain and
+    :class:`mmwsss.models.HFBackbone` do.
+
+    Args:
+        model: The model.
+        parameters: Some of its parameters.
+
+    Returns:
+        {(depth, number of depths): parameters}; everything outside of such a backbone is (0, 1).
+
+    Raises:
+        UserError: If the model has no such backbone.
+    """
+    depths: dict[int, tuple[int, int]] = {}
+    backbones = [(path, module) for path, module in model.named_modules() if hasattr(module, 'get_layer_depth')]
+    if not backbones:
+        raise UserError('paramwise_cfg.layer_decay: the model has no backbone that tells the depth of its layers, as '
+                        'HFBackbone and those of mmpretrain do; leave it out.')
+    for path, module in backbones:
+        prefix = f'{path}.' if path else ''
+        for name, parameter in module.named_parameters():
+            depths.setdefault(id(parameter), tuple(module.get_layer_depth(f'{prefix}{name}', prefix)))
+    groups: dict[tuple[int, int], list[nn.Parameter]] = {}
+    for parameter in parameters:
+        groups.setdefault(depths.get(id(parameter), (0, 1)), []).append(parameter)
+    return dict(sorted(groups.items()))
+
+
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class WSSSOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """Builds an optimizer of at most four named parameter groups.
@@ -75,11 +107,16 @@ class WSSSOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     none. A group without a trainable parameter is left out. A poly schedule with the default ``eta_min=0``
     keeps the ratios of the groups.
 
+    With ``layer_decay`` every group is split by depth, and the learning rate of depth d of n is multiplied by
+    ``layer_decay ** (n - 1 - d)``: the last norm keeps its own, the last block has it times the decay, the
+    embedding the smallest.
+
     Args:
         optim_wrapper_cfg: Config of the optimizer wrapper; its ``optimizer`` must have an ``lr``.
         paramwise_cfg: Any of ``weight_mult`` (1), ``bias_mult`` (2), ``new_weight_mult`` (10),
-            ``new_bias_mult`` (20), ``bias_decay_mult`` (0), and ``new_layers``, a list of names of newly
-            initialised modules (default: everything outside of a module named ``backbone``).
+            ``new_bias_mult`` (20), ``bias_decay_mult`` (0), ``layer_decay`` (none; above 0, at most 1), and
+            ``new_layers``, a list of names of newly initialised modules (default: everything outside of a module named
+            ``backbone``).
 
     Raises:
         UserError: An unknown key in ``paramwise_cfg``, a value of the wrong kind, an optimizer without
@@ -96,15 +133,18 @@ class WSSSOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     def _validate_cfg(self) -> None:
         # The parent's __init__ calls this; its checks are for keys that we do not take.
         given = dict(self.paramwise_cfg)
-        defaults = {**MULTIPLIERS, 'bias_decay_mult': 0.0, 'new_layers': None}
+        defaults = {**MULTIPLIERS, 'bias_decay_mult': 0.0, 'layer_decay': None, 'new_layers': None}
         unknown = sorted(set(given) - set(defaults))
         if unknown:
             raise UserError(f'paramwise_cfg: unknown key {unknown[0]!r}; '
                             f'WSSSOptimWrapperConstructor takes {", ".join(defaults)}.')
         self.paramwise_cfg = {**defaults, **given}
         for key, value in self.paramwise_cfg.items():
-            if key != 'new_layers' and not (isinstance(value, Real) and value >= 0):
+            if key not in ('new_layers', 'layer_decay') and not (isinstance(value, Real) and value >= 0):
                 raise UserError(f'paramwise_cfg.{key}: {value!r} is not a number >= 0.')
+        decay = self.paramwise_cfg['layer_decay']
+        if decay is not None and not (isinstance(decay, Real) and 0 < decay <= 1):
+            raise UserError(f'paramwise_cfg.layer_decay: {decay!r} is not a number above 0 and at most 1.')
         layers = self.paramwise_cfg['new_layers']
         if layers is not None and (isinstance(layers, str) or not is_seq_of(layers, str)):
             raise UserError(f'paramwise_cfg.new_layers: {layers!r} is not a list of names, '
@@ -129,14 +169,18 @@ class WSSSOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             if not parameters:
                 continue
             name, multiplier = GROUPS[new, bias]
-            group = {'params': parameters, 'name': name, 'lr': self.base_lr * cfg[multiplier]}
-            # Without one in the config the optimizer's own default holds, but not for biases.
-            if bias:
-                group['weight_decay'] = (self.base_wd or 0.0) * cfg['bias_decay_mult']
-            elif self.base_wd is not None:
-                group['weight_decay'] = self.base_wd
-            params.append(group)
-            print_log(f'optimizer group {name}: {len(parameters)} tensors, lr {group["lr"]:g}, '
-                      f'weight decay {group.get("weight_decay", "of the optimizer")}', logger='current')
+            decay = cfg['layer_decay']
+            parts = {(0, 1): parameters} if decay is None else split_by_depth(module, parameters)
+            for (depth, depths), part in parts.items():
+                group = {'params': part, 'name': name if depths == 1 else f'{name}_depth{depth}',
+                         'lr': self.base_lr * cfg[multiplier] * (decay or 1) ** (depths - 1 - depth)}
+                # Without one in the config the optimizer's own default holds, but not for biases.
+                if bias:
+                    group['weight_decay'] = (self.base_wd or 0.0) * cfg['bias_decay_mult']
+                elif self.base_wd is not None:
+                    group['weight_decay'] = self.base_wd
+                params.append(group)
+                print_log(f'optimizer group {group["name"]}: {len(part)} tensors, lr {group["lr"]:g}, '
+                          f'weight decay {group.get("weight_decay", "of the optimizer")}', logger='current')
         if not params:
             raise UserError('the model has no trainable parameter; freeze less of it (frozen_stages).')

@@ -94,7 +94,7 @@ class CAMMetric(BaseMetric):
         if path is None or not Path(path).is_file():
             raise UserError(f'{path or sample.get("img_path")}: no ground truth mask to judge the CAM by; without '
                             'masks, drop CAMMetric from the evaluators')
-        return load_mask(path, size, num_classes)
+        return load_mask(path, size, num_classes, sample.get('mask_values'))
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Sums the counts over the ranks and computes the metrics.

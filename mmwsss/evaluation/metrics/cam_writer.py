@@ -1,7 +1,11 @@
 """Writes predictions as CAM files."""
+import logging
 import math
 
 import numpy as np
+import torch
+from mmengine.dist import all_reduce
+from mmengine.logging import print_log
 
 from mmwsss.evaluation.metrics.file_writer import FileWriter
 from mmwsss.registry import METRICS
@@ -21,7 +25,8 @@ from mmwsss.utils.errors import UserError
 class CAMWriter(FileWriter):
     """Writes ``pred_cam`` of every sample to ``out_dir/<stem>.npz``.
 
-    ``evaluate`` returns ``num_cams``, the number of files written by all ranks.
+    ``evaluate`` returns ``num_cams``, the number of files written by all ranks, and warns of images whose maps are zero
+    everywhere.
 
     Args:
         out_dir: Folder of the CAM files. A stem with slashes goes to sub folders.
@@ -40,6 +45,7 @@ class CAMWriter(FileWriter):
         self.stride = stride
         self.manifest = manifest
         self._is_open = False
+        self._empty: list[str] = []
 
     def write(self, sample: dict, stem: str) -> None:
         """Writes the CAM file of a sample.
@@ -56,6 +62,8 @@ class CAMWriter(FileWriter):
                             f'image of {size}, which is not stride {self.stride}; set the same stride in '
                             'model.test_cfg and CAMWriter')
         classes = sample['pred_img_label']['label'].cpu().numpy().astype(np.int64)
+        if len(classes) and not cam.any():
+            self._empty.append(stem)
         write_cam(cam_path(self.out_dir, stem), CAMFile(classes, cam.half().numpy(), size))
 
     def _open(self) -> None:
@@ -76,4 +84,12 @@ class CAMWriter(FileWriter):
     def evaluate(self, size: int) -> dict[str, int]:
         """Returns the number of files written; see :class:`FileWriter`. The folder is there even without a file."""
         self._open()
+        counts = torch.tensor([len(self._empty), self.count])
+        all_reduce(counts, op='sum')
+        if int(counts[0]):
+            names = f' ({", ".join(self._empty[:3])}{", ..." if len(self._empty) > 3 else ""})' if self._empty else ''
+            print_log(f'{self.out_dir}: the maps of {int(counts[0])} of {int(counts[1])} images are zero everywhere'
+                      f'{names}: the model sees nothing of their classes there, and labels made of them are '
+                      'background; check its training', logger='current', level=logging.WARNING)
+        self._empty = []
         return super().evaluate(size)

@@ -7,11 +7,10 @@ import numpy as np
 
 from mmwsss.evaluation.metrics.file_writer import FileWriter
 from mmwsss.evaluation.threshold_curve import label_from_cam
-from mmwsss.postprocessing import Postprocessor, build_postprocessors, pseudo_label
+from mmwsss.postprocessing import Postprocessor, build_postprocessors, write_pseudo_label
 from mmwsss.postprocessing.background import check_background
 from mmwsss.registry import METRICS
 from mmwsss.structures.cam_file import CAMFile
-from mmwsss.structures.image_file import read_image
 from mmwsss.structures.label_file import label_path, write_label
 from mmwsss.structures.maps import resize_cam
 from mmwsss.utils.errors import UserError
@@ -125,9 +124,4 @@ class _LabelMaker:
         self.postprocessors = postprocessors
 
     def __call__(self, job: _Job) -> None:
-        image = read_image(job.img_path)
-        try:
-            label = pseudo_label(job.cam_file, image, self.background, self.postprocessors)
-        except UserError as error:
-            raise UserError(f'{job.img_path}: {error}') from error
-        write_label(job.label_path, label)
+        write_pseudo_label(job.label_path, job.cam_file, job.img_path, self.background, self.postprocessors)

@@ -1,6 +1,6 @@
 """IoU of a segmentor's predictions after post-processing, such as the final CRF."""
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,7 +137,7 @@ class RefinedIoUMetric(BaseMetric):
         if self.with_iou and mask_path is None:
             raise UserError(f'{path}: no ground truth mask to judge by; without masks, set with_iou=False')
         probabilities = logits.detach().float().softmax(dim=0).cpu().numpy()
-        return _Job(path, sample.get('stem') or Path(path).stem, probabilities, mask_path)
+        return _Job(path, sample.get('stem') or Path(path).stem, probabilities, mask_path, sample.get('mask_values'))
 
     def _count(self, outcomes: Sequence[tuple[str, np.ndarray | int]]) -> None:
         for path, confusion in outcomes:
@@ -210,6 +210,7 @@ class _Job:
     stem: str
     probabilities: np.ndarray
     mask_path: str | None
+    mask_values: Mapping[Any, int] | None = None
 
 
 class _Refiner:
@@ -229,7 +230,7 @@ class _Refiner:
         num_foreground = len(job.probabilities) - 1
         # Judged before anything is written, wherever that goes.
         confusion = 0 if job.mask_path is None else confusion_matrix(
-            label, load_mask(job.mask_path, label.shape, num_foreground), num_foreground)
+            label, load_mask(job.mask_path, label.shape, num_foreground, job.mask_values), num_foreground)
         if self.out_dir is not None:
             write_label(label_path(self.out_dir, job.stem), label)
         return job.img_path, confusion

@@ -3,11 +3,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmwsss.experiments.comparison.compare_dirs import Measure, Stage, WorkDir, is_number, merge_orders, read_work_dir
-from mmwsss.experiments.comparison.table_text import mean, std
+from mmwsss.experiments.comparison.alignment import align, find_stage
+from mmwsss.experiments.comparison.compare_dirs import merge_orders
+from mmwsss.experiments.comparison.measures import Measure, measures_of, unmeasured_of
+from mmwsss.experiments.table_text import mean, std
+from mmwsss.experiments.work_dir import StageState, WorkDir, WorkDirContent, is_number
 from mmwsss.utils.errors import UserError
 
-Pipelines = Mapping[str, Sequence[WorkDir]]
+Pipelines = Mapping[str, Sequence[WorkDirContent]]
 
 MEASURED, UNMEASURED, MISSING, ABSENT = 'measured', 'unmeasured', 'missing', 'absent'
 
@@ -86,19 +89,20 @@ class Comparison:
         self.baseline = next(iter(sources)) if baseline is None else baseline
         if self.baseline not in sources:
             raise UserError(f'--baseline {baseline}: is not one of {", ".join(sources)}')
-        self.pipelines: Pipelines = {name: [read_work_dir(path) for path in paths] for name, paths in sources.items()}
-        dirs = [folder for folders in self.pipelines.values() for folder in folders]
+        dirs = align([WorkDir(path).read() for paths in sources.values() for path in paths])
+        rest = iter(dirs)
+        self.pipelines: Pipelines = {name: [next(rest) for _ in paths] for name, paths in sources.items()}
         # The stages of a pipeline that has not run to its end are ordered by the time of files, which copies may lose.
         self.stages = merge_orders([list(folder.stages) for folder in sorted(dirs, key=lambda d: not d.finished)])
-        self.class_stage = per_class
+        self.class_stage = None if per_class is None else find_stage(self.stages, per_class)
         self.metrics = [line for stage in self.stages for line in self._metric_lines(stage)]
         if not any(cell.values for line in self.metrics for cell in line.cells.values()):
             reasons = [f' ({name}: {reason})' for folder in dirs for name, stage in folder.stages.items()
-                       for reason in stage.unmeasured().values() if reason]
+                       for reason in unmeasured_of(stage).values() if reason]
             raise UserError(f'{", ".join(str(folder.path) for folder in dirs)}: no stage that measures something is '
                             f'complete, so there is nothing to compare{"".join(reasons[:1])}')
         self.times = [self._line(stage, Measure('time', 's', '', False), lambda s: s.seconds) for stage in self.stages]
-        self.classes = [] if per_class is None else self._class_lines(per_class)
+        self.classes = [] if self.class_stage is None else self._class_lines(self.class_stage)
 
     @property
     def is_incomplete(self) -> bool:
@@ -120,45 +124,45 @@ class Comparison:
                 found += [Picture(stage, name, path) for path in paths[:1]]
         return found
 
-    def status(self, name: str, folder: WorkDir, stage: str) -> str:
+    def status(self, name: str, folder: WorkDirContent, stage: str) -> str:
         """Returns the state of a stage in a work folder; ``measured`` stands for complete."""
         if stage in folder.stages:
             return MEASURED if folder.stages[stage].complete else MISSING
-        # What a pipeline that has not run to its end would still have, nobody knows: rather too much said than too
-        # little.
+        # What a pipeline of an earlier version that has not run to its end would still have, nobody knows: rather too
+        # much said than too little.
         others = any(stage in other.stages for other in self.pipelines[name])
-        return MISSING if others or not folder.finished else ABSENT
+        return MISSING if others or not (folder.finished or folder.planned) else ABSENT
 
-    def _complete(self, stage: str) -> list[Stage]:
+    def _complete(self, stage: str) -> list[StageState]:
         return [found for folders in self.pipelines.values() for folder in folders
                 if (found := folder.stages.get(stage)) and found.complete]
 
     def _metric_lines(self, stage: str) -> list[Line]:
         found = self._complete(stage)
-        measures = list(dict.fromkeys(measure for each in found for measure in each.measures()))
-        for measure in dict.fromkeys(measure for each in found for measure in each.unmeasured()):
+        measures = list(dict.fromkeys(measure for each in found for measure in measures_of(each)))
+        for measure in dict.fromkeys(measure for each in found for measure in unmeasured_of(each)):
             if not any(other[:2] == measure[:2] for other in measures):
                 measures.append(measure)
-        return [self._line(stage, measure, lambda s, m=measure: s.measures().get(m)) for measure in measures]
+        return [self._line(stage, measure, lambda s, m=measure: measures_of(s).get(m)) for measure in measures]
 
     def _class_lines(self, stage: str) -> list[Line]:
-        orders = [list(each.per_class()) for each in self._complete(stage)]
+        orders = [list(each.per_class) for each in self._complete(stage)]
         if not any(orders):
-            known = [name for name in self.stages if any(each.per_class() for each in self._complete(name))]
+            known = [name for name in self.stages if any(each.per_class for each in self._complete(name))]
             raise UserError(f'--per-class {stage}: no such stage with an IoU per class in its metrics.json; '
                             f'there {"are " + ", ".join(known) if known else "is none"}')
         oracles = dict.fromkeys(bool(each.report.get('oracle_threshold')) for each in self._complete(stage)
-                                if each.per_class())
+                                if each.per_class)
 
-        def iou(each: Stage, name: str, oracle: bool) -> float | None:
-            value = each.per_class().get(name)
+        def iou(each: StageState, name: str, oracle: bool) -> float | None:
+            value = each.per_class.get(name)
             same = bool(each.report.get('oracle_threshold')) == oracle
             return 100 * value if same and is_number(value) else None
 
         return [self._line(stage, Measure('IoU', '%', '', oracle), lambda s, n=name, o=oracle: iou(s, n, o), name)
                 for name in merge_orders(orders) for oracle in oracles]
 
-    def _line(self, stage: str, measure: Measure, read: Callable[[Stage], float | None],
+    def _line(self, stage: str, measure: Measure, read: Callable[[StageState], float | None],
               name: str | None = None) -> Line:
         """Makes a line of what ``read`` returns for the stage in every work folder in which it is complete."""
         cells: dict[str, Cell] = {}
@@ -174,7 +178,8 @@ class Comparison:
         return Line(name or stage, measure, cells)
 
     @staticmethod
-    def _values(stage: str, folders: Iterable[WorkDir], read: Callable[[Stage], float | None]) -> tuple[float, ...]:
+    def _values(stage: str, folders: Iterable[WorkDirContent],
+                read: Callable[[StageState], float | None]) -> tuple[float, ...]:
         found = (read(folder.stages[stage]) for folder in folders
                  if stage in folder.stages and folder.stages[stage].complete)
         return tuple(value for value in found if value is not None)

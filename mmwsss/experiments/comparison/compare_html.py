@@ -1,6 +1,8 @@
 """A comparison of pipelines as one html page, with the pictures in it, that needs no other file and no script."""
 import base64
-from html import escape
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from mmwsss.experiments.comparison.compare import MISSING, Comparison, Picture
 from mmwsss.experiments.comparison.compare_table import (
@@ -11,7 +13,13 @@ from mmwsss.experiments.comparison.compare_table import (
     comparison_tables,
 )
 
-STYLE = '''
+PAGE = '''<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }}: {{ names | join(', ') }}</title>
+<style>
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .8rem; text-align: left; border-bottom: 1px solid #ddd; white-space: nowrap; }
@@ -21,59 +29,67 @@ thead th { border-bottom: 2px solid #888; }
 .table { overflow-x: auto; }
 figure { margin: 1rem 0; }
 img { max-width: 100%; }
+</style>
+</head>
+<body>
+<h1>{{ title }}</h1>
+{% for table in tables %}
+<h2>{{ table.title }}</h2>
+<div class="table"><table>
+<thead><tr>
+{%- for name in table.header -%}
+<th scope="col"{{ style(table, loop.index0, name) }}>{{ name }}</th>
+{%- endfor -%}
+</tr></thead>
+<tbody>
+{% for row in table.rows %}
+<tr><th scope="row"{{ style(table, 0, row[0]) }}>{{ row[0] }}</th>
+{%- for text in row[1:] -%}
+<td{{ style(table, loop.index, text) }}>{{ text }}</td>
+{%- endfor -%}
+</tr>
+{% endfor %}
+</tbody>
+</table></div>
+{% endfor %}
+<ul>
+{% for note in notes %}
+<li>{{ note }}</li>
+{% endfor %}
+</ul>
+{% for picture in pictures %}
+{% if loop.first %}
+<h2>Pictures</h2>
+{% endif %}
+{% set caption = picture.stage ~ ', ' ~ picture.pipeline %}
+{% if picture.path.is_file() %}
+<figure>
+<figcaption>{{ caption }}</figcaption>
+<img src="data:image/png;base64,{{ base64(picture) }}" alt="{{ caption }}">
+</figure>
+{% else %}
+<p>{{ caption }}: {{ picture.path }} is gone.</p>
+{% endif %}
+{% endfor %}
+</body>
+</html>
 '''
+# What stands in a page is a user's, such as the names of folders: all of it is escaped.
+_ENVIRONMENT = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
 
 
 def comparison_html(comparison: Comparison) -> str:
     """Returns tables, notes and the pictures of all pipelines as a html page."""
-    title = escape(f'{TITLE}: {", ".join(comparison.pipelines)}')
-    parts = [*map(_table, comparison_tables(comparison)),
-             '<ul>', *(f'<li>{escape(note)}</li>' for note in comparison_notes(comparison)), '</ul>']
-    if pictures := comparison.pictures():
-        parts += ['<h2>Pictures</h2>', *map(_figure, pictures)]
-    body = '\n'.join(parts)
-    return f'''<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<h1>{TITLE}</h1>
-{body}
-</body>
-</html>
-'''
+    return _ENVIRONMENT.from_string(PAGE).render(
+        title=TITLE, names=list(comparison.pipelines), tables=comparison_tables(comparison),
+        notes=comparison_notes(comparison), pictures=comparison.pictures(), style=_style, base64=_base64)
 
 
-def _table(table: TextTable) -> str:
-    header = ''.join(_cell(name, 'th', ' scope="col"', side) for name, side in zip(table.header, table.align))
-    rows = '\n'.join('<tr>' + ''.join(
-        _cell(text, 'td' if column else 'th', '' if column else ' scope="row"', side)
-        for column, (text, side) in enumerate(zip(row, table.align))) + '</tr>' for row in table.rows)
-    return f'''<h2>{escape(table.title)}</h2>
-<div class="table"><table>
-<thead><tr>{header}</tr></thead>
-<tbody>
-{rows}
-</tbody>
-</table></div>'''
+def _style(table: TextTable, column: int, text: str) -> str:
+    number = table.align[column] == 'r'
+    names = ' '.join(['r'] * number + ['missing'] * (number and text == EMPTY_CELLS[MISSING]))
+    return Markup(f' class="{names}"') if names else ''
 
 
-def _cell(text: str, tag: str, attributes: str, side: str) -> str:
-    styles = ' '.join(['r'] * (side == 'r') + ['missing'] * (side == 'r' and text == EMPTY_CELLS[MISSING]))
-    style = f' class="{styles}"' if styles else ''
-    return f'<{tag}{attributes}{style}>{escape(text)}</{tag}>'
-
-
-def _figure(picture: Picture) -> str:
-    caption = escape(f'{picture.stage}, {picture.pipeline}')
-    if not picture.path.is_file():
-        return f'<p>{caption}: {escape(str(picture.path))} is gone.</p>'
-    data = base64.b64encode(picture.path.read_bytes()).decode()
-    return f'''<figure>
-<figcaption>{caption}</figcaption>
-<img src="data:image/png;base64,{data}" alt="{caption}">
-</figure>'''
+def _base64(picture: Picture) -> str:
+    return base64.b64encode(picture.path.read_bytes()).decode()

@@ -7,8 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from mmwsss.experiments.comparison.compare import ABSENT, MISSING, UNMEASURED, Cell, Comparison, Line
-from mmwsss.experiments.comparison.compare_dirs import WorkDir
-from mmwsss.experiments.comparison.table_text import duration_text, markdown_table, number_form, spread_text
+from mmwsss.experiments.comparison.measures import unmeasured_of
+from mmwsss.experiments.table_text import duration_text, markdown_table, number_form, spread_text
+from mmwsss.experiments.work_dir import WorkDirContent
 
 EMPTY_CELLS = {MISSING: 'missing', UNMEASURED: '-', ABSENT: ''}
 TITLE = 'Comparison of pipelines'
@@ -95,7 +96,7 @@ def comparison_notes(comparison: Comparison) -> list[str]:
               ABSENT: 'empty: the pipeline has no such stage'}
     if said := '; '.join(text for state, text in legend.items() if state in states):
         notes.append(f'{said}.')
-    notes.append('Wall time: of a stage that was interrupted, from where it went on.')
+    notes += _time_notes(comparison)
     for name, folders in comparison.pipelines.items():
         for folder in folders:
             notes += [f'{name} ({folder.path}): {note}' for note in _folder_notes(comparison, name, folder)]
@@ -104,13 +105,24 @@ def comparison_notes(comparison: Comparison) -> list[str]:
     return [' '.join(note.split()) for note in (*notes, *_image_notes(comparison))]
 
 
-def _folder_notes(comparison: Comparison, name: str, folder: WorkDir) -> Iterator[str]:
+def _time_notes(comparison: Comparison) -> Iterator[str]:
+    runs = [stage.runs for folders in comparison.pipelines.values() for folder in folders
+            for stage in folder.stages.values() if stage.complete]
+    if any(count is not None and count > 1 for count in runs):
+        yield 'Wall time: of a stage that was interrupted, all its runs together.'
+    if None in runs:
+        yield 'Wall time: of a stage that was interrupted, from where it went on, where an earlier version has run it.'
+
+
+def _folder_notes(comparison: Comparison, name: str, folder: WorkDirContent) -> Iterator[str]:
     unfinished = [stage for stage, found in folder.stages.items() if not found.complete]
     if unfinished:
         yield f'not complete (failed, interrupted, still running or deleted): {", ".join(unfinished)}.'
     if folder.rerun:
         yield ('stages were begun again since report.json was written, and the pipeline has not run to its end: '
                'figures of an earlier run may be among these.')
+    elif not folder.finished and folder.planned:
+        yield 'has not run to its end.'
     elif not folder.finished:
         yield ('has not run to its end (there is no report.json): every stage that only others have is called missing, '
                'even if this pipeline has none.')
@@ -119,7 +131,7 @@ def _folder_notes(comparison: Comparison, name: str, folder: WorkDir) -> Iterato
         yield f'does not have what other seeds have: {", ".join(unknown)}.'
 
 
-def _pipeline_notes(name: str, folders: Sequence[WorkDir]) -> Iterator[str]:
+def _pipeline_notes(name: str, folders: Sequence[WorkDirContent]) -> Iterator[str]:
     stages = [(stage, found) for folder in folders for stage, found in folder.stages.items()]
     counts = Counter({stage: 0 for stage, _ in stages})
     for stage, found in stages:
@@ -130,7 +142,7 @@ def _pipeline_notes(name: str, folders: Sequence[WorkDir]) -> Iterator[str]:
         seeds = f' in {len(folders)} seeds together' if len(folders) > 1 else ''
         yield f'{name}: {total} files left out{seeds} ({where}), e.g. {path}: {reason}.'
     for stage, metric, reason in dict.fromkeys((stage, measure.metric, reason) for stage, found in stages
-                                               for measure, reason in found.unmeasured().items()):
+                                               for measure, reason in unmeasured_of(found).items()):
         yield f'{name}: {stage}: {metric} was not measured{": " if reason else ""}{reason}.'
 
 

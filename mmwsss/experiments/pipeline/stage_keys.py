@@ -1,29 +1,29 @@
-"""What a pipeline's stage depends on: the parts of its config, and the files of the data set."""
+"""What a stage depends on: the parts of its config, and the files of the data set."""
 import os
-from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.dist import get_world_size
 
 from mmwsss.apis.cam_files import cam_config_hash
-from mmwsss.datasets import read_split
+from mmwsss.datasets.data_folder import DataFolder
+from mmwsss.experiments.pipeline.stage import StageContext
+from mmwsss.experiments.training_checks import innermost
 from mmwsss.registry import DATASETS
-from mmwsss.utils.fileio import sha256_of_file, sha256_of_json
+from mmwsss.utils.fileio import sha256_of_file
 
 # Settings of a dataloader and its data set that do not change what a stage computes. Where the data lies does not
 # matter either: its files are in the fingerprint.
-IRRELEVANT = ('num_workers', 'persistent_workers', 'prefetch_factor', 'pin_memory', 'data_root', 'seg_dir', 'split')
-IMAGES, MASKS, XML, SALIENCY = 'JPEGImages', 'SegmentationClass', 'Annotations', 'Saliency'
+IRRELEVANT = ('num_workers', 'persistent_workers', 'prefetch_factor', 'pin_memory', 'data_root', 'img_dir', 'seg_dir',
+              'mask_dir', 'saliency_dir', 'ann_dir', 'label_file', 'split')
 
 
-def config_parts(cfg: Config, stage_type: str, weights: str | None = None) -> dict[str, Any]:
+def config_parts(cfg: Config, stage_type: str) -> dict[str, Any]:
     """Returns the part of a config that decides the result of a stage.
 
     Args:
         cfg: The config.
         stage_type: ``'train'``, ``'make_cam'``, ``'refine_cam'`` or ``'test'``.
-        weights: File of pretrained weights that replaces the config's, for a training.
 
     Returns:
         What may stand in json. Weights count by the content of their file, not by its path.
@@ -40,51 +40,34 @@ def config_parts(cfg: Config, stage_type: str, weights: str | None = None) -> di
     parts = {name: cfg.get(name) for name in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'randomness',
                                               'custom_hooks', 'find_unused_parameters', 'load_from')}
     return dict(parts, model=_weights_by_content(model), loader=_relevant(cfg.train_dataloader.to_dict()),
-                weights=sha256_of_file(weights) if weights else None, world_size=get_world_size())
+                world_size=get_world_size())
 
 
-def data_fingerprint(stage: dict, cfg: Config | None, data_root: Path) -> str:
-    """Returns the sha256 of what a stage reads of the data set.
+def dataset_key(dataset: ConfigDict, split: str, context: StageContext, labels_made: bool = False) -> str:
+    """Returns the digest of what a data set of a config reads of a split.
 
     Args:
-        stage: The stage. One without ``split`` reads nothing.
-        cfg: Its config, if it runs one.
-        data_root: Folder of the data set, in VOC layout.
+        dataset: Its config; of a wrapper, that of the data set inside counts.
+        split: The images.
+        context: The stage's.
+        labels_made: Whether its masks are the output of another stage.
 
     Returns:
-        A digest of the split's list, of the label file, and of name, size and time of the files that the stage
-        reads: images, masks where they are labels or ground truth, and saliency maps where they are required.
+        A digest of the images, of the image-level labels or masks that they are trained with, and of their saliency
+        maps where these are required.
     """
-    split = stage.get('split')
-    if not split:
-        return ''
-    stems = read_split(data_root, split)
-    folders, files = [IMAGES], []
-    if stage['type'] in ('train', 'make_cam', 'refine_cam'):
-        dataset = (cfg.train_dataloader if stage['type'] == 'train' else cfg.test_dataloader).dataset
-        if getattr(DATASETS.get(dataset.type), 'WITH_BACKGROUND', False):
-            folders += [] if 'labels' in stage.get('inputs', {}) else [MASKS]
-        else:
-            source = dataset.get('label_source', 'auto')
-            named = Path(data_root, 'labels.json' if source in ('auto', 'json') else source)
-            if named.is_file():
-                files.append(named)
-            else:
-                folders += [XML] if source == 'xml' or (source == 'auto' and Path(data_root, XML).is_dir()) else [MASKS]
-        if dataset.get('require_saliency'):
-            folders.append(dataset.get('saliency_dir', SALIENCY))
-    elif stage['type'] != 'pseudo_label':
-        folders.append(MASKS)
-    return sha256_of_json(dict(stems=stems, labels=[sha256_of_file(path) for path in files],
-                               files=[_stamps(Path(data_root, folder), set(stems)) for folder in folders]))
-
-
-def _stamps(folder: Path, stems: set[str]) -> list[tuple[str, int, int]]:
-    if not folder.is_dir():
-        return []
-    with os.scandir(folder) as entries:
-        return sorted((entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in entries
-                      if entry.name.rpartition('.')[0] in stems)
+    dataset = innermost(dataset)
+    cls = DATASETS.get(dataset.type)
+    if not getattr(cls, 'RESOLVES_CLASSES', False):
+        return context.fingerprint(split, ('images', 'masks'), None)
+    parts = ['images']
+    if not getattr(cls, 'WITH_BACKGROUND', False):
+        parts.append('labels')
+    elif not labels_made:
+        parts.append('masks')
+    if dataset.get('require_saliency'):
+        parts.append('saliency')
+    return context.fingerprint(split, parts, DataFolder.of_dataset(dataset))
 
 
 def _relevant(node: Any) -> Any:

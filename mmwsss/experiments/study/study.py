@@ -1,12 +1,6 @@
 """A study: rows of settings, each trained with several seeds and judged by several tests, in one table.
 
-The work folder of a study::
-
-    results.md, results.json        the table (mmwsss.experiments.study.study_table), written anew after every row
-    train_300.txt                   the images that are judged, where num_images is set
-    ROW/seed0/TEST.json             what a test of a row and a seed has measured, and with which setting
-    ROW/seed0/TEST_logs/            logs of the test, and the whole report of CAMMetric
-    ROW/seed0/train_KEY/            logs and checkpoint of the training; complete.json is written last
+Its work folder is described in :mod:`mmwsss.experiments.study.study_dir`.
 
 KEY is a digest of all that a training depends on, and every TEST.json holds one of all that the test depends on. What
 is there and has the right digest is not made again; a row whose settings or data have changed is. An interrupted
@@ -15,10 +9,10 @@ large, may be deleted, and a study that was run elsewhere can be reported from i
 """
 import contextlib
 import gc
-import json
 import os
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,15 +26,18 @@ from mmengine.registry import init_default_scope
 from rich.console import Console
 
 from mmwsss.apis import runner
-from mmwsss.cli.run_cli import one_line
-from mmwsss.datasets import on_rank_zero, read_split
+from mmwsss.datasets import on_rank_zero
+from mmwsss.datasets.data_folder import DataFolder
+from mmwsss.experiments.options import naming
 from mmwsss.experiments.pipeline.stage_keys import config_parts
-from mmwsss.experiments.study.study_config import Row, StudyConfig, cam_metric, file_name
+from mmwsss.experiments.study.study_config import Row, StudyConfig, cam_metric
+from mmwsss.experiments.study.study_dir import StudyDir
 from mmwsss.experiments.study.study_table import study_lines, study_markdown
+from mmwsss.experiments.training_checks import check_training, innermost
 from mmwsss.registry import DATASETS
 from mmwsss.utils.dist import init_dist
 from mmwsss.utils.errors import EXIT_DONE, EXIT_OMISSIONS, UserError
-from mmwsss.utils.fileio import read_json, sha256_of_file, sha256_of_json, write_bytes, write_json
+from mmwsss.utils.fileio import read_json, sha256_of_file, sha256_of_json
 from mmwsss.version import __version__
 
 
@@ -56,9 +53,10 @@ class Study:
 
     Args:
         path: The study config, see :class:`mmwsss.experiments.study.study_config.StudyConfig`.
-        data_root: Folder of the data set, with masks.
-        work_dir: Folder of the study, see the module.
-        weights: File with ImageNet weights for every backbone that is trained, instead of its config's.
+        data: The data set, with masks, or its root folder.
+        work_dir: Folder of the study.
+        weights: File with ImageNet weights for every backbone that is trained, instead of its config's; or {name of a
+            config or a row: file}.
         cfg_options: Settings that override the study config, with dotted keys.
         launcher: How the processes were started.
 
@@ -66,13 +64,13 @@ class Study:
         UserError: For a missing file, or a setting that does not fit the study or the config of a row.
     """
 
-    def __init__(self, path: str | Path, data_root: str | Path, work_dir: str | Path, weights: str | None = None,
-                 cfg_options: dict | None = None, launcher: str = 'none') -> None:
-        self.config = StudyConfig(path, data_root, weights, cfg_options)
-        self.work_dir, self.launcher = Path(work_dir), launcher
-        self._weights_sha256 = None if weights is None else sha256_of_file(weights)
+    def __init__(self, path: str | Path, data: str | Path | DataFolder, work_dir: str | Path,
+                 weights: str | Path | Mapping[str, str | Path] | None = None, cfg_options: dict | None = None,
+                 launcher: str = 'none') -> None:
+        self.config = StudyConfig(path, data, weights, cfg_options)
+        self.work, self.launcher = StudyDir(work_dir), launcher
         for row in self.config.rows.values():  # a wrong setting shows now, not in an hour
-            with _naming(_title(row, row.seeds[0])):
+            with self._naming(row, row.seeds[0]):
                 if row.checkpoint_of is None:
                     self.config.train_config(row, row.seeds[0])
                 for test in row.tests:
@@ -105,9 +103,10 @@ class Study:
                 raise UserError(f'{option} {unknown[0]}: the study has {", ".join(map(str, known))}')
         jobs = [(row, seed) for row in known_rows.values() if rows is None or row.name in rows
                 for seed in row.seeds if seeds is None or seed in seeds]
+        self._check(jobs)
         omitted = False
         for number, (row, seed) in enumerate(jobs, start=1):
-            with _naming(_title(row, seed)):
+            with self._naming(row, seed):
                 omissions = self._run_row(row, seed, f'[{number}/{len(jobs)}] {_title(row, seed)}')
             if omissions:
                 omitted = True
@@ -134,12 +133,37 @@ class Study:
             test: One of its tests.
         """
         self._prepare()
-        entry = _read_state(self._entry_file(row, seed, test))
-        if entry.get('key') != self._keys[row.name, seed].tests[test]:
+        entry = self.work.entry(row.name, seed, test, self._keys[row.name, seed].tests[test])
+        if entry is None:
             return None
         training = self._training(self.config.source(row), seed)
         is_other = training and training['checkpoint_sha256'] != entry['setting']['checkpoint_sha256']
         return None if is_other else entry
+
+    @contextlib.contextmanager
+    def _naming(self, row: Row, seed: int) -> Iterator[None]:
+        """Puts the row into the message of a user error, and says it before the traceback of a defect."""
+        # Options of the row come over all others; but its name may need quotes, or be that of a config.
+        is_plain = re.fullmatch(r'[\w+-]+', row.name) and row.name not in self.config.configs
+        try:
+            with naming(_title(row, seed), row.name if is_plain else row.config):
+                yield
+        except UserError:
+            raise
+        except Exception:
+            print(f'{_title(row, seed)} has failed', file=sys.stderr)
+            raise
+
+    def _check(self, jobs: Sequence[tuple[Row, int]]) -> None:
+        """Checks what the trainings that are to be done need: what is missing shows now, not in a day."""
+        trainings = {(self.config.source(row).name, seed) for row, seed in jobs
+                     if any(self.entry(row, seed, test) is None for test in row.tests)}
+        for name, seed in sorted(trainings):
+            row = self.config.rows[name]
+            if self._training(row, seed) is None:
+                with self._naming(row, seed):
+                    cfg = self.config.train_config(row, seed)
+                    check_training(cfg, self.config.data, innermost(cfg.train_dataloader.dataset).get('split'))
 
     def _say(self, line: str, style: str | None = None) -> None:
         self._console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
@@ -173,9 +197,9 @@ class Study:
             seconds = _iteration_times('train/time')
             times = dict(seconds=float(seconds.sum()), iterations=len(seconds),
                          seconds_per_iteration=float(np.median(seconds)) if len(seconds) else None)
-            return _write(folder / 'complete.json', dict(
-                key=self._keys[row.name, seed].train, checkpoint=result.checkpoint.name, epochs=epochs, times=times,
-                checkpoint_sha256=sha256_of_file(result.checkpoint), omissions=result.omissions))
+            return self.work.finish_training(
+                row.name, seed, self._keys[row.name, seed].train, checkpoint=result.checkpoint.name, epochs=epochs,
+                times=times, checkpoint_sha256=sha256_of_file(result.checkpoint), omissions=result.omissions)
 
         return on_rank_zero(finish)
 
@@ -190,19 +214,18 @@ class Study:
 
     def _test(self, row: Row, seed: int, test: str, training: dict[str, Any]) -> None:
         config, source = self.config, self.config.source(row)
-        logs = self._row_folder(row, seed) / f'{file_name(test)}_logs'
-        keys = self._keys[row.name, seed]
+        logs, keys = self.work.logs(row.name, seed, test), self._keys[row.name, seed]
         self._clean_up()
-        cfg = self._test_config(row, seed, test)
+        cfg, weights = self._test_config(row, seed, test), config.weights_of(source)
         setting = dict(
             config=config.config_names[row.config], trained_config=config.config_names[source.config],
-            checkpoint_of=row.checkpoint_of, cfg_options=[config.cfg_options, row.cfg_options],
-            trained_cfg_options=[config.cfg_options, source.cfg_options],
+            checkpoint_of=row.checkpoint_of, cfg_options=[config.options_of(row), row.cfg_options],
+            trained_cfg_options=[config.options_of(source), source.cfg_options],
             test_options=[row.test_options, config.tests[test]], seed=seed, epochs=training['epochs'],
-            weights_sha256=self._weights_sha256, checkpoint_sha256=training['checkpoint_sha256'],
+            weights_sha256=weights and sha256_of_file(weights), checkpoint_sha256=training['checkpoint_sha256'],
             train_key=keys.train, config_hash=sha256_of_json(_test_parts(cfg)), split=config.split,
             only_num_images=config.num_images, version=__version__)
-        report_file = logs / 'report.json'
+        report_file = self.work.report_file(row.name, seed, test)
         cam_metric(cfg).out_file = str(report_file)
         on_rank_zero(lambda: report_file.unlink(missing_ok=True))
         checkpoint = self._train_folder(source, seed) / training['checkpoint']
@@ -213,10 +236,10 @@ class Study:
             del report['curve']  # most of the report, which stays in its own file
             setting.update(num_images=report['num_images'], gate=report['cam_gate'], threads=torch.get_num_threads(),
                            device=torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu')
-            _write(self._entry_file(row, seed, test), dict(
-                key=keys.tests[test], row=row.name, seed=seed, test=test, setting=setting, metrics=report,
-                training=training['times'], omissions=[*training['omissions'], *result.omissions],
-                testing=dict(seconds=seconds, seconds_per_image=seconds / report['num_images'] if seconds else None)))
+            self.work.write_entry(
+                row.name, seed, test, keys.tests[test], setting=setting, metrics=report, training=training['times'],
+                omissions=[*training['omissions'], *result.omissions],
+                testing=dict(seconds=seconds, seconds_per_image=seconds / report['num_images'] if seconds else None))
 
         on_rank_zero(finish)
 
@@ -235,10 +258,9 @@ class Study:
         lines = study_lines([(row.name, test, row.seeds, row.baseline or config.baseline) for row, test in tests],
                             entries, config.baseline)
         text = study_markdown(lines, list(entries.values()), config.baseline,
-                              f'{config.path.stem} on {config.data_root}')
-        _write(self.work_dir / 'results.json', dict(study=config.path.name, split=config.split, lines=lines,
-                                                    only_num_images=config.num_images, baseline=config.baseline))
-        write_bytes(self.work_dir / 'results.md', text.encode())
+                              f'{config.path.stem} on {config.data.root}')
+        self.work.write_results(text, study=config.path.name, split=config.split, lines=lines,
+                                only_num_images=config.num_images, baseline=config.baseline)
         return text
 
     def _prepare(self) -> None:
@@ -246,11 +268,12 @@ class Study:
         if self._keys:
             return
         if self.config.num_images is not None:
-            on_rank_zero(self._write_list)
+            on_rank_zero(lambda: self.work.write_list(self.config.split, self.config.num_images,
+                                                      self.config.data.stems(self.config.split)))
         rows = sorted(self.config.rows.values(), key=lambda row: row.checkpoint_of is not None)  # the trained first
         for row in rows:
             for seed in row.seeds:
-                with _naming(_title(row, seed)):
+                with self._naming(row, seed):
                     self._keys[row.name, seed] = self._find_keys(row, seed)
 
     def _find_keys(self, row: Row, seed: int) -> _Keys:
@@ -282,48 +305,19 @@ class Study:
 
     def _test_config(self, row: Row, seed: int, test: str) -> Config:
         cfg = self.config.test_config(row, seed, test)
-        cfg.test_dataloader.dataset.split = (self.config.split if self.config.num_images is None
-                                             else str(self._list_file().resolve()))
+        split, count = self.config.split, self.config.num_images
+        cfg.test_dataloader.dataset.split = split if count is None else str(self.work.list_file(split, count).resolve())
         return cfg
 
-    def _list_file(self) -> Path:
-        return self.work_dir / f'{Path(self.config.split).stem}_{self.config.num_images}.txt'
-
-    def _write_list(self) -> None:
-        stems = read_split(self.config.data_root, self.config.split)
-        count = min(self.config.num_images, len(stems))
-        chosen = [stems[i * len(stems) // count] for i in range(count)]
-        self.work_dir.mkdir(parents=True, exist_ok=True)
-        write_bytes(self._list_file(), ('\n'.join(chosen) + '\n').encode())
-
-    def _row_folder(self, row: Row, seed: int) -> Path:
-        return self.work_dir / file_name(row.name) / f'seed{seed}'
-
-    def _entry_file(self, row: Row, seed: int, test: str) -> Path:
-        return self._row_folder(row, seed) / f'{file_name(test)}.json'
-
     def _train_folder(self, row: Row, seed: int) -> Path:
-        return self._row_folder(row, seed) / f'train_{self._keys[row.name, seed].train[:12]}'
+        return self.work.train_folder(row.name, seed, self._keys[row.name, seed].train)
 
     def _training(self, row: Row, seed: int) -> dict[str, Any] | None:
-        done = _read_state(self._train_folder(row, seed) / 'complete.json')
-        return done if done.get('key') == self._keys[row.name, seed].train else None
+        return self.work.training(row.name, seed, self._keys[row.name, seed].train)
 
 
 def _title(row: Row, seed: int) -> str:
     return f'row {row.name}, seed {seed}'
-
-
-@contextlib.contextmanager
-def _naming(title: str) -> Iterator[None]:
-    """Puts the row into the message of a user error, and says it before the traceback of a defect."""
-    try:
-        yield
-    except UserError as error:
-        raise UserError(f'{title}: {one_line(error)}') from error
-    except Exception:
-        print(f'{title} has failed', file=sys.stderr)
-        raise
 
 
 def _test_parts(cfg: Config) -> list[Any]:
@@ -346,19 +340,3 @@ def _iteration_times(name: str) -> np.ndarray:
     scalars = MessageHub.get_current_instance().log_scalars
     return np.asarray(scalars[name].data[0], np.float64) if name in scalars else np.zeros(0)
 
-
-def _write(path: Path, value: dict[str, Any]) -> dict[str, Any]:
-    """Writes a json file and returns what a reader gets of it; what json does not know, of a config, as text."""
-    value = json.loads(json.dumps(value, default=str))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, value)
-    return value
-
-
-def _read_state(path: Path) -> dict[str, Any]:
-    """Returns what a json file holds; nothing where it is missing or damaged."""
-    try:
-        state = read_json(path)
-    except ValueError:
-        state = None
-    return state if isinstance(state, dict) else {}

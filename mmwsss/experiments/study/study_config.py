@@ -1,7 +1,6 @@
 """Reading the config of a study: its rows, its tests, and the config of every training and test."""
 import copy
 import difflib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -9,10 +8,15 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from mmwsss.config.config import fit_to_data, merge_options, read_config, set_backbone_weights
+from mmwsss.config.config import merge_options, read_config, set_backbone_weights
+from mmwsss.datasets.data_folder import DataFolder
+from mmwsss.experiments.fit_data import fit_to_folder
+from mmwsss.experiments.options import PREFIX, flat_options, join_options, take_options
+from mmwsss.experiments.study.study_dir import file_name
+from mmwsss.experiments.weights import check_weights_option, weights_for
 from mmwsss.utils.errors import UserError
 
-SETTINGS = ('configs', 'split', 'num_images', 'seeds', 'cfg_options', 'tests', 'rows', 'baseline')
+SETTINGS = ('configs', 'split', 'num_images', 'seeds', PREFIX, 'tests', 'rows', 'baseline', 'custom_imports')
 
 
 @dataclass(frozen=True)
@@ -49,40 +53,50 @@ class StudyConfig:
             * ``rows``: list of dicts with the keys of :class:`Row`; ``name`` and ``config`` are required.
             * ``tests``: {name: settings with dotted keys}; default one test with the settings of the row.
             * ``seeds``: of the rows that name none; default ``(0,)``. A seed is ``randomness.seed`` of a training.
-            * ``cfg_options``: settings with dotted keys, for all rows.
+            * ``cfg_options``: settings with dotted keys, for all rows; behind the name of a config or of a row, for it
+              only.
             * ``split``: the images that are judged; default ``'train'``. ``num_images``: judge only so many of them,
               evenly spread and always the same ones; default ``None``, all.
             * ``baseline``: name of the row that the others are compared with; default the first.
-        data_root: Folder of the data set.
-        weights: File with weights for every backbone that is trained, instead of its config's.
+        data: The data set, or its root folder.
+        weights: File with weights for every backbone that is trained, instead of its config's; or {name of a config or
+            a row: file}.
         cfg_options: Settings that override the study config, with dotted keys, e.g.
-            ``num_images=20 cfg_options.train_cfg.max_epochs=1``.
+            ``num_images=20 cfg_options.train_cfg.max_epochs=1 cfg_options.seam.train_dataloader.batch_size=4``.
 
     Attributes:
+        data: The data set.
         configs: {name: path of the config file}.
         config_names: {name: the file as the study config names it}.
         rows: {name: row}, in their order.
         tests: {name: settings}, in their order.
+        cfg_options: Settings for all rows.
+        config_options: {name of a config: settings for it}.
 
     Raises:
         UserError: For a missing file, or a setting, row or test that does not fit.
     """
 
-    def __init__(self, path: str | Path, data_root: str | Path, weights: str | None = None,
-                 cfg_options: dict | None = None) -> None:
-        self.path, self.data_root, self.weights = Path(path), Path(data_root), weights
-        if not self.data_root.is_dir():
-            raise UserError(f'{data_root}: no such folder; name the data set with --data-root')
-        if weights is not None and not Path(weights).is_file():
-            raise UserError(f'{weights}: no such file of weights')
-        config = merge_options(read_config(self.path), cfg_options, SETTINGS)
+    def __init__(self, path: str | Path, data: str | Path | DataFolder,
+                 weights: str | Path | Mapping[str, str | Path] | None = None, cfg_options: dict | None = None) -> None:
+        self.path, self.data = Path(path), DataFolder.find(data)
+        over, own = take_options(cfg_options, PREFIX)
+        config = merge_options(read_config(self.path), own, SETTINGS)
         self._check_form(config)
         self.config_names = dict(config.get('configs') or {})
         self.configs = {name: (self.path.parent / file).resolve() for name, file in self.config_names.items()}
         self._files: dict[str, Config] = {}  # every file is read for many rows, seeds and tests
         self.split, self.num_images = config.get('split', 'train'), config.get('num_images')
-        self.cfg_options = _flat(config.get('cfg_options') or {})
-        self.tests = {name: _flat(options) for name, options in (config.get('tests') or {'test': {}}).items()}
+        names = [*self.configs, *(row['name'] for row in config.rows)]
+        self.weights = check_weights_option(weights, names)
+        self.cfg_options = join_options(flat_options(config.get(PREFIX) or {}), over)
+        own_options = {}
+        for name in names:  # of a name that is both, the config's
+            part, self.cfg_options = take_options(self.cfg_options, name)
+            own_options.setdefault(name, part)
+        self.config_options = {name: own_options[name] for name in self.configs}
+        self._row_options = {name: options for name, options in own_options.items() if name not in self.configs}
+        self.tests = {name: flat_options(options) for name, options in (config.get('tests') or {'test': {}}).items()}
         self.seeds = tuple(config.get('seeds', (0,)))
         for what, names in (('row', [row['name'] for row in config.rows]), ('test', list(self.tests))):
             if len({file_name(name) for name in names} - {''}) < len(names):
@@ -122,8 +136,10 @@ class StudyConfig:
         options = {name: row.get(name) or {} for name in ('cfg_options', 'test_options')}
         if not all(isinstance(value, dict) for value in options.values()):
             raise UserError(f'{where}: cfg_options and test_options must be dicts')
-        options = {name: _flat(value) for name, value in options.items()}
-        if any('randomness.seed' in settings for settings in (self.cfg_options, *options.values())):
+        options = {name: flat_options(value) for name, value in options.items()}
+        options['cfg_options'] = join_options(options['cfg_options'], self._row_options.get(row['name']))
+        given = (self.cfg_options, self.config_options[row['config']], *options.values())
+        if any('randomness.seed' in settings for settings in given):
             raise UserError(f'{where}: name the seeds as seeds=(0, 1, 2), not as randomness.seed')
         tests = row.get('tests', list(self.tests))
         if isinstance(tests, str) or not tests or not set(tests) <= set(self.tests):
@@ -138,6 +154,10 @@ class StudyConfig:
             raise UserError(f'{where}: row {source["name"]} has the seeds {tuple(trained)}, not all of {tuple(seeds)}')
         return Row(row['name'], row['config'], seeds=tuple(seeds), tests=tuple(tests),
                    checkpoint_of=row.get('checkpoint_of'), baseline=row.get('baseline'), **options)
+
+    def options_of(self, row: Row) -> dict[str, Any]:
+        """Returns the settings over the config of a row that are not its own: those for all rows and for its config."""
+        return join_options(self.cfg_options, self.config_options[row.config])
 
     def source(self, row: Row) -> Row:
         """Returns the row whose checkpoints a row tests: itself, or ``checkpoint_of``."""
@@ -160,9 +180,13 @@ class StudyConfig:
         if not cfg.get('train_dataloader'):
             raise UserError(f'{self.configs[row.config]}: has no train_dataloader; name a config that has, or test the '
                             "checkpoints of another row with checkpoint_of='ROW'")
-        if self.weights is not None:
-            set_backbone_weights(cfg.model, self.weights)
+        if (weights := self.weights_of(row)) is not None:
+            set_backbone_weights(cfg.model, weights)
         return cfg
+
+    def weights_of(self, row: Row) -> str | None:
+        """Returns the file of weights that the training of a row begins with, where one was given."""
+        return weights_for(self.weights, row.name, row.config)
 
     def test_config(self, row: Row, seed: int, test: str) -> Config:
         """Loads the config of a test.
@@ -190,11 +214,12 @@ class StudyConfig:
         cfg = copy.deepcopy(self._files[row.config])
         # One after the other: a later one may name a part of a list that an earlier one has replaced. The seed is
         # set before the config is fitted to the data, which hands it on to the data set.
-        for options in (self.cfg_options, row.cfg_options, *further, {'randomness.seed': seed}):
+        for options in (self.cfg_options, self.config_options[row.config], row.cfg_options, *further,
+                        {'randomness.seed': seed}):
             merge_options(cfg, options)
         if cfg.get('model') is None:
             raise UserError(f'{self.configs[row.config]}: has no model; this is not the config of a training or a test')
-        return fit_to_data(cfg, str(self.data_root))
+        return fit_to_folder(cfg, self.data)
 
 
 def cam_metric(cfg: Config) -> ConfigDict | None:
@@ -204,26 +229,8 @@ def cam_metric(cfg: Config) -> ConfigDict | None:
     return next((evaluator for evaluator in evaluators if evaluator.get('type') == 'CAMMetric'), None)
 
 
-def file_name(name: str) -> str:
-    """Returns the name of a row or a test as a file's; empty if nothing of it can be in one."""
-    return re.sub(r'[^\w.+-]+', '_', name).strip('._')
-
-
 def _check_seeds(seeds: Any, where: str) -> None:
     if not isinstance(seeds, Sequence) or not seeds or len(set(seeds)) < len(seeds) or not all(
             isinstance(seed, int) and seed >= 0 for seed in seeds):
         raise UserError(f'{where}: seeds must be a list of different whole numbers, not {seeds!r}')
 
-
-def _flat(options: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
-    """Returns nested settings under dotted keys; of two settings of one key, the later counts.
-
-    Files write dotted keys, and what overrides them on the command line comes nested.
-    """
-    flat: dict[str, Any] = {}
-    for key, value in options.items():
-        if isinstance(value, dict) and value:
-            flat.update(_flat(value, f'{prefix}{key}.'))
-        else:
-            flat[f'{prefix}{key}'] = value
-    return flat

@@ -2,7 +2,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmwsss.experiments.comparison.table_text import markdown_table, mean, optional_text, spread_text, std
+from mmwsss.experiments.table_text import markdown_table, mean, optional_text, spread_text, std
 
 HEADER = ('Row', 'Test', 'Seeds', 'mIoU % (oracle)', 'Difference', 'm_FN', 'm_FP', 'Precision %', 'Recall %',
           'Threshold (oracle)', 's / image', 'Train step')

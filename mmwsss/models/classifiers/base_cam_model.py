@@ -9,7 +9,7 @@ from mmseg.models.segmentors import BaseSegmentor
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from mmwsss.inference import compose
+from mmwsss.inference import InferenceHook, compose
 from mmwsss.models.heads.cam_head import classification_loss
 from mmwsss.registry import CAM_PROVIDERS, INFERENCE_HOOKS, MODELS
 from mmwsss.structures import CAMFunction, CAMOutput
@@ -65,6 +65,9 @@ class BaseCAMModel(BaseSegmentor):
             raise ValueError(f'{name} test_cfg: gate one of {GATES}, score_thr, stride at least 1, normalize one of '
                              f'{tuple(NORMALIZATIONS)}; got {test_cfg}')
         self.inference_hooks = [INFERENCE_HOOKS.build(hook) for hook in inference_hooks]
+        for hook in self.inference_hooks:
+            if isinstance(hook, InferenceHook):  # any callable of the same arguments will do
+                hook.bind(self.data_preprocessor)
         self.cam_provider = CAM_PROVIDERS.build(cam_provider) if cam_provider else None
 
     @property
@@ -103,11 +106,12 @@ class BaseCAMModel(BaseSegmentor):
             labels: Not used: the maps of all classes are returned.
 
         Returns:
-            The rectified class maps at the resolution of the features, the scores, and the features
-            as ``'0'``, ``'1'``, ... in their order.
+            The rectified class maps at the resolution of the features, the scores, the features as ``'0'``, ``'1'``,
+            ... in their order, and the attention of a transformer that gives it.
         """
         maps, feats = self.forward_maps(inputs)
-        return CAMOutput(cam=F.relu(maps).float(), logits=self.pool(maps), feats=name_feats(feats))
+        return CAMOutput(cam=F.relu(maps).float(), logits=self.pool(maps), feats=name_feats(feats),
+                         attentions=getattr(feats, 'attentions', None))
 
     @property
     def cam_function(self) -> CAMFunction:
@@ -139,7 +143,7 @@ class BaseCAMModel(BaseSegmentor):
             raise ValueError(f'{type(self).__name__} predicts on images as they are: remove the test padding '
                              '(test_cfg) from the data preprocessor')
         output, labels = self._gated_cam(inputs, data_samples)
-        scores = output.logits.float().sigmoid()
+        scores = self.scores_of(output.logits)
         normalize = NORMALIZATIONS[self.test_cfg['normalize']]
         for i, sample in enumerate(data_samples):
             classes = labels[i].nonzero().flatten()
@@ -151,6 +155,10 @@ class BaseCAMModel(BaseSegmentor):
             sample.pred_img_label = LabelData(label=classes, score=scores[i])
             sample.set_metainfo(dict(cam_gate=self.test_cfg['gate']))
         return data_samples
+
+    def scores_of(self, logits: Tensor) -> Tensor:
+        """Turns logits N x C into scores in [0, 1]."""
+        return logits.float().sigmoid()
 
     def _gated_cam(self, inputs: Tensor, data_samples: list[SegDataSample]) -> tuple[CAMOutput, Tensor]:
         """Returns the CAM of all classes and the N x C mask of the classes to keep."""

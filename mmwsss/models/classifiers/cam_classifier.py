@@ -6,6 +6,7 @@ from torch import Tensor
 
 from mmwsss.models.classifiers.base_cam_model import BaseCAMModel, stack_labels
 from mmwsss.registry import MODELS
+from mmwsss.structures import FeatureMaps
 
 
 @MODELS.register_module()
@@ -36,7 +37,12 @@ class CAMClassifier(BaseCAMModel):
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Returns the feature maps of the backbone, passed through the neck where there is one."""
         feats = self.backbone(inputs)
-        return self.neck(feats) if self.with_neck else feats
+        if not self.with_neck:
+            return feats
+        result = self.neck(feats)
+        if isinstance(feats, FeatureMaps):  # a neck knows nothing of tokens and attention
+            return FeatureMaps(result, feats.tokens, feats.attentions)
+        return result
 
     def forward_maps(self, inputs: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """See :meth:`BaseCAMModel.forward_maps`."""

@@ -95,7 +95,7 @@ class SEAM(BaseCAMModel):
             return self.classifier.compute_cam(inputs, labels)
         maps, feats = self.forward_maps(inputs)
         return CAMOutput(cam=F.relu(self.pcm(maps, feats, inputs)[:, 1:]), logits=self.pool(maps),
-                         feats=name_feats(feats))
+                         feats=name_feats(feats), attentions=getattr(feats, 'attentions', None))
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
         """Computes the losses of a batch from ``gt_img_label`` of the data samples."""

@@ -127,7 +127,8 @@ class SLAM(BaseCAMModel):
             Activations in [0, 1], scores, and features, see :meth:`BaseCAMModel.compute_cam`.
         """
         maps, feats = self.forward_maps(inputs)
-        return CAMOutput(cam=maps.float().sigmoid(), logits=self.pool(maps), feats=name_feats(feats))
+        return CAMOutput(cam=maps.float().sigmoid(), logits=self.pool(maps), feats=name_feats(feats),
+                         attentions=getattr(feats, 'attentions', None))
 
     def activations(self, inputs: Tensor) -> Tensor:
         """Returns the activations N x K x H x W of normalised images, background first, at their size."""

@@ -60,13 +60,24 @@ def test_labels_by_brute_force(tmp_path):
 def test_data_sets(make_folder, make_voc):
     root = make_folder(labels='a,cat\n')
     write(root, CONTENT)
+    dataset = ImageLabelDataset(root, label_file='instances_train2017.json')
+    # Nothing is annotated in c: it shows none of the classes.
+    assert [dataset[i]['gt_img_label'].tolist() for i in range(3)] == [[0, 1], [1, 1], [0, 0]]
+    dataset = ImageLabelDataset(root, label_file='instances_train2017.json', use_crowd=False)
+    assert [dataset[i]['gt_img_label'].tolist() for i in range(2)] == [[0, 1], [0, 1]]
+    content = copy.deepcopy(CONTENT)
+    del content['images'][2]
+    write(root, content)
     message = f'{root}/instances_train2017.json: no label for c.png'
     with pytest.raises(UserError, match=re.escape(message)):
         ImageLabelDataset(root, label_file='instances_train2017.json')
-    dataset = ImageLabelDataset(root, label_file='instances_train2017.json', missing_label='skip')
-    assert [dataset[i]['gt_img_label'].tolist() for i in range(2)] == [[0, 1], [1, 1]]
-    dataset = ImageLabelDataset(root, label_file='instances_train2017.json', missing_label='skip', use_crowd=False)
-    assert [dataset[i]['gt_img_label'].tolist() for i in range(2)] == [[0, 1], [0, 1]]
+    # A crowd alone is neither a label nor none, where crowds are not counted.
+    content = copy.deepcopy(CONTENT)
+    content['annotations'].append(dict(id=9, image_id=content['images'][2]['id'], iscrowd=1,
+                                       category_id=content['categories'][0]['id']))
+    write(root, content)
+    with pytest.raises(UserError, match=re.escape(message)):
+        ImageLabelDataset(root, label_file='instances_train2017.json', use_crowd=False)
 
     voc = make_voc(count=1)
     content = copy.deepcopy(CONTENT)

@@ -1,3 +1,5 @@
+import importlib.util
+
 import numpy as np
 import pytest
 
@@ -5,10 +7,14 @@ from mmwsss.datasets.coco.coco_masks import (
     SegmentationError,
     decode_counts,
     decode_rle,
-    fill_polygon,
+    fill_polygons,
     merge_masks,
     segmentation_mask,
 )
+from mmwsss.utils.errors import UserError
+
+needs_pycocotools = pytest.mark.skipif(importlib.util.find_spec('pycocotools') is None,
+                                       reason='pycocotools is not installed')
 
 
 def run_lengths(mask):
@@ -73,33 +79,57 @@ def test_large_counts():
     assert decode_counts(compress(counts)) == counts
 
 
+@needs_pycocotools
 @pytest.mark.parametrize('seed', range(20))
 def test_polygons_against_angles(seed):
     rng = np.random.default_rng(seed)
     height, width = rng.integers(1, 25, 2).tolist()
     # corners in any order, so with edges that cross, also outside of the image
     points = rng.uniform(-4, 28, (rng.integers(3, 9), 2))
-    np.testing.assert_array_equal(fill_polygon(points, height, width), by_angles(points, height, width))
+    found = fill_polygons([points], height, width)
+    assert found.shape == (height, width) and found.dtype == bool
+    # pycocotools decides pixels on the outline in its own way, those off it by their centre.
+    ends = np.stack([points, np.roll(points, -1, axis=0)])
+    outline = np.concatenate([ends[0] + t * (ends[1] - ends[0]) for t in np.linspace(0, 1, 400)])
+    centres = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1) + .5
+    is_far = np.abs(centres[:, :, None] - outline).max(axis=-1).min(axis=-1) > 1.01
+    np.testing.assert_array_equal(found[is_far], by_angles(points, height, width)[is_far])
 
 
+@needs_pycocotools
 def test_polygon_on_the_edges_of_pixels():
     box = np.array([[2., 1.], [5., 1.], [5., 3.], [2., 3.]])
     expected = np.zeros((4, 6), bool)
     expected[1:3, 2:5] = True
-    np.testing.assert_array_equal(fill_polygon(box, 4, 6), expected)
-    np.testing.assert_array_equal(fill_polygon(box[::-1], 4, 6), expected)
-    assert not fill_polygon(box + 10, 4, 6).any() and not fill_polygon(box - 10, 4, 6).any()
+    np.testing.assert_array_equal(fill_polygons([box], 4, 6), expected)
+    np.testing.assert_array_equal(fill_polygons([box[::-1]], 4, 6), expected)
+    assert not fill_polygons([box + 10], 4, 6).any() and not fill_polygons([box - 10], 4, 6).any()
+    assert not fill_polygons([], 4, 6).any()
 
 
-def test_polygons_that_share_an_edge_share_no_pixel():
-    rng = np.random.default_rng(0)
-    for _ in range(10):
-        a, b, c, d = rng.integers(0, 40, (4, 2)) / 2  # through corners and centres of pixels
-        # the quadrangle a b c d by either of its halves: even-odd of both is even-odd of the whole
-        halves = [fill_polygon(np.array(corners), 20, 20) for corners in ((a, b, c), (a, c, d))]
-        np.testing.assert_array_equal(halves[0] ^ halves[1], fill_polygon(np.array([a, b, c, d]), 20, 20))
+@needs_pycocotools
+@pytest.mark.parametrize('seed', range(5))
+def test_all_of_an_annotation_as_pycocotools_alone_draws_it(seed):
+    from pycocotools import mask as coco_mask
+    rng = np.random.default_rng(seed)
+    for _ in range(60):
+        height, width = rng.integers(4, 80, 2).tolist()
+        polygons = [rng.uniform(-5, 85, 2 * rng.integers(3, 9)).tolist() for _ in range(rng.integers(1, 4))]
+        expected = coco_mask.decode(coco_mask.frPyObjects(polygons, height, width)).any(axis=2)
+        np.testing.assert_array_equal(segmentation_mask(polygons, height, width), expected)
+        rle = coco_mask.encode(np.asfortranarray(expected, np.uint8))
+        counts = rle['counts'].decode()
+        np.testing.assert_array_equal(segmentation_mask(dict(rle, counts=counts), height, width), expected)
 
 
+def test_without_pycocotools(monkeypatch):
+    monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
+    with pytest.raises(UserError, match=r'pycocotools, which is not installed: pip install mmwsss\[coco\]'):
+        segmentation_mask([[0, 0, 4, 0, 4, 4]], 6, 6)
+    assert segmentation_mask({'size': [2, 3], 'counts': [6]}, 2, 3).sum() == 0  # run lengths need none
+
+
+@needs_pycocotools
 def test_union_of_polygons():
     first, second = [0, 0, 4, 0, 4, 4, 0, 4], [2, 2, 6, 2, 6, 6, 2, 6]
     mask = segmentation_mask([first, second, [1, 1, 6, 6]], 6, 6)  # the last one has no area

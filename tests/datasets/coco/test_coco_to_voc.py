@@ -1,12 +1,17 @@
+import importlib.util
 import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mmwsss.datasets import VOCImageLabelDataset
 from mmwsss.datasets.coco.coco_to_voc import coco_to_voc
 from mmwsss.structures.label_file import read_label
 from mmwsss.utils.errors import UserError
+
+needs_pycocotools = pytest.mark.skipif(importlib.util.find_spec('pycocotools') is None,
+                                       reason='pycocotools is not installed')
 
 
 def annotation(image, category, segmentation, crowd=0):
@@ -33,6 +38,7 @@ def coco(tmp_path, write_image):
     return write
 
 
+@needs_pycocotools
 def test_layout(coco, tmp_path):
     out = tmp_path / 'voc'
     for _ in range(2):  # the second call finds everything
@@ -47,8 +53,8 @@ def test_layout(coco, tmp_path):
     second[:, 5:], second[:6, :6] = 255, 2  # the crowd lies below
     for stem, expected in (('a', first), ('b', second), ('c', np.zeros((8, 10)))):
         np.testing.assert_array_equal(read_label(out / f'SegmentationClass/{stem}.png'), expected)
-    dataset = VOCImageLabelDataset(out, 'train2017', missing_label='skip', require_masks=True)
-    assert [dataset[i]['gt_img_label'].tolist() for i in range(len(dataset))] == [[1, 1], [1, 1]]
+    dataset = VOCImageLabelDataset(out, 'train2017', require_masks=True)
+    assert [dataset[i]['gt_img_label'].tolist() for i in range(len(dataset))] == [[1, 1], [1, 1], [0, 0]]
 
 
 def test_two_splits_copies_and_own_class_order(coco, tmp_path):
@@ -68,6 +74,7 @@ def test_two_splits_copies_and_own_class_order(coco, tmp_path):
     assert (out / 'classes.txt').read_text() == 'dog\ncow\ncat\n'
 
 
+@needs_pycocotools
 def test_what_is_left_out(coco, tmp_path):
     images = [*coco.content['images'], {'id': 3, 'file_name': 'gone.png', 'height': 8, 'width': 10}]
     images[2] = {'id': 2, 'file_name': 'c.png', 'height': 10 ** 9, 'width': 10 ** 9}
@@ -82,6 +89,7 @@ def test_what_is_left_out(coco, tmp_path):
     assert coco_to_voc(coco.images, path, tmp_path / 'other')['num_images'] == 3  # without masks
 
 
+@needs_pycocotools
 def test_workers_write_the_same(coco, tmp_path):
     for workers in (0, 2):
         coco_to_voc(coco.images, coco(), tmp_path / str(workers), masks=True, num_workers=workers)
@@ -106,3 +114,42 @@ def test_mistakes(coco, tmp_path, write_image):
     error('is there already and is another image')
     (tmp_path / 'voc/classes.txt').write_text('cat\ndoge\n')
     error("'dog' is not in the class list .closest: 'doge'")
+
+
+def test_images_of_another_size_than_the_json_says(coco, tmp_path, write_image):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new('RGB', (10, 8)).save(tmp_path / 'images/d.jpg', exif=exif)  # 8 x 10 are stored, 10 x 8 are meant
+    write_image(tmp_path / 'images/e.png', 9, 10)
+    images = [*coco.content['images'][2:], *({'id': i, 'file_name': name, 'height': 8, 'width': 10}
+                                             for i, name in ((5, 'd.jpg'), (6, 'e.png')))]
+    summary = coco_to_voc(coco.images, coco(images=images, annotations=[]), tmp_path / 'voc', masks=True,
+                          num_workers=0)
+    assert summary['num_images'] == 1 and summary['omissions'] == [
+        (f'{coco.images}/d.jpg', 'no mask: the json is for an image of 8 x 10 (height x width), but it is 10 x 8, '
+                                 'turned as its EXIF orientation says'),
+        (f'{coco.images}/e.png', 'no mask: the json is for an image of 8 x 10 (height x width), but it is 9 x 10')]
+    assert coco_to_voc(coco.images, coco(images=images, annotations=[]), tmp_path / 'other')['num_images'] == 3
+
+
+def test_crowds_that_are_not_counted_make_no_negative(coco, tmp_path):
+    items = coco.content['annotations'][2:3]  # the crowd in b
+    summary = coco_to_voc(coco.images, coco(annotations=items), tmp_path / 'voc', use_crowd=False)
+    assert (summary['num_images'], summary['num_unlabelled']) == (2, 2)
+    assert summary['omissions'] == [
+        (f'{coco.images}/x/b.png', 'no label: all its annotations are crowds, which are not counted')]
+    assert json.loads((tmp_path / 'voc/labels.json').read_text()) == {'a': [], 'c': []}
+
+
+def test_background_of_labelme_is_no_class(coco, tmp_path):
+    categories = [{'id': 0, 'name': '_background_'}, *coco.content['categories']]
+    coco_to_voc(coco.images, coco(categories=categories), tmp_path / 'voc')
+    assert (tmp_path / 'voc/classes.txt').read_text() == 'cat\ndog\n'
+
+
+def test_polygons_need_pycocotools(coco, tmp_path, monkeypatch):
+    monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
+    with pytest.raises(UserError, match='pip install mmwsss'):
+        coco_to_voc(coco.images, coco(), tmp_path / 'voc', masks=True)
+    assert not (tmp_path / 'voc').exists()
+    coco_to_voc(coco.images, coco(), tmp_path / 'voc')

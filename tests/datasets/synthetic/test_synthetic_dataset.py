@@ -5,7 +5,6 @@ import cv2
 import numpy as np
 import pytest
 
-from mmwsss.datasets import synthetic
 from mmwsss.datasets.synthetic.classes import HABITAT_PERIOD, MAX_CLASSES, class_look, class_names, has_habitat
 from mmwsss.datasets.synthetic.paint import EMBLEM, emblem_texture
 from mmwsss.datasets.synthetic.scene import IGNORE, draw_scene
@@ -76,7 +75,7 @@ def test_interrupted_run_goes_on_and_a_complete_one_does_nothing(root, tmp_path,
         drawn.append((split, index))
         return draw_scene(seed, split, index, *args)
 
-    monkeypatch.setattr(synthetic, 'draw_scene', draw_until_killed)
+    monkeypatch.setattr('mmwsss.datasets.synthetic.synthetic_dataset.draw_scene', draw_until_killed)
     with pytest.raises(KeyboardInterrupt):
         generate_voc_layout(target, num_train=12, num_val=5, size=64)
     assert not (target / 'synthetic.json').exists()
@@ -84,7 +83,8 @@ def test_interrupted_run_goes_on_and_a_complete_one_does_nothing(root, tmp_path,
     (target / 'SegmentationClass' / 'train_00003.png').unlink()
 
     redrawn = []
-    monkeypatch.setattr(synthetic, 'draw_scene', lambda *args: redrawn.append(args[1:3]) or draw_scene(*args))
+    monkeypatch.setattr('mmwsss.datasets.synthetic.synthetic_dataset.draw_scene',
+                        lambda *args: redrawn.append(args[1:3]) or draw_scene(*args))
     generate_voc_layout(target, num_train=12, num_val=5, size=64)
     assert file_bytes(target) == file_bytes(root)
     assert set(redrawn) == {('train', 3), *(('train', i) for i in range(7, 12)), *(('val', i) for i in range(5))}

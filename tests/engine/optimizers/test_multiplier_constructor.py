@@ -217,3 +217,61 @@ def test_optimizer_needs_lr_and_decay():
 def test_nothing_trainable():
     with pytest.raises(UserError, match='no trainable parameter'):
         build(Model().requires_grad_(False))
+
+
+class DeepBackbone(nn.Module):
+    """An embedding, two blocks and a norm, which tells their depths as mmpretrain's backbones do."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.norm = nn.Linear(2, 2), nn.Linear(2, 2)
+        self.blocks = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
+
+    def get_layer_depth(self, param_name, prefix=''):
+        assert param_name.startswith(prefix)
+        parts = param_name[len(prefix):].split('.')
+        return dict(embed=0, norm=3).get(parts[0], 1 + int(parts[1]) if parts[0] == 'blocks' else None), 4
+
+
+def deep_model():
+    model = nn.Module()
+    model.classifier = nn.Module()
+    model.classifier.backbone, model.classifier.head = DeepBackbone(), nn.Linear(2, 2)
+    return model
+
+
+def test_layer_decay():
+    model = deep_model()
+    wrapper = build(model, dict(layer_decay=0.5, bias_mult=2, new_weight_mult=10))
+    rates = {}
+    for group in wrapper.optimizer.param_groups:
+        for parameter in group['params']:
+            rates[next(n for n, p in model.named_parameters() if p is parameter)] = group['lr']
+    base = 'classifier.backbone.'
+    assert {name: pytest.approx(rate) for name, rate in rates.items()} == {
+        f'{base}embed.weight': 0.1 / 8, f'{base}blocks.0.weight': 0.1 / 4, f'{base}blocks.1.weight': 0.1 / 2,
+        f'{base}norm.weight': 0.1, f'{base}embed.bias': 0.2 / 8, f'{base}blocks.0.bias': 0.2 / 4,
+        f'{base}blocks.1.bias': 0.2 / 2, f'{base}norm.bias': 0.2,
+        'classifier.head.weight': 1.0, 'classifier.head.bias': 2.0}
+    names = [group['name'] for group in wrapper.optimizer.param_groups]
+    assert names[:2] == ['pretrained_weights_depth0', 'pretrained_weights_depth1'] and names[-1] == 'new_biases'
+    assert len(set(names)) == len(names)
+    decays = {group['name']: group['weight_decay'] for group in wrapper.optimizer.param_groups}
+    assert decays['pretrained_biases_depth0'] == 0 and decays['pretrained_weights_depth3'] == 0.01
+
+
+def test_layer_decay_of_one_changes_no_rate():
+    plain, one = build(deep_model()), build(deep_model(), dict(layer_decay=1))
+    rates = [sorted((p.numel(), g['lr']) for g in w.optimizer.param_groups for p in g['params']) for w in (plain, one)]
+    assert rates[0] == rates[1]
+
+
+@pytest.mark.parametrize('decay', [0, 1.1, -0.5, 'half'])
+def test_layer_decay_out_of_range(decay):
+    with pytest.raises(UserError, match='layer_decay'):
+        build(deep_model(), dict(layer_decay=decay))
+
+
+def test_layer_decay_needs_a_backbone_with_depths():
+    with pytest.raises(UserError, match='no backbone that tells the depth'):
+        build(Model(), dict(layer_decay=0.9))

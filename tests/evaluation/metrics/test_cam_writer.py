@@ -108,3 +108,16 @@ def test_stem_outside_the_folder(tmp_path):
     with pytest.raises(UserError, match='not an image name'):
         run(tmp_path / 'cams', [make_sample('../a')])
     assert not (tmp_path / 'a.npz').exists()
+
+
+def test_maps_of_zeros_are_said(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr('mmwsss.evaluation.metrics.cam_writer.print_log', lambda text, **_: said.append(text))
+    empty = make_sample('empty')
+    empty.pred_cam.data.zero_()
+    half = make_sample('half')
+    half.pred_cam.data[0].zero_()
+    assert run(tmp_path / 'a', [empty, half, make_sample('no_class', classes=())]) == dict(num_cams=3)
+    assert len(said) == 1 and 'the maps of 1 of 3 images are zero everywhere (empty)' in said[0]
+    run(tmp_path / 'b', [half])
+    assert len(said) == 1

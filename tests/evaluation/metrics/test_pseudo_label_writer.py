@@ -6,7 +6,8 @@ from mmengine.evaluator import Evaluator
 from mmengine.structures import LabelData, PixelData
 from mmseg.structures import SegDataSample
 
-from mmwsss.apis.pseudo_label import make_pseudo_labels
+from mmwsss.apis.pseudo_label import make_pseudo_label
+from mmwsss.datasets import DataFolder
 from mmwsss.evaluation import label_from_cam
 from mmwsss.registry import METRICS, POSTPROCESSORS
 from mmwsss.structures import label_path, read_label, resize_cam
@@ -112,8 +113,8 @@ def cams(tmp_path):
 @pytest.mark.parametrize('num_workers', [0, 2])
 def test_postprocessed_labels_are_those_of_the_cam_files(tmp_path, cams, num_workers):
     settings = dict(background=dict(type='constant', threshold=0.4), postprocessors=[dict(type='MirrorScores')])
-    make_pseudo_labels(tmp_path / 'cams', tmp_path, None, tmp_path / 'files', num_workers=0,
-                       classes=['cat', 'dog', 'owl'], **settings)
+    data = DataFolder.find(tmp_path, classes=['cat', 'dog', 'owl'])
+    make_pseudo_label(tmp_path / 'cams', data, None, tmp_path / 'files', num_workers=0, **settings)
     assert run(tmp_path / 'run', cams, num_workers=num_workers, **settings) == dict(num_labels=7)
     found = set()
     for n in range(7):

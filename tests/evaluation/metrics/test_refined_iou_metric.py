@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import os
 
@@ -22,7 +21,6 @@ from mmwsss.utils.errors import UserError
 
 CLASSES = ('background', 'cat', 'dog', 'cow')
 SIZES = ((12, 16), (9, 7), (1, 1), (12, 16), (5, 20))
-needs_crf = pytest.mark.skipif(importlib.util.find_spec('pydensecrf') is None, reason='pydensecrf is not installed')
 
 
 @POSTPROCESSORS.register_module(name='Unchanged', force=True)
@@ -74,7 +72,6 @@ def test_without_a_change_it_is_the_iou_metric(tmp_path):
     assert metrics['refined/num_labels'] == len(SIZES)
 
 
-@needs_crf
 @pytest.mark.parametrize('num_workers', [0, 2])
 def test_equals_the_crf_by_hand(tmp_path, num_workers):
     samples = make_samples(tmp_path)

@@ -1,4 +1,5 @@
 import io
+import json
 
 import pytest
 from rich.console import Console
@@ -78,8 +79,20 @@ def test_notes_say_what_is_behind_the_figures(comparison, tmp_path):
 
 def test_notes_are_only_what_is_needed(make):
     one = Comparison(dict(a=[make('a', {'eval': dict(metrics=[row(40.)])})]))
-    assert comparison_notes(one) == ['Wall time: of a stage that was interrupted, from where it went on.']
+    assert comparison_notes(one) == []
     assert comparison_tables(one)[0].rows == [('eval', 'mIoU % (train)', '40.00')] and len(comparison_tables(one)) == 2
+
+
+def test_notes_on_times_of_stages_that_were_interrupted(make, tmp_path):
+    folder = make('a', {'eval': dict(metrics=[row(40.)])})
+    marker = json.loads((folder / 'eval/complete.json').read_text())
+    for runs, text in ((3, 'all its runs together.'),
+                       (None, 'from where it went on, where an earlier version has run it.')):
+        marker.pop('runs')
+        marker |= {} if runs is None else dict(runs=runs)
+        (folder / 'eval/complete.json').write_text(json.dumps(marker))
+        assert comparison_notes(Comparison(dict(a=[folder]))) == [
+            f'Wall time: of a stage that was interrupted, {text}']
 
 
 def test_notes_of_later_runs_and_of_seeds_that_differ(make, tmp_path):

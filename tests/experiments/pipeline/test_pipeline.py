@@ -44,15 +44,16 @@ def test_segmentor_was_trained_on_the_pseudo_labels(finished):
 
 
 @pytest.mark.parametrize(('options', 'word'), [
-    ({'stages': 3}, 'list of dicts'), ({'configs': 3}, 'configs=3: is a dict'),
-    ({'stages.1.inputs': 3}, 'must be dicts'), ({'stages.0.cfg_options': 3}, 'must be dicts'),
-    ({'stages.0.splitt': 'train'}, 'stage classifier.*splitt'), ({'stages.3.threshold': .2}, 'stage label.*threshold'),
-    ({'stages.1.inputs.foo': 'classifier'}, 'stage cam.*foo'),
-    ({'options': dict(labels=dict(split='val'))}, "'labels'"), ({'options': 3}, 'dict of dicts'),
-    ({'options': dict(label=3)}, 'dict of dicts'),
-    ({'options': dict(label=dict(threshold=.2))}, 'stage label.*threshold'),
-    ({'options': dict(label=dict(inputs=3))}, 'stage label: inputs must be a dict'),
-    ({'options': dict(label=dict(background=dict(type='power', alpha=0)))}, 'alpha must be above 0'),
+    ({'stages': 3}, 'stages=3: is a dict'), ({'configs': 3}, 'configs=3: is a dict'),
+    ({'stages.cam.inputs': 3}, 'inputs must be a dict'), ({'stages.classifier.cfg_options': 3}, 'must be a dict'),
+    ({'stages.classifier.splitt': 'train'}, "stage classifier.*splitt.*closest: 'split'"),
+    ({'stages.label.threshold': .2}, 'stage label.*threshold'),
+    ({'stages.cam.inputs.foo': 'classifier'}, 'stage cam.*foo'), ({'stages.cam.inputs.checkpoint': 3}, 'NAME/FOLDER'),
+    ({'stages.labels.split': 'val'}, "stage labels.*closest: 'label'"), ({'stages.label': 3}, 'dict of dicts'),
+    ({'stages.label.background': dict(type='power', alpha=0)}, 'stage label.*alpha must be above 0'),
+    ({'stages.label.after': 'nowhere'}, "stage label: after='nowhere'"),
+    ({'stages.cam.inputs.checkpoint': None}, "stage cam: needs the input 'checkpoint'"),
+    ({'stages.picture_val.num_images': 0}, 'num_images must be at least 1'),
 ])
 def test_wrong_options_show_before_the_first_stage(tiny_pipeline, generated_root, tmp_path, options, word):
     with pytest.raises(UserError, match=word):
@@ -82,41 +83,41 @@ def test_other_option_redoes_the_stage_and_what_reads_it(tiny_pipeline, generate
     work = tmp_path / 'work'
     assert Pipeline(tiny_pipeline, generated_root, work).run() == EXIT_DONE
     before = times(work)
-    index = STAGES.index('label')
-    options = {f'stages.{index}.background': dict(type='constant', threshold=0.5)}
+    options = {'stages.label.background': dict(type='constant', threshold=0.5)}
     assert Pipeline(tiny_pipeline, generated_root, work, cfg_options=options).run() == EXIT_DONE
     redone = {name for name in STAGES if times(work)[name] != before[name]}
     assert redone == {'label', 'eval_label', 'segmentor', 'eval_segmentor', 'picture_train', 'picture_val'}
 
 
-def test_options_by_the_name_of_a_stage(tiny_pipeline, generated_root, tmp_path):
+def test_a_child_changes_one_stage(tiny_pipeline, generated_root, tmp_path):
     inherited = tmp_path / 'inherited.py'
     inherited.write_text(f"_base_ = '{tiny_pipeline}'\n"
                          f"configs = dict(cam='{tiny_pipeline.with_name('cam.py')}',\n"
                          f"               segmentor='{tiny_pipeline.with_name('seg.py')}')\n"
-                         "options = dict(label=dict(background=dict(type='power', alpha=3)))\n")
+                         "stages = dict(label=dict(background=dict(type='power', alpha=3)))\n")
     pipeline = Pipeline(inherited, generated_root, tmp_path / 'work')
-    label = pipeline.stages[STAGES.index('label')]
-    assert label['background'] == dict(type='power', alpha=3) and label['num_workers'] == 0
+    label = pipeline.stages['label']
+    assert label.background == dict(type='power', alpha=3) and label.num_workers == 0
     plain = Pipeline(tiny_pipeline, generated_root, tmp_path / 'work')
-    assert [name for name, one, other in zip(STAGES, pipeline.stages, plain.stages, strict=True) if one != other] == [
-        'label']
+    assert list(pipeline.stages) == list(plain.stages) == STAGES
+    assert [name for name in STAGES if pipeline.stages[name] != plain.stages[name]] == ['label']
 
 
 def test_postprocessors_of_the_config_count_as_if_the_stage_named_them(tiny_pipeline, generated_root, tmp_path):
-    pipeline = Pipeline(tiny_pipeline, generated_root, tmp_path / 'work')
-    stage = dict(name='eval_segmentor', type='test', config='segmentor', split='val')
+    def key(postprocessors=(), of_config=None):
+        options = {'stages.eval_segmentor.postprocessors': postprocessors}
+        if of_config is not None:
+            options['cfg_options.segmentor.test_postprocessors'] = of_config
+        pipeline = Pipeline(tiny_pipeline, generated_root, tmp_path / 'work', cfg_options=options)
+        pipeline.check()
+        return pipeline.keys['eval_segmentor']
 
-    def key(**options):
-        return pipeline._key(stage, dict(config='segmentor', split='val', **options))
-
-    of_config = pipeline.load_stage_config('segmentor').to_dict()['test_postprocessors']
-    assert key(postprocessors=None) == key(postprocessors=of_config) != key()
-    before = key(postprocessors=None)
-    pipeline.cfg_options['segmentor'] = {**pipeline.cfg_options.get('segmentor', {}),
-                                         'test_postprocessors': [dict(of_config[0], iterations=3)]}
-    assert key(postprocessors=None) != before
-    assert key(postprocessors=of_config) == before
+    of_config = Pipeline(tiny_pipeline, generated_root, tmp_path / 'work').load_stage_config('segmentor').to_dict()[
+        'test_postprocessors']
+    assert key(None) == key(of_config) != key()
+    changed = [dict(of_config[0], iterations=3)]
+    assert key(None, changed) != key(None)
+    assert key(of_config, changed) == key(None)
 
 
 def test_changed_image_redoes_what_read_it(tiny_pipeline, generated_copy, tmp_path):
@@ -159,12 +160,18 @@ def test_foreign_folder_is_not_touched(tiny_pipeline, generated_root, tmp_path):
 
 
 @pytest.mark.parametrize(('stages', 'message'), [
-    ('[]', 'has no stages'),
-    ("[dict(type='train', config='cam', split='train')]", 'name of its own'),
-    ("[dict(name='a', type='dance')]", "'dance' is not one of"),
-    ("[dict(name='a', type='eval_cam', split='train', inputs=dict(cams='b'))]", "reads 'b'"),
-    ("[dict(name='a', type='eval_cam', split='train', inputs=dict(cams=5))]", 'NAME/FOLDER'),
-    ("[dict(name='a', type='train', config='x', split='train')]", "'x' is not one of the configs"),
+    ('[]', 'has no stages'), ('dict()', 'has no stages'), ('dict(a=None)', 'has no stages'), ('3', 'dict of dicts'),
+    ('dict(a=3)', 'dict of dicts'),
+    ("[dict(name='a', type='train', config='cam', split='train')]", r'a dict by their names.*= dict\(classifier='),
+    ("dict(a=dict(type='dance'))", "'dance' is not one of"),
+    ("dict(a=dict(type='eval_cam', split='train', inputs=dict(cams='b')))", "reads 'b'"),
+    ("dict(a=dict(type='eval_cam', split='train', inputs=dict(cams=5)))", 'NAME/FOLDER'),
+    ("dict(a=dict(type='eval_cam', split='train'))", "needs the input 'cams'"),
+    ("dict(a=dict(type='eval_cam', split='train', cams='nowhere'))", "cams='nowhere': no such file or folder"),
+    ("dict(a=dict(type='eval_cam', cams='.'))", 'split'),
+    ("dict(a=dict(type='train', config='x', split='train'))", "'x' is not one of the configs"),
+    ("dict(a=dict(type='train', config='x', split='train'))\noptions = dict(a=dict())", 'no setting "options" any'),
+    ("dict(a=dict(type='train', config='x', split='train'))\nconfig = dict()", "closest: 'configs'"),
 ])
 def test_bad_pipeline_configs(stages, message, generated_root, tmp_path):
     config = tmp_path / 'pipeline.py'

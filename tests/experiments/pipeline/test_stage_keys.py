@@ -2,8 +2,9 @@ import copy
 
 import pytest
 
-from mmwsss.config.config import load_config
-from mmwsss.experiments.pipeline.stage_keys import config_parts, data_fingerprint
+from mmwsss.config.config import load_config, set_backbone_weights
+from mmwsss.experiments.pipeline.stage_keys import config_parts
+from mmwsss.registry import STAGES
 
 
 def parts(cfg, stage='train', **changes):
@@ -38,8 +39,11 @@ def test_cams_depend_on_the_inference_and_not_on_the_training(tiny_cam_cfg):
 def test_weights_count_by_content(tiny_cam_cfg, tmp_path):
     for name, content in (('a.pth', b'1'), ('b.pth', b'1'), ('c.pth', b'2')):
         (tmp_path / name).write_bytes(content)
-    a, b, c = (config_parts(tiny_cam_cfg, 'train', str(tmp_path / name)) for name in ('a.pth', 'b.pth', 'c.pth'))
-    assert a == b != c
+    given = []
+    for name in ('a.pth', 'b.pth', 'c.pth'):
+        set_backbone_weights(tiny_cam_cfg.model, tmp_path / name)
+        given.append(config_parts(tiny_cam_cfg, 'train'))
+    assert given[0] == given[1] != given[2]
     in_config = []
     for name in ('a.pth', 'b.pth', 'c.pth'):
         tiny_cam_cfg.model.backbone.init_cfg = dict(type='StrictPretrained', checkpoint=str(tmp_path / name))
@@ -54,31 +58,40 @@ def test_weights_count_by_content(tiny_cam_cfg, tmp_path):
     ('eval_cam', 'SegmentationClass/train_00001.png', True),
     ('pseudo_label', 'SegmentationClass/train_00001.png', False),
 ])
-def test_fingerprint_follows_what_the_stage_reads(tiny_cam_cfg, generated_copy, stage, changed, matters):
-    cfg = tiny_cam_cfg if stage == 'train' else None
-    before = data_fingerprint(dict(type=stage, split='train'), cfg, generated_copy)
+def test_fingerprint_follows_what_the_stage_reads(data_key, generated_copy, stage, changed, matters):
+    before = data_key(stage)
     path = generated_copy / changed
     path.write_bytes(path.read_bytes() + b' ')
-    assert (data_fingerprint(dict(type=stage, split='train'), cfg, generated_copy) != before) == matters
+    assert (data_key(stage) != before) == matters
 
 
-def test_label_file_of_the_config_is_in_the_fingerprint(tiny_cam_cfg, generated_copy):
+@pytest.fixture
+def data_key(tiny_cam_cfg, generated_copy, stage_context):
+    """Returns what a stage's key says of the data."""
+    def data_key(kind):
+        options = dict(config='cam') if kind == 'train' else {}
+        cfg = copy.deepcopy(tiny_cam_cfg)
+        cfg.train_dataloader.dataset.data_root = str(generated_copy)
+        context = stage_context(generated_copy, load_config=lambda name, options: cfg)
+        return STAGES.get(kind)(name='name', split='train', **options).key(context)['data']
+    return data_key
+
+
+def test_label_file_of_the_config_is_in_the_fingerprint(tiny_cam_cfg, data_key, generated_copy):
     (generated_copy / 'own.csv').write_text('train_00001,boat\n')
     tiny_cam_cfg.train_dataloader.dataset.label_source = 'own.csv'
-    stage = dict(type='train', split='train')
-    before = data_fingerprint(stage, tiny_cam_cfg, generated_copy)
+    before = data_key('train')
     (generated_copy / 'own.csv').write_text('train_00001,dog\n')
-    assert data_fingerprint(stage, tiny_cam_cfg, generated_copy) != before
+    assert data_key('train') != before
 
 
 @pytest.mark.parametrize('required', [False, True])
-def test_fingerprint_follows_required_saliency_maps(tiny_cam_cfg, generated_copy, required):
+def test_fingerprint_follows_required_saliency_maps(tiny_cam_cfg, data_key, generated_copy, required):
     tiny_cam_cfg.train_dataloader.dataset.require_saliency = required
-    stage = dict(type='train', split='train')
-    before = data_fingerprint(stage, tiny_cam_cfg, generated_copy)
+    before = data_key('train')
     path = generated_copy / 'Saliency/train_00001.png'
     path.write_bytes(path.read_bytes() + b' ')
-    assert (data_fingerprint(stage, tiny_cam_cfg, generated_copy) != before) == required
+    assert (data_key('train') != before) == required
 
 
 def test_refined_cams_depend_on_the_model_and_not_on_where_the_cams_are(repo_root, generated_root):

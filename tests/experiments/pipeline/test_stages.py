@@ -1,42 +1,95 @@
-import importlib.util
+import copy
 import json
 import shutil
-from types import SimpleNamespace
 
 import pytest
 
-from mmwsss.apis.evaluate import evaluate_label_dir
+from mmwsss.apis.evaluation import evaluate_label_dir
 from mmwsss.apis.runner import train
 from mmwsss.config.config import load_config
-from mmwsss.experiments.pipeline.stages import STAGES, on_main_process, picture
+from mmwsss.experiments.pipeline.stages import Picture, TestSegmentor, Train
+from mmwsss.experiments.pipeline.stages import picture as picture_module
+from mmwsss.experiments.training_checks import check_weights
 from mmwsss.models.segmentors import MultiViewSegmentor
+from mmwsss.registry import STAGES
 from mmwsss.utils.errors import UserError
 
 
-@pytest.fixture
-def pipeline(generated_root):
-    return SimpleNamespace(data_root=generated_root, classes=(generated_root / 'classes.txt').read_text().split())
-
-
-def test_picture_is_of_images_that_have_everything(pipeline, generated_root, tmp_path):
+def test_picture_is_of_images_that_have_everything(stage_context, generated_root, tmp_path):
     labels = tmp_path / 'labels'
     labels.mkdir()
+    context = stage_context(generated_root, tmp_path / 'out', inputs=dict(pseudo_label=str(labels)))
+    picture = Picture(name='picture', split='val')
     with pytest.raises(UserError, match='none of the images'):
-        picture(folder=tmp_path / 'out', pipeline=pipeline, split='val', pseudo_label=str(labels))
+        picture.run(context)
     shutil.copy(generated_root / 'SegmentationClass/val_00000.png', labels)
-    result = picture(folder=tmp_path / 'out', pipeline=pipeline, split='val', pseudo_label=str(labels))
-    assert result.output == str(tmp_path / 'out/val.png') and (tmp_path / 'out/val.png').is_file()
+    result = picture.run(context)
+    assert result.output == tmp_path / 'out/val.png' and (tmp_path / 'out/val.png').is_file()
 
 
-def test_errors_of_the_main_process_come_out(tmp_path):
-    def fail(**kwargs):
-        raise UserError(f'no {kwargs["folder"]}')
-    with pytest.raises(UserError, match='no there'):
-        on_main_process(fail)(folder='there')
+@pytest.mark.parametrize(('count', 'chosen'), [(6, [0, 1, 2, 3]), (4, [0, 1, 2, 3]), (3, [0, 1, 2]), (2, [0, 2])])
+def test_pictures_show_no_image_twice(stage_context, generated_root, tmp_path, monkeypatch, count, chosen):
+    drawn = []
+    monkeypatch.setattr(picture_module, 'stage_figure', lambda stems, *args, **kwargs: drawn.append(stems))
+    Picture(name='picture', split='val', num_images=count).run(stage_context(generated_root, tmp_path))
+    stems = (generated_root / 'ImageSets/val.txt').read_text().split()
+    assert drawn == [[stems[i] for i in chosen]]
 
 
 def test_stages_are_documented():
-    assert all(function.__doc__ for function in STAGES.values())
+    assert {'train', 'make_cam', 'refine_cam', 'eval_cam', 'pseudo_label', 'eval_label', 'test', 'picture'} <= set(
+        STAGES.module_dict)
+    assert all(stage.__doc__ for stage in STAGES.module_dict.values())
+
+
+@pytest.fixture
+def train_check(tiny_cam_cfg, stage_context, generated_copy):
+    """Checks a training stage of the tiny config, with changes in it."""
+    def check(inputs=(), **changes):
+        cfg = copy.deepcopy(tiny_cam_cfg)
+        cfg.train_dataloader.dataset.data_root = str(generated_copy)
+        cfg.merge_from_dict(changes)
+        stage = Train(name='name', config='cam', split='train', inputs=dict(inputs))
+        stage.check(stage_context(generated_copy, load_config=lambda name, options: cfg))
+    return check
+
+
+def test_what_a_training_needs_is_checked_before(train_check, generated_copy):
+    train_check()
+    with pytest.raises(UserError, match=r'has 12 images which is less than one batch of 13.*batch_size=12'):
+        train_check(**{'train_dataloader.batch_size': 13, 'train_dataloader.drop_last': True})
+    train_check(**{'train_dataloader.batch_size': 13, 'train_dataloader.drop_last': False})
+    train_check(**{'train_dataloader.batch_size': 13, 'train_dataloader.sampler.type': 'InfiniteSampler'})
+    weights = {'model.backbone.init_cfg': dict(_delete_=True, type='StrictPretrained', checkpoint='gone.pth')}
+    with pytest.raises(UserError, match=r'gone\.pth: no such file of weights.*model\.backbone\.init_cfg\.checkpoint='):
+        train_check(**weights)
+    with pytest.raises(UserError, match='no pretrained weights'):
+        train_check(**{'model.backbone.frozen_stages': 1})
+    with pytest.raises(UserError, match='semantic encoder has no weights'):
+        train_check(**{'model.encoder': dict(init_cfg=dict(type='StrictPretrained', checkpoint=None))})
+    train_check(dict(encoder='before'), **{'model.encoder': dict(init_cfg=dict(type='StrictPretrained',
+                                                                               checkpoint=None))})
+    train_check(**{'train_dataloader.dataset.require_saliency': True})
+    shutil.rmtree(generated_copy / 'Saliency')
+    with pytest.raises(UserError, match='Saliency: has no saliency map of split train'):
+        train_check(**{'train_dataloader.dataset.require_saliency': True})
+    for image in (generated_copy / 'JPEGImages').glob('train_*'):
+        image.unlink()
+    with pytest.raises(UserError, match='none of the 12 images of split train'):
+        train_check()
+
+
+def test_weights_that_are_no_local_file_are_not_looked_for(tiny_cam_cfg, tmp_path):
+    for checkpoint in ('https://example.org/a.pth', 'open-mmlab://resnet50', 'package://json/a.pth', None):
+        tiny_cam_cfg.model.backbone.init_cfg = dict(type='StrictPretrained', checkpoint=checkpoint)
+        check_weights(tiny_cam_cfg)
+    tiny_cam_cfg.model.backbone.init_cfg = dict(type='StrictPretrained', checkpoint='package://no_such_thing/a.pth')
+    with pytest.raises(UserError, match=r'the package no_such_thing is not installed.*pip install no-such-thing'):
+        check_weights(tiny_cam_cfg)
+    tiny_cam_cfg.model.backbone.init_cfg = None
+    tiny_cam_cfg.load_from = str(tmp_path / 'gone.pth')
+    with pytest.raises(UserError, match=r'gone.pth: no such file.*load_from=FILE'):
+        check_weights(tiny_cam_cfg)
 
 
 @pytest.fixture(scope='module')
@@ -50,6 +103,7 @@ def segmentor(tmp_path_factory, repo_root, generated_root, tiny_cam_options):
                          'train_dataloader.dataset.pipeline.3.crop_size': (48, 48), 'model.decode_head.channels': 8})
     cfg.param_scheduler = []
     cfg.train_cfg = dict(type='IterLimitedTrainLoop', max_iters=2)
+    cfg.full_supervision = True
     cfg.tta_pipeline[2].transforms[0] = [dict(type='ScaleImage', factor=factor) for factor in (0.5, 1.0)]
     cfg.dump(folder / 'seg.py')
 
@@ -60,8 +114,7 @@ def segmentor(tmp_path_factory, repo_root, generated_root, tiny_cam_options):
     return load_stage_config, str(checkpoint)
 
 
-@pytest.mark.skipif(importlib.util.find_spec('pydensecrf') is None, reason='pydensecrf is not installed')
-def test_segmentor_with_views_and_crf(segmentor, pipeline, generated_root, tmp_path, monkeypatch):
+def test_segmentor_with_views_and_crf(segmentor, stage_context, generated_root, tmp_path, monkeypatch):
     views = []
 
     def test_step(self, data, test_step=MultiViewSegmentor.test_step):
@@ -69,12 +122,16 @@ def test_segmentor_with_views_and_crf(segmentor, pipeline, generated_root, tmp_p
         return test_step(self, data)
 
     monkeypatch.setattr(MultiViewSegmentor, 'test_step', test_step)
-    pipeline.load_stage_config, checkpoint = segmentor
-    pipeline.launcher = 'none'
-    options = dict(pipeline=pipeline, config='seg', checkpoint=checkpoint, split='val', num_workers=1)
+    load_config, checkpoint = segmentor
+
+    def run(name, **options):
+        stage = TestSegmentor(name=name, config='seg', split='val', num_workers=1, **options)
+        return stage.run(stage_context(generated_root, tmp_path / name, load_config,
+                                       inputs=dict(checkpoint=checkpoint)))
+
     crf = [dict(type='DenseCRF', iterations=2, scale_factor=8)]
-    plain = STAGES['test'](folder=tmp_path / 'plain', **options)
-    refined = STAGES['test'](folder=tmp_path / 'refined', tta=True, postprocessors=crf, **options)
+    plain = run('plain')
+    refined = run('refined', tta=True, postprocessors=crf)
     assert [(row['metric'], row['note']) for row in plain.metrics] == [('mIoU', 'val')]
     assert [row['note'] for row in refined.metrics] == ['val, DenseCRF', 'val, before DenseCRF']
     written = evaluate_label_dir(refined.output, generated_root, 'val', num_workers=0)
@@ -82,28 +139,25 @@ def test_segmentor_with_views_and_crf(segmentor, pipeline, generated_root, tmp_p
     metrics = json.loads((tmp_path / 'refined/metrics.json').read_text())
     assert metrics['per_class'] == written['per_class'] and metrics['refined/mIoU'] == refined.metrics[0]['value']
     assert refined.metrics[1]['value'] > 0 and views == [4] * 4  # two scales and flips of four images
-    of_config = STAGES['test'](folder=tmp_path / 'config', tta=True, postprocessors=None,
-                               cfg_options={'test_postprocessors': crf}, **options)
+    of_config = run('config', tta=True, postprocessors=None, cfg_options={'test_postprocessors': crf})
     assert of_config.metrics == refined.metrics
     with pytest.raises(UserError, match='has no test_postprocessors'):
-        STAGES['test'](folder=tmp_path / 'none', postprocessors=None, cfg_options={'test_postprocessors': []},
-                       **options)
+        run('none', postprocessors=None, cfg_options={'test_postprocessors': []})
 
 
-@pytest.mark.skipif(importlib.util.find_spec('pydensecrf') is None, reason='pydensecrf is not installed')
-def test_segmentor_on_images_without_masks(segmentor, generated_copy, pipeline, tmp_path):
+def test_segmentor_on_images_without_masks(segmentor, generated_copy, stage_context, tmp_path):
     load, checkpoint = segmentor
     shutil.rmtree(generated_copy / 'SegmentationClass')
-    pipeline.launcher, pipeline.data_root = 'none', generated_copy
 
     def load_stage_config(name, cfg_options=None):
         cfg = load(name, cfg_options)
         cfg.test_dataloader.dataset.data_root = str(generated_copy)
         return cfg
 
-    pipeline.load_stage_config = load_stage_config
-    result = STAGES['test'](folder=tmp_path / 'test', pipeline=pipeline, config='seg', checkpoint=checkpoint,
-                            split='val', tta=True, postprocessors=[dict(type='DenseCRF', iterations=1)], num_workers=0)
+    stage = TestSegmentor(name='test', config='seg', split='val', tta=True, num_workers=0,
+                          postprocessors=[dict(type='DenseCRF', iterations=1)])
+    result = stage.run(stage_context(generated_copy, tmp_path / 'test', load_stage_config,
+                                     inputs=dict(checkpoint=checkpoint)))
     row, = result.metrics
     assert row['value'] is None and 'skipped' in row['note']
     assert 'per_class' not in json.loads((tmp_path / 'test/metrics.json').read_text())

@@ -326,3 +326,25 @@ def test_wrong_settings_of_any_row_show_at_once(make, generated_copy):
         mask.unlink()
     with pytest.raises(UserError, match=r'row baseline, seed 0: .*no image is left'):
         make(generated_copy).run()
+
+
+def test_a_folder_with_a_label_file(make, fake, csv_folder):
+    first = (csv_folder / 'classes.txt').read_text().split()[0]
+    with open(csv_folder / 'labels.csv', 'a') as file:
+        file.write(f'train_00004.jpg,{first}\n')
+    study = make(csv_folder)
+    cfg = study.config.train_config(study.config.rows['baseline'], 0)
+    assert cfg.train_dataloader.dataset.type == 'ImageLabelDataset'
+    assert study.run() == EXIT_DONE
+    assert [len(done) for done in fake.pop()] == [3, 7]
+    assert make(csv_folder).run() == EXIT_DONE and fake.pop() == ([], [])
+
+
+def test_what_a_training_needs_is_checked_before_the_first(make, fake, generated_copy):
+    study = make(generated_copy, **{'cfg_options.+ER.train_dataloader.batch_size': 13})
+    with pytest.raises(UserError, match=r'row \+ER, seed 1: .*less than one batch of 13; give --cfg-options '
+                                        r'cfg_options\.\+ER\.train_dataloader\.batch_size=12'):
+        study.run()
+    assert fake.pop() == ([], [])
+    study.run(['baseline'])
+    assert [name for name, _ in fake.pop()[0]] == ['baseline', 'baseline']

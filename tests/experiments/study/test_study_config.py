@@ -51,7 +51,7 @@ def test_options_come_one_over_the_other(read):
     row = config.rows['a']
     cfg = config.train_config(row, 0)
     assert cfg.train_cfg.max_epochs == 5 and cfg.train_dataloader.batch_size == 3
-    assert cfg.param_scheduler[0].end == 5, 'the schedule ends with the training'
+    assert cfg.param_scheduler[0].get('end') in (None, 5), 'the schedule ends with the training'
     assert len(cfg.model.inference_hooks[0].scales) == 4, 'options of tests are not those of the training'
     # The test's option names a part of the list that the row's option has put in its place.
     hook, = config.test_config(row, 0, 'scale1').model.inference_hooks
@@ -127,3 +127,34 @@ def test_configs_that_train_or_judge_nothing(read, tmp_path):
 def test_file_names_stay_in_their_folder():
     assert file_name('+ER, ../SSA (stage 4)') == '+ER_.._SSA_stage_4'
     assert file_name('../..') == ''
+
+
+def test_options_of_one_config_and_of_one_row(read, tmp_path):
+    config = read(**{'cfg_options.cam.train_cfg.max_epochs': 4, 'cfg_options.wide.train_dataloader.batch_size': 5,
+                     'cfg_options.train_dataloader.num_workers': 1, 'cfg_options.SSA.model.test_cfg.stride': 2})
+    rows = config.rows
+    for name, epochs, size in (('baseline', 4, 16), ('wide', 4, 5)):
+        cfg = config.train_config(rows[name], 1)
+        assert cfg.train_cfg.max_epochs == epochs and cfg.train_dataloader.num_workers == 1
+        assert cfg.train_dataloader.batch_size == size
+    assert config.test_config(rows['SSA'], 2, 'scale1').model.test_cfg.stride == 2
+    assert config.test_config(rows['baseline'], 2, 'scale1').model.test_cfg.stride != 2
+    assert config.options_of(rows['wide']) == {'train_cfg.max_epochs': 4, 'train_dataloader.num_workers': 1}
+    with pytest.raises(UserError, match="there is no setting 'nope'"):
+        config = read(**{'cfg_options.nope.x': 1})
+        config.train_config(config.rows['baseline'], 0)
+
+
+def test_weights_of_one_config_or_row(read, tmp_path):
+    for name in ('a.pth', 'b.pth'):
+        (tmp_path / name).touch()
+    a, b = str(tmp_path / 'a.pth'), str(tmp_path / 'b.pth')
+
+    def checkpoints(weights):
+        config = read(weights=weights)
+        return [config.train_config(config.rows[name], 1).model.backbone.init_cfg.checkpoint
+                for name in ('baseline', 'wide')]
+
+    assert checkpoints(a) == [a, a] and checkpoints(dict(cam=a, wide=b)) == [a, b]
+    with pytest.raises(UserError, match=r"'cams' is not one of the configs \(closest: 'cam'"):
+        read(weights=dict(cams=a))

@@ -154,7 +154,7 @@ def test_parts_that_do_not_fit(kwargs):
 @pytest.mark.parametrize('head', [dict(), dict(type='LSECAMHead', r=3.0)])
 def test_scores_are_pooled_from_the_enlarged_maps_as_the_classifier_pools(head, repo_root, monkeypatch):
     monkeypatch.syspath_prepend(str(repo_root / 'projects/example_project'))
-    from lse_pool import LSECAMHead, log_sum_exp_pool
+    from my_method import LSECAMHead, log_sum_exp_pool
     model = toy_seam(cam_head=head)
     assert isinstance(model.classifier.cam_head, LSECAMHead) == bool(head)
     images, labels = random(2, 3, 20, 14).float(), torch.tensor([[1, 0, 1], [0, 1, 0]])

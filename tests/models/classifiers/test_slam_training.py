@@ -37,12 +37,12 @@ def test_two_ranks_give_losses_and_gradients_of_one_with_twice_the_batch(tmp_pat
 
 PIPELINE = '''
 configs = dict(encoder='encoder.py', cam='slam.py')
-stages = [
-    dict(name='encoder', type='train', config='encoder', split='train'),
-    dict(name='classifier', type='train', config='cam', split='train', inputs=dict(encoder='encoder')),
-    dict(name='cam', type='make_cam', config='cam', split='train', inputs=dict(checkpoint='classifier')),
-    dict(name='eval_cam', type='eval_cam', split='train', inputs=dict(cams='cam')),
-]
+stages = dict(
+    encoder=dict(type='train', config='encoder', split='train'),
+    classifier=dict(type='train', config='cam', split='train', inputs=dict(encoder='encoder')),
+    cam=dict(type='make_cam', config='cam', split='train', inputs=dict(checkpoint='classifier')),
+    eval_cam=dict(type='eval_cam', split='train', inputs=dict(cams='cam')),
+)
 '''
 
 

@@ -208,7 +208,8 @@ def config(repo_root, generated_copy):
         'model.backbone.init_cfg': None, 'model.backbone.frozen_stages': 0, 'model.decode_head.channels': 8,
         'model.data_preprocessor.size': (48, 48), 'train_dataloader.dataset.pipeline.3.long_side': (40, 90),
         'train_dataloader.dataset.pipeline.4.crop_size': (48, 48), 'train_dataloader.batch_size': 4,
-        'train_dataloader.num_workers': 0, 'train_dataloader.persistent_workers': False, 'train_cfg.max_epochs': 1})
+        'train_dataloader.num_workers': 0, 'train_dataloader.persistent_workers': False, 'train_cfg.max_epochs': 1,
+        'full_supervision': True})
 
 
 def test_saliency_is_resized_cropped_and_flipped_with_the_image(config, generated_copy):

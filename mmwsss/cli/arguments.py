@@ -1,0 +1,48 @@
+"""Arguments that several commands share."""
+import argparse
+
+from mmwsss.cli.data import add_data_arguments
+from mmwsss.config.cfg_options import CfgOptions
+
+AMP_TYPES = ('bfloat16', 'float16')
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments that every command with the config of a model takes: data, options, launcher."""
+    add_data_arguments(parser, required=False, root_help="folder of the data set; replaces the config's data_root")
+    add_cfg_options(parser, 'settings that override the config, e.g. train_cfg.max_epochs=5')
+    add_launcher(parser)
+
+
+def add_config(parser: argparse.ArgumentParser, what: str = 'a config') -> None:
+    """Adds the argument CONFIG."""
+    parser.add_argument('config', metavar='CONFIG', help=f'{what}: its path, or its name as `mmwsss configs` lists it')
+
+
+def add_cfg_options(parser: argparse.ArgumentParser, help: str) -> None:
+    """Adds ``--cfg-options``."""
+    parser.add_argument('--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE', help=help)
+
+
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--weights``, see :func:`mmwsss.experiments.weights.parse_weights`."""
+    parser.add_argument('--weights', nargs='+', metavar='[CONFIG=]FILE', help='ImageNet weights for the backbones, '
+                        'instead of those of the configs: one file for all, or one for each')
+
+
+def add_launcher(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--launcher``."""
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
+                        help='how the processes of a distributed run were started')
+    # torch.distributed.launch passes it; torchrun sets the environment instead.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def add_amp(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--amp TYPE`` of inference."""
+    parser.add_argument('--amp', choices=AMP_TYPES, help='autocast the forward passes to this type')
+
+
+def add_num_workers(parser: argparse.ArgumentParser, what: str = 'processes') -> None:
+    """Adds ``--num-workers``."""
+    parser.add_argument('--num-workers', type=int, metavar='N', help=f'{what}; default one per CPU, 0 = none')

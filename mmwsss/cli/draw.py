@@ -1,0 +1,18 @@
+"""``mmwsss draw``: pictures of what happens inside a method."""
+import argparse
+
+from mmwsss.cli.main import fill_parser, load_command
+
+DESCRIPTION = 'Draw affinities, prototypes, or conflicts of labels and saliency'
+COMMANDS = {
+    'affinity': 'what PCM takes as similar to some points of an image',
+    'prototypes': "how alike RCM's prototypes of the classes are",
+    'saliency-conflict': 'where pseudo labels and saliency maps conflict',
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the pictures as sub-commands."""
+    subparsers = parser.add_subparsers(metavar='PICTURE', required=True)
+    for name, text in COMMANDS.items():
+        fill_parser(subparsers.add_parser(name, help=text), load_command(f'draw {name}'))

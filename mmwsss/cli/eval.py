@@ -1,0 +1,52 @@
+"""``mmwsss eval``."""
+import argparse
+from pathlib import Path
+
+from mmwsss.cli.arguments import add_num_workers
+from mmwsss.cli.data import add_data_arguments, add_split
+
+DESCRIPTION = ('Evaluate a folder of CAM files at every background threshold, or a folder of label PNGs, on the ground '
+               'truth masks of the data set. Without masks nothing is done.')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the command."""
+    parser.add_argument('cam_dir', metavar='CAM_DIR', help='folder of <stem>.npz CAM files or <stem>.png labels')
+    add_split(parser)
+    parser.add_argument('--out', metavar='FILE', help='json file for the report; its values are fractions')
+    parser.add_argument('--plot', metavar='FILE', help='picture of the curve over the threshold (.png, .pdf or .svg)')
+    add_num_workers(parser)
+    parser.add_argument('--missing', choices=['error', 'skip'], default='error',
+                        help='what to do about a readable image without CAM or label (default: %(default)s)')
+    add_data_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command."""
+    from mmwsss.apis import evaluate
+    from mmwsss.cli.data import data_folder
+    from mmwsss.cli.report_result import report_result
+    from mmwsss.datasets.layout import describe_split
+    from mmwsss.evaluation.evaluation_report import report_table
+    from mmwsss.utils.console import make_console
+    from mmwsss.utils.errors import EXIT_DONE
+    from mmwsss.utils.fileio import write_json
+    from mmwsss.visualization.curve import plot_curve
+    data = data_folder(args)
+    if not data.has_masks(args.split):
+        print(f'{data.masks_path}: no ground truth masks of {describe_split(args.split)}, so the '
+              'evaluation is skipped')
+        return EXIT_DONE
+    report = evaluate(args.cam_dir, data, args.split, num_workers=args.num_workers, missing=args.missing)
+    title = f'{args.cam_dir} on {args.split or "all images"}'
+    # Written before anything is printed: what was computed is not lost with a terminal.
+    if args.out:
+        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+        write_json(args.out, report)
+    if args.plot:
+        plot_curve(report, args.plot, title)
+    make_console().print(report_table(report, title))
+    threshold = report['threshold']
+    at = '' if threshold is None else f' at the oracle threshold {threshold:g}'
+    return report_result(f'mIoU {100 * report["mIoU"]:.2f} %{at}, {report["num_images"]} images',
+                         report['omissions'])

@@ -1,0 +1,62 @@
+"""``mmwsss test``."""
+import argparse
+from pathlib import Path
+
+from mmwsss.cli.arguments import add_config, add_config_arguments, add_num_workers
+from mmwsss.cli.data import add_split
+
+DESCRIPTION = ('Test a checkpoint with the evaluators of its config; a segmentor also at several scales and flipped '
+               "(--tta), and followed by the config's post-processors (--crf)")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the command."""
+    add_config(parser)
+    parser.add_argument('checkpoint', metavar='CHECKPOINT')
+    parser.add_argument('--work-dir', metavar='DIR', help='logs; default work_dirs/<config name>')
+    add_split(parser, "the config's")
+    parser.add_argument('--out', metavar='FILE', help='json file for the metrics')
+    parser.add_argument('--tta', action='store_true',
+                        help="average over the scales and flips of the config's tta_pipeline (segmentors)")
+    parser.add_argument('--crf', action='store_true',
+                        help="post-process the predictions as the config's test_postprocessors say (segmentors)")
+    parser.add_argument('--out-dir', metavar='DIR', help='folder for the label maps that --crf makes')
+    add_num_workers(parser, 'processes that --crf uses')
+    add_config_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command."""
+    from mmengine.dist import is_main_process
+
+    from mmwsss.apis.runner import check_settings, test
+    from mmwsss.cli.data import data_folder
+    from mmwsss.cli.report_result import report_result
+    from mmwsss.config.config import load_config
+    from mmwsss.config.seg_options import prepare_test
+    from mmwsss.datasets.data_folder import DataFolder
+    from mmwsss.utils.errors import EXIT_DONE, UserError
+    from mmwsss.utils.fileio import write_json
+    cfg = load_config(args.config, data_folder(args), args.cfg_options)
+    if not args.crf and (args.out_dir or args.num_workers is not None):
+        raise UserError('--out-dir and --num-workers are of --crf; add it')
+    check_settings(cfg, 'test_dataloader', 'test_cfg', 'test_evaluator')
+    if not Path(args.checkpoint).is_file():
+        raise UserError(f'{args.checkpoint}: no such checkpoint')
+    if args.out:
+        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+        if is_main_process():
+            Path(args.out).unlink(missing_ok=True)  # of another test
+    judged = prepare_test(cfg, args.split, tta=args.tta, postprocessors=None if args.crf else (),
+                          out_dir=args.out_dir, num_workers=args.num_workers)
+    if not judged:
+        dataset = cfg.test_dataloader.dataset
+        print(f'{DataFolder.of_dataset(dataset).masks_path}: no masks of split {dataset.split}, so the evaluation is '
+              'skipped')
+        if not args.out_dir:
+            return EXIT_DONE
+    work_dir = args.work_dir or cfg.get('work_dir') or Path('work_dirs') / Path(args.config).stem
+    result = test(cfg, args.checkpoint, work_dir, args.launcher)
+    if args.out and is_main_process():
+        write_json(args.out, result.metrics)
+    return report_result(f'tested: {result.metrics}', result.omissions)

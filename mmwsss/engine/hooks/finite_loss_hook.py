@@ -1,0 +1,95 @@
+"""The end of a training that has diverged."""
+import logging
+import math
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.runner import Runner, find_latest_checkpoint
+from torch import Tensor
+
+from mmwsss.registry import HOOKS
+from mmwsss.utils.errors import UserError
+
+_NEVER = 2 ** 62
+
+
+@HOOKS.register_module()
+class FiniteLossHook(Hook):
+    """Ends a training whose loss is NaN or infinite, and warns of one that learns at a rate of 0.
+
+    The loss of every iteration counts, but is looked at only every ``interval`` iterations, at the end of an epoch and
+    so before a checkpoint is written: looking at it makes a GPU wait. On the CPU it is looked at each time.
+
+    Args:
+        interval: Iterations between two looks on a GPU.
+    """
+
+    priority = 'NORMAL'  # before the hooks that write checkpoints
+
+    def __init__(self, interval: int = 10) -> None:
+        if interval < 1:
+            raise UserError(f'FiniteLossHook: interval must be at least 1, got {interval}')
+        self.interval = interval
+        self._first_bad: Tensor | None = None
+        self._has_warned = False
+
+    def before_train(self, runner: Runner) -> None:
+        """Forgets an earlier training."""
+        self._first_bad, self._has_warned = None, False
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        """Warns if nothing will be learned in this iteration."""
+        rates = [rate for name, values in runner.optim_wrapper.get_lr().items() for rate in values
+                 if not name.endswith('base_lr')]
+        is_last = runner.iter + 1 >= runner.max_iters  # where MMEngine's poly schedule is at its end
+        if rates and not any(rates) and not is_last and not self._has_warned:
+            self._has_warned = True
+            print_log(f'the learning rate is 0 from iteration {runner.iter} of {runner.max_iters} on: nothing is '
+                      'learned any more; let the schedule end with the training (no `end` in param_scheduler)',
+                      logger='current', level=logging.WARNING)
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
+        """Notes a loss that is not finite, and ends the training when it is time to look.
+
+        Raises:
+            UserError: If a loss since the last look was not finite.
+        """
+        loss = (outputs or {}).get('loss')
+        if loss is None:
+            return
+        loss = torch.as_tensor(loss).detach()
+        if self._first_bad is None:
+            self._first_bad = torch.full((), _NEVER, device=loss.device)
+        now = torch.full_like(self._first_bad, runner.iter)
+        self._first_bad = torch.where(loss.isfinite().all(), self._first_bad, torch.minimum(self._first_bad, now))
+        if _is_cheap(loss) or self.every_n_train_iters(runner, self.interval):
+            self._look(runner, outputs)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Looks before the checkpoint of the epoch is written.
+
+        Raises:
+            UserError: If a loss since the last look was not finite.
+        """
+        self._look(runner)
+
+    def _look(self, runner: Runner, outputs: dict | None = None) -> None:
+        first = _NEVER if self._first_bad is None else int(self._first_bad)
+        if first != _NEVER:
+            self._stop(runner, first, outputs)
+
+    def _stop(self, runner: Runner, first: int, outputs: dict | None) -> None:
+        parts = {key: torch.as_tensor(value).detach() for key, value in (outputs or {}).items() if key != 'loss'}
+        bad = [f'{key} {float(value):g}' for key, value in parts.items()
+               if value.numel() == 1 and not math.isfinite(float(value))]
+        latest = find_latest_checkpoint(runner.work_dir)
+        raise UserError(f'the loss is not finite since iteration {first} of {runner.max_iters} (epoch '
+                        f'{first // len(runner.train_dataloader) + 1}{"; " + ", ".join(bad) if bad else ""}): the '
+                        f'training has diverged and ends here. The last checkpoint, {latest or "none yet"}, is from '
+                        'before; lower the learning rate (--cfg-options optim_wrapper.optimizer.lr=...)')
+
+
+def _is_cheap(loss: Tensor) -> bool:
+    return loss.device.type == 'cpu'

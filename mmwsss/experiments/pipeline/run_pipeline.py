@@ -1,0 +1,36 @@
+"""Running a pipeline, from the arguments of the command line to its exit code."""
+from collections.abc import Mapping
+from pathlib import Path
+
+from mmengine.dist import is_main_process
+
+from mmwsss.datasets.data_folder import DataFolder
+from mmwsss.experiments.pipeline.pipeline import Pipeline
+from mmwsss.experiments.results_table import results_table
+from mmwsss.experiments.work_dir import REPORT_TEXT
+from mmwsss.utils.console import make_console
+from mmwsss.utils.errors import EXIT_OMISSIONS
+
+
+def run_pipeline(config: str | Path, data: str | Path | DataFolder, work_dir: str | Path,
+                 weights: str | Path | Mapping[str, str | Path] | None = None, cfg_options: dict | None = None,
+                 launcher: str = 'none') -> int:
+    """Runs a pipeline, see :class:`Pipeline` for the arguments, and prints its table, which is written before.
+
+    Returns:
+        The exit code: done, or done with omissions.
+
+    Raises:
+        UserError: From the stage that failed.
+    """
+    pipeline = Pipeline(config, data, work_dir, weights, cfg_options, launcher)
+    code = pipeline.run()
+    if is_main_process():
+        make_console().print(results_table(pipeline.rows, title=pipeline.title))
+        print(f'report: {Path(work_dir) / REPORT_TEXT}')
+        for name, result in pipeline.results.items():
+            if str(result.output).endswith('.png'):
+                print(f'picture: {result.output} ({name})')
+        if code == EXIT_OMISSIONS:
+            print('done with omissions: see the warnings above; complete.json of each stage lists them')
+    return code

@@ -1,0 +1,133 @@
+"""Making, refining and judging CAM files, as stages."""
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mmengine.config import Config
+
+from mmwsss.apis import cam_files
+from mmwsss.apis.evaluation import evaluate_cam_dir
+from mmwsss.experiments.pipeline.stage import (
+    CAM,
+    FILES,
+    OTHER,
+    REFINED_CAM,
+    ConfigStage,
+    Stage,
+    StageContext,
+    StageResult,
+    no_masks,
+    say_without_masks,
+)
+from mmwsss.experiments.pipeline.stage_keys import config_parts, dataset_key
+from mmwsss.postprocessing import build_postprocessors
+from mmwsss.postprocessing.background import check_background
+from mmwsss.registry import STAGES
+from mmwsss.utils.fileio import write_json
+
+
+@dataclass(kw_only=True)
+class _CAMStage(ConfigStage):
+
+    def config_key(self, cfg: Config) -> dict[str, Any]:
+        """See :meth:`ConfigStage.config_key`."""
+        return config_parts(cfg, 'make_cam')
+
+    def data_key(self, cfg: Config, context: StageContext) -> str:
+        """See :meth:`ConfigStage.data_key`."""
+        return dataset_key(cfg.test_dataloader.dataset, self.split, context)
+
+
+@STAGES.register_module('make_cam')
+@dataclass(kw_only=True)
+class MakeCAM(_CAMStage):
+    """Makes the CAM files of a split; its output is their folder. Input: ``checkpoint``, of the classifier."""
+    INPUTS = dict(checkpoint=OTHER)
+    REQUIRED = ('checkpoint',)
+    ROLE = CAM
+
+    def run(self, context: StageContext) -> StageResult:
+        """See :meth:`Stage.run`."""
+        result = cam_files.make_cam(self.load(context), context.inputs['checkpoint'], context.folder / 'cam',
+                                    self.split, context.folder / 'logs', context.launcher)
+        return StageResult('cam', omissions=result.omissions)
+
+
+@STAGES.register_module('refine_cam')
+@dataclass(kw_only=True)
+class RefineCAM(_CAMStage):
+    """Refines CAM files by an AffinityNet or IRNet; its output is their folder.
+
+    Its label maps are ``<name of the stage>/labels``. Inputs: ``checkpoint``, of the network, and ``cams``.
+
+    Args:
+        background: How the label maps are made of the refined CAMs; ``None``: they are those that the model predicts.
+        postprocessors: Configs of POSTPROCESSORS for label maps with ``background``.
+    """
+    INPUTS = dict(checkpoint=OTHER, cams=FILES)
+    REQUIRED = ('checkpoint', 'cams')
+    ROLE = REFINED_CAM
+
+    background: dict | None = None
+    postprocessors: Sequence[dict] = ()
+
+    def __post_init__(self) -> None:
+        if self.background is not None:
+            check_background(self.background)
+        build_postprocessors(self.postprocessors)
+
+    def run(self, context: StageContext) -> StageResult:
+        """See :meth:`Stage.run`."""
+        result = cam_files.refine_cam(
+            self.load(context), context.inputs['checkpoint'], context.inputs['cams'], context.folder,
+            context.remaining(self.split), context.folder / 'logs', context.launcher, self.background,
+            self.postprocessors)
+        return StageResult('cam', omissions=result.omissions)
+
+
+@dataclass(kw_only=True)
+class EvalStage(Stage):
+    """Judges the files of a split; without masks there is nothing to do, which is said.
+
+    Args:
+        split: The images.
+        missing: What a missing file is: ``'error'``, or ``'skip'``, to leave its image out. What the stages before have
+            left out is not missing.
+    """
+    READS = ('images', 'masks')
+    JUDGES = True
+    MAIN_PROCESS_ONLY = True
+
+    split: str
+    missing: str = 'error'
+
+    def check(self, context: StageContext) -> None:
+        """Says where there is nothing to judge by."""
+        super().check(context)
+        say_without_masks(context, self.name, self.split)
+
+    def judge(self, evaluate: Callable[..., dict], folder: str, context: StageContext) -> StageResult:
+        """Writes ``metrics.json``, with what a function returns for a folder of files."""
+        out = context.folder / 'metrics.json'
+        if not context.data.has_masks(self.split):
+            write_json(out, dict(mIoU=None, skipped=no_masks(context)))
+            return StageResult(out, [dict(metric='mIoU', value=None, unit='%', note=no_masks(context))])
+        report = evaluate(folder, context.data, context.remaining(self.split), missing=self.missing)
+        omissions = [tuple(omission) for omission in report.pop('omissions', ())]
+        write_json(out, report)
+        oracle = report['threshold'] is not None
+        note = context.remark(self.split, *([f'threshold {report["threshold"]:.2f}'] if oracle else []))
+        row = dict(metric='mIoU', value=100 * report['mIoU'], unit='%', note=note, oracle=oracle)
+        return StageResult(out, [row], omissions)
+
+
+@STAGES.register_module('eval_cam')
+@dataclass(kw_only=True)
+class EvalCAM(EvalStage):
+    """Judges CAM files at every threshold; its output is ``metrics.json``. Input: ``cams``."""
+    INPUTS = dict(cams=FILES)
+    REQUIRED = ('cams',)
+
+    def run(self, context: StageContext) -> StageResult:
+        """See :meth:`Stage.run`."""
+        return self.judge(evaluate_cam_dir, context.inputs['cams'], context)

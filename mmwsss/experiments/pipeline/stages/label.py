@@ -1,0 +1,50 @@
+"""Pseudo labels, and judging label maps, as stages."""
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mmwsss.apis.evaluation import evaluate_label_dir
+from mmwsss.apis.pseudo_label import make_pseudo_label
+from mmwsss.experiments.pipeline.stage import FILES, Stage, StageContext, StageResult
+from mmwsss.experiments.pipeline.stages.cam import EvalStage
+from mmwsss.postprocessing import DEFAULT_BACKGROUND, build_postprocessors
+from mmwsss.postprocessing.background import check_background
+from mmwsss.registry import STAGES
+
+
+@STAGES.register_module('pseudo_label')
+@dataclass(kw_only=True)
+class PseudoLabel(Stage):
+    """Turns CAM files into label maps, see :func:`mmwsss.apis.pseudo_label.make_pseudo_label`. Input: ``cams``."""
+    INPUTS = dict(cams=FILES)
+    REQUIRED = ('cams',)
+    MAIN_PROCESS_ONLY = True
+
+    split: str
+    background: Mapping = field(default_factory=lambda: dict(DEFAULT_BACKGROUND))
+    postprocessors: Sequence[Mapping] = ()
+    num_workers: int | None = None
+    missing_cam: str = 'error'
+
+    def __post_init__(self) -> None:
+        check_background(self.background)
+        build_postprocessors(self.postprocessors)
+
+    def run(self, context: StageContext) -> StageResult:
+        """See :meth:`Stage.run`."""
+        summary = make_pseudo_label(
+            context.inputs['cams'], context.data, context.remaining(self.split), context.folder / 'labels',
+            background=self.background, postprocessors=self.postprocessors, num_workers=self.num_workers,
+            missing_cam=self.missing_cam)
+        return StageResult('labels', omissions=[tuple(omission) for omission in summary['omissions']])
+
+
+@STAGES.register_module('eval_label')
+@dataclass(kw_only=True)
+class EvalLabel(EvalStage):
+    """Judges label maps; its output is ``metrics.json``. Input: ``labels``."""
+    INPUTS = dict(labels=FILES)
+    REQUIRED = ('labels',)
+
+    def run(self, context: StageContext) -> StageResult:
+        """See :meth:`Stage.run`."""
+        return self.judge(evaluate_label_dir, context.inputs['labels'], context)

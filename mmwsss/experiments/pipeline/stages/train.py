@@ -1,0 +1,69 @@
+"""Training a config, as a stage."""
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmwsss.apis import runner
+from mmwsss.config.config import set_backbone_weights
+from mmwsss.experiments.pipeline.stage import FILES, OTHER, ConfigStage, StageContext, StageResult
+from mmwsss.experiments.pipeline.stage_keys import config_parts, dataset_key
+from mmwsss.experiments.training_checks import check_training, innermost
+from mmwsss.registry import STAGES
+from mmwsss.utils.errors import UserError
+
+ENCODER = 'model.encoder.init_cfg.checkpoint'
+
+
+@STAGES.register_module('train')
+@dataclass(kw_only=True)
+class Train(ConfigStage):
+    """Trains a config on a split; its output is the checkpoint.
+
+    Inputs: ``labels``, a folder of pseudo labels for a segmentor or an AffinityNet; ``encoder``, the checkpoint of the
+    semantic encoder of SLAM.
+    """
+    INPUTS = dict(labels=FILES, encoder=OTHER)
+
+    def load(self, context: StageContext) -> Config:
+        """Loads the config with the pretrained weights of the context."""
+        cfg = super().load(context)
+        runner.check_settings(cfg, 'train_dataloader', 'train_cfg', 'optim_wrapper')
+        if context.weights is not None:
+            set_backbone_weights(cfg.model, context.weights)
+        return cfg
+
+    def _reads(self, name: str) -> bool:
+        return name in self.inputs or name in self.paths
+
+    def config_key(self, cfg: Config) -> dict[str, Any]:
+        """See :meth:`ConfigStage.config_key`."""
+        return config_parts(cfg, 'train')
+
+    def data_key(self, cfg: Config, context: StageContext) -> str:
+        """See :meth:`ConfigStage.data_key`."""
+        return dataset_key(cfg.train_dataloader.dataset, self.split, context, labels_made=self._reads('labels'))
+
+    def check(self, context: StageContext) -> None:
+        """Checks split, weights, batch size and saliency maps."""
+        cfg = self.load(context)
+        if self._reads('encoder'):
+            cfg.merge_from_dict({ENCODER: ''})
+        elif 'encoder' in cfg.model and not (cfg.model.encoder.get('init_cfg') or {}).get('checkpoint'):
+            raise UserError('the semantic encoder has no weights; name the stage that trains it, as '
+                            f'inputs=dict(encoder=NAME), or a file, as {ENCODER}=FILE')
+        check_training(cfg, context.data, self.split)
+
+    def run(self, context: StageContext) -> StageResult:
+        """See :meth:`Stage.run`."""
+        cfg = self.load(context)
+        dataset = innermost(cfg.train_dataloader.dataset)
+        dataset.split = context.remaining(self.split)
+        if labels := context.inputs.get('labels'):
+            dataset.pop('mask_values', None)  # those of the ground truth
+            dataset.update(seg_dir=str(Path(labels).resolve()), missing_mask='skip')
+        if encoder := context.inputs.get('encoder'):
+            cfg.merge_from_dict({ENCODER: encoder})
+        result = runner.train(cfg, context.folder, resume=True, launcher=context.launcher)
+        return StageResult(result.checkpoint, omissions=result.omissions)

@@ -1,0 +1,95 @@
+"""A classifier of images that show one class, for weakly supervised object localization."""
+import torch
+import torch.nn.functional as F
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from mmwsss.inference.base import compose
+from mmwsss.inference.ten_crop import ten_crops, whole_image
+from mmwsss.models.classifiers.base_cam_model import name_feats, stack_labels
+from mmwsss.models.classifiers.cam_classifier import CAMClassifier
+from mmwsss.registry import MODELS
+from mmwsss.structures import CAMOutput
+
+OWN_OPTIONS = dict(top_k=5, crop_size=None, ten_crop=False, rectify='relu')
+RECTIFIERS = ('relu', 'min')
+
+
+@MODELS.register_module()
+class LocalizationClassifier(CAMClassifier):
+    """Backbone, neck and CAM head for images of a single class, with softmax scores.
+
+    Args:
+        test_cfg: As in :class:`mmwsss.models.BaseCAMModel`, and: ``gate`` may be ``'top_k'``, which keeps the maps of
+            the ``top_k`` classes (default 5) with the highest scores, and needs no labels. ``crop_size``: side of the
+            square that the whole image is resized to for the map (default: the image as it comes). ``ten_crop``: the
+            scores are the mean of the softmax over ten crops of ``crop_size`` (the corners, the centre and their mirror
+            images), as in SSA, section 4.1; otherwise they come with the map. ``rectify``: how a class map becomes
+            non-negative, ``'relu'`` or ``'min'``, by taking off its minimum: the CAM of localization has no rectifier,
+            and is brought to [0, 1] by its minimum and maximum.
+        **kwargs: See :class:`mmwsss.models.CAMClassifier`.
+
+    Raises:
+        ValueError: For an unknown option in ``test_cfg``, or ten crops without a size.
+    """
+
+    def __init__(self, *args: object, test_cfg: dict | None = None, **kwargs: object) -> None:
+        test_cfg = dict(test_cfg or {})
+        own = {name: test_cfg.pop(name, value) for name, value in OWN_OPTIONS.items()}
+        by_rank = test_cfg.get('gate') == 'top_k'
+        if by_rank:
+            del test_cfg['gate']
+        if own['rectify'] not in RECTIFIERS or not isinstance(own['top_k'], int) or own['top_k'] < 1 or (
+                own['ten_crop'] and not own['crop_size']):
+            raise ValueError(f'LocalizationClassifier test_cfg: rectify one of {RECTIFIERS}, top_k at least 1, '
+                             f'crop_size for ten_crop; got {own}')
+        super().__init__(*args, test_cfg=test_cfg, **kwargs)
+        self.test_cfg.update(own)
+        # Read by LossWeightScheduleHook: SPA's loss starts later than the training.
+        self.loss_weights = dict(restricted=1.0)
+        if by_rank:
+            self.test_cfg['gate'] = 'top_k'
+
+    def compute_cam(self, inputs: Tensor, labels: Tensor | None = None) -> CAMOutput:
+        """See :meth:`mmwsss.models.BaseCAMModel.compute_cam`."""
+        if self.test_cfg['rectify'] == 'relu':
+            return super().compute_cam(inputs, labels)
+        maps, feats = self.forward_maps(inputs)
+        maps = maps.float()
+        return CAMOutput(maps - maps.amin(dim=(2, 3), keepdim=True), self.pool(maps), name_feats(feats))
+
+    def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
+        """Computes the losses of the head, ``loss_restricted`` times ``loss_weights['restricted']``."""
+        losses = super().loss(inputs, data_samples)
+        if 'loss_restricted' in losses:
+            losses['loss_restricted'] = losses['loss_restricted'] * self.loss_weights['restricted']
+        return losses
+
+    def scores_of(self, logits: Tensor) -> Tensor:
+        """Returns the softmax of logits N x C."""
+        return logits.float().softmax(dim=1)
+
+    def _gated_cam(self, inputs: Tensor, data_samples: list[SegDataSample]) -> tuple[CAMOutput, Tensor]:
+        options = self.test_cfg
+        image = whole_image(inputs, options['crop_size']) if options['crop_size'] else inputs
+        logits = self.ten_crop_logits(inputs) if options['ten_crop'] else None
+        if options['gate'] == 'label':
+            labels = stack_labels(data_samples).to(inputs.device)
+        else:
+            if logits is None:
+                logits = self.compute_cam(image).logits
+            scores = self.scores_of(logits)
+            if options['gate'] == 'top_k':
+                best = scores.topk(min(options['top_k'], self.num_classes), dim=1).indices
+                labels = torch.zeros_like(scores).scatter(1, best, 1.)
+            else:
+                labels = (scores > options['score_thr']).float()
+        output = compose(self.cam_function, self.inference_hooks)(image, labels)
+        return CAMOutput(output.cam, output.logits if logits is None else logits, output.feats), labels
+
+    def ten_crop_logits(self, inputs: Tensor) -> Tensor:
+        """Returns logits N x C whose softmax is the mean of the softmax of ten crops."""
+        crops = ten_crops(inputs, self.test_cfg['crop_size'])
+        # One after the other: the batch stays as small as it is.
+        probabilities = [F.softmax(self.pool(self.forward_maps(crop)[0]).float(), dim=1) for crop in crops]
+        return torch.stack(probabilities).mean(dim=0).clamp(min=torch.finfo(torch.float32).tiny).log()

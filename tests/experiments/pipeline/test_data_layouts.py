@@ -1,0 +1,40 @@
+"""A whole pipeline on a folder of images with a label file, one image of which has no label."""
+import pytest
+
+from mmwsss.datasets.data_folder import DataFolder
+from mmwsss.experiments.comparison.compare import Comparison
+from mmwsss.experiments.pipeline import Pipeline
+from mmwsss.utils.errors import EXIT_DONE, EXIT_OMISSIONS
+
+
+def test_pipeline_on_a_folder_with_a_label_file(tiny_pipeline, csv_folder, generated_root, tmp_path):
+    work = tmp_path / 'work'
+    data = DataFolder.find(csv_folder, missing_label='skip')
+    assert data.layout == 'folder'
+    pipeline = Pipeline(tiny_pipeline, data, work)
+    assert pipeline.run() == EXIT_OMISSIONS
+    left_out = {name: [path for path, _ in result.omissions] for name, result in pipeline.results.items()}
+    assert {name for name, paths in left_out.items() if paths} == {'classifier', 'cam'}, 'said where it happens'
+    assert all('train_00004' in path for paths in left_out.values() for path in paths)
+    for pattern, count in (('cam/cam/*.npz', 11), ('label/labels/*.png', 11), ('eval_segmentor/predictions/*.png', 4)):
+        assert len(list(work.glob(pattern))) == count
+    rows = {row['stage']: row for row in pipeline.rows if row['metric']}
+    assert rows['eval_label']['note'] == 'train, without 1 images left out before'
+    for name in ('eval_cam', 'eval_label', 'eval_segmentor'):
+        assert 0 < rows[name]['value'] < 100
+    assert (work / 'picture_train/train.png').is_file() and (work / 'picture_val/val.png').is_file()
+    assert Pipeline(tiny_pipeline, data, work).run() == EXIT_OMISSIONS
+    comparison = Comparison(dict(photos=[work]))
+    assert not comparison.is_incomplete, 'a pipeline run from Python leaves a finished folder'
+
+
+def test_a_missing_label_can_be_followed_up(tiny_pipeline, csv_folder, tmp_path):
+    with pytest.raises(Exception, match=r'stage classifier: .*no label for train_00004.jpg') as caught:
+        Pipeline(tiny_pipeline, csv_folder, tmp_path / 'work').run()
+    hints = [word.strip('.,;') for word in str(caught.value).split() if word.startswith('cfg_options.')]
+    assert len(hints) == 2
+    options = dict(hint.split('=') for hint in hints)
+    pipeline = Pipeline(tiny_pipeline, csv_folder, tmp_path / 'work', cfg_options=options)
+    for stage in list(pipeline.stages)[3:]:  # up to the stage that judges the CAMs
+        del pipeline.stages[stage]
+    assert pipeline.run() == EXIT_OMISSIONS != EXIT_DONE
