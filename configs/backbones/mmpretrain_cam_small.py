@@ -1,4 +1,5 @@
-# A CAM on a backbone of mmpretrain, here DeiT-S/16 whose tokens come as a map: pip install mmpretrain. Its weights are
+# A CAM on a backbone of mmpretrain, here DeiT-S/16 whose tokens come as a map: pip install onedl-mmpretrain
+# model-index. Its weights are
 # given with --cfg-options model.backbone.init_cfg.type=Pretrained model.backbone.init_cfg.checkpoint=FILE
 # model.backbone.init_cfg.prefix=backbone.
 _base_ = '../cam/cam_efflite0_small.py'

@@ -23,7 +23,7 @@ HUB = {
     'microsoft/swin-tiny-patch4-window7-224': dict(model_type='swin'),
     'facebook/convnext-tiny-224': dict(model_type='convnext'),
 }
-PACKAGES = dict(timm='timm', mmpretrain='mmpretrain')
+PACKAGES = dict(timm='timm', mmpretrain='onedl-mmpretrain model-index')
 
 
 def without_weights(part, texts):
@@ -46,9 +46,9 @@ def without_weights(part, texts):
 @torch.no_grad()
 @pytest.mark.parametrize('config', sorted(path.name for path in FOLDER.glob('*.py')))
 def test_builds_and_predicts(config, generated_root, tmp_path):
-    for name, package in PACKAGES.items():
+    for name, packages in PACKAGES.items():
         if config.startswith(name):
-            pytest.importorskip(package, reason=f'pip install {package}')
+            pytest.importorskip(name, reason=f'pip install {packages}')
     if 'HFBackbone' in (FOLDER / config).read_text() or 'dinov2' in config:
         pytest.importorskip('transformers', reason='pip install mmwsss[transformers]')
     cfg = load_config(FOLDER / config, generated_root)
