@@ -1,4 +1,4 @@
-"""Every config of configs/backbones builds at its true width, with random weights, and predicts."""
+"""Every config of configs/backbones builds at its true channels, with random weights, and predicts."""
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +13,15 @@ from mmwsss.config.config import load_config
 from mmwsss.registry import MODELS
 
 FOLDER = Path(__file__).parents[2] / 'configs/backbones'
-# What the config.json of the models on the hub say.
+# Channels, blocks and strides of the models on the hub; what lies within a block is made smaller.
 HUB = {
     'facebook/dinov2-small': dict(model_type='dinov2', hidden_size=384, num_attention_heads=6, patch_size=14,
-                                  image_size=518),
+                                  image_size=518, mlp_ratio=1),
     'facebook/deit-small-patch16-224': dict(model_type='deit', hidden_size=384, num_attention_heads=6,
-                                            intermediate_size=1536),
-    'openai/clip-vit-base-patch16': dict(model_type='clip_vision_model', patch_size=16),
-    'microsoft/swin-tiny-patch4-window7-224': dict(model_type='swin'),
-    'facebook/convnext-tiny-224': dict(model_type='convnext'),
+                                            intermediate_size=64),
+    'openai/clip-vit-base-patch16': dict(model_type='clip_vision_model', patch_size=16, intermediate_size=64),
+    'microsoft/swin-tiny-patch4-window7-224': dict(model_type='swin', depths=[1, 1, 1, 1], mlp_ratio=1.0),
+    'facebook/convnext-tiny-224': dict(model_type='convnext', depths=[1, 1, 1, 1]),
 }
 PACKAGES = dict(timm='timm', mmpretrain='onedl-mmpretrain model-index')
 
@@ -34,6 +34,10 @@ def without_weights(part, texts):
                 part[key] = None if key == 'init_cfg' else False
         if part.get('type') == 'HFBackbone':
             part['config'] = HUB[part.pop('model')]
+        if part.get('type') == 'MultiScaleFlip':
+            part['scales'] = (1.0,)
+        if 'pad_size' in part:
+            part['pad_size'] = None
         if 'embeddings' in part:
             part['embeddings'] = texts
         for value in part.values():

@@ -6,6 +6,7 @@ import pytest
 import torch
 from affinity_toy import cam_samples, label_samples
 from hf_toy import CONFIGS, FAMILIES, TOKEN_KINDS, need_transformers, tiny
+from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
 from mmengine.structures import LabelData
 from mmseg.structures import SegDataSample
@@ -44,7 +45,7 @@ def images():
 def build(config):
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope('mmwsss'):  # as in a Runner
-        return MODELS.build(config)
+        return MODELS.build(ConfigDict(config))
 
 
 def train_a_step(model, data):

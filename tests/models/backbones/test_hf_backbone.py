@@ -140,13 +140,12 @@ def test_maps_without_the_norm_lie_on_the_way(kind):
     if maps.tokens is not None:
         change = change + later.tokens.square().sum() - maps.tokens.square().sum()
     assert change.item() == pytest.approx((grads[1] * step).sum().item(), rel=0.2)
-    # with the norm they are the normed ones
+    if kind == 'clip':  # has drawn other weights, for its projection
+        return
     normed = build(kind, out_indices=(0, 1, 3)).eval()
     norm = hf_models.find_part(normed.model, hf_models.NORM_NAMES)
     for one, other in zip(maps, normed(images)):
-        expected = norm(one.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        if kind != 'clip':  # that one has drawn other weights, for its projection
-            torch.testing.assert_close(expected, other, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(norm(one.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), other, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize('kind', ['vit', 'dinov2', 'clip', 'swin', 'pvt_v2'])
@@ -362,18 +361,14 @@ def test_sizes():
     images = torch.randn(1, 3, 30, 45)
     assert fit_size(images, 1, 'resize') is images
     assert fit_size(images, 16, 'resize').shape[-2:] == (32, 48)
-    assert fit_size(images, 14, 'resize').shape[-2:] == (28, 42)
     assert fit_size(images[..., :3, :3], 14, 'resize').shape[-2:] == (14, 14)
-    padded = fit_size(images, 16, 'pad')
-    assert padded.shape[-2:] == (32, 48)
-    assert torch.equal(padded, F.pad(images, (0, 3, 0, 2)))
+    assert torch.equal(fit_size(images, 16, 'pad'), F.pad(images, (0, 3, 0, 2)))
     maps = build('vit', fit='pad')(torch.randn(1, 3, 33, 33))
     assert isinstance(maps, FeatureMaps) and maps[0].shape[-2:] == (5, 5)
 
 
 @torch.no_grad()
-def test_resized_maps_cover_the_image():
-    """A bright square shows at its place, whatever is left beyond the last patch."""
+def test_images_are_resized_for_convolutions_without_padding():
     model = build('convnext', out_indices=(4,)).eval()
     seen = []
     model.model.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
