@@ -209,8 +209,11 @@ def test_config_is_fitted_to_the_layout_of_the_data(repo_root, tmp_path, generat
 
 
 def test_a_localization_set_is_read_as_one(repo_root, tmp_path, generated_root):
+    from mmengine.registry import init_default_scope
+
     from mmwsss.datasets.localization_set import masks_to_localization
     from mmwsss.registry import DATASETS
+    init_default_scope('mmwsss')
     masks_to_localization(generated_root, tmp_path / 'set', 'train', 'test')
     cfg = load_config(repo_root / 'configs/wsol/cam_vgg16_small.py', tmp_path / 'set')
     assert cfg.model.cam_head.num_classes == 3
