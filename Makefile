@@ -6,7 +6,7 @@
 #   make test                              the test suite
 #   make lint                              ruff, and every config builds
 #
-# PIP_FLAGS goes to pip, e.g. PIP_FLAGS='--index-url https://my.mirror/simple'. A plain torch from PyPI
+# PIP_FLAGS goes to pip, e.g. PIP_FLAGS='--index-url URL'. A plain torch from PyPI
 # brings CUDA with it; for the small CPU build: TORCH_FLAGS='--index-url https://download.pytorch.org/whl/cpu'.
 
 PYTHON ?= python3

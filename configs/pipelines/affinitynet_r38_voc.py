@@ -1,6 +1,6 @@
 # CAM, AffinityNet, DeepLab on VOC with ResNet38: the base of the papers' pipelines. Trained on the pseudo labels of
-# train_aug (10,582 images), judged on train (1,464 of them) and val, as the papers do. Not run here: ImageNet weights
-# of ResNet38 could not be had.
+# train_aug (10,582 images), evaluated on train (1,464 of them) and val, as the papers do. Not measured
+# yet.
 _base_ = './_base_/affinitynet.py'
 configs = dict(cam='../cam/cam_r38_voc.py', affinity='../affinitynet/affinitynet_r38_voc.py',
                segmentor='../segmentation/deeplab_v1_r38_voc.py')

@@ -50,7 +50,7 @@ def evaluate_cam_dir(cam_dir: str | os.PathLike, data: DataFolder | str | os.Pat
 
     Raises:
         UserError: If a CAM file is missing or damaged, the classes differ, or no image can be judged; or if the masks
-            hold nothing but 0 and 255, which is said with ``mask_values`` in ``data``.
+            hold nothing but 0 and 255 and ``data`` has no ``mask_values``.
     """
     try:
         thresholds = tuple(DEFAULT_THRESHOLDS if thresholds is None else thresholds)

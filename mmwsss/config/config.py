@@ -218,6 +218,8 @@ def fit_to_data(cfg: Config, data: DataFolder | str | Path | None = None) -> Con
     if data is not None:
         data = DataFolder.find(data)
         cfg.data_root = str(data.root)
+        if data.class_list is not None:
+            cfg.classes = list(data.class_list)
         for name in DATALOADERS:
             if cfg.get(name):
                 cfg[name].dataset = data.dataset_config(cfg[name].dataset)

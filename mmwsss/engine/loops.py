@@ -35,7 +35,7 @@ class CAMTestLoop(TestLoop):
     Large images, with CAM models: those whose longer side is above ``max_side`` are made smaller first, since a model
     that was trained on objects of 200 pixels finds none of 2,000; maps keep the grid of the original. A batch that
     would need more memory than there is (estimated from a part of the image, or found out) is tested image by image,
-    then at lower scales, each of which is said; an image that cannot be done at all is left out of the result and
+    then at lower scales, each of which is logged; an image that cannot be done at all is left out of the result and
     named in the data set's ``omissions``, and the others go on.
 
     Args:

@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend, and the exit codes of the tools."""
+"""Errors that a user can correct, and the exit codes of the tools."""
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_OMISSIONS = 3

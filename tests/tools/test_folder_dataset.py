@@ -64,7 +64,7 @@ def test_from_photographs_to_a_segmentation_data_set(photographs, tool, repo_roo
     assert '12 labels made' in tool('make_pseudo_label', cams, *data, '--out-dir', tmp_path / 'labels')
     part = tool('make_pseudo_label', cams, *data, '--out-dir', tmp_path / 'part', '--split', 'part.txt')
     assert '2 labels made, 0 were there, for 2 images of part.txt' in part
-    # CAMs and labels, all images and a split. Half of the images have no mask, which is said.
+    # CAMs and labels, all images and a split. Half of the images have no mask, and are listed.
     for folder in ('cams', 'labels'):
         report = tool('eval_cam', tmp_path / folder, *data, '--seg-dir', 'masks', code=3)
         assert ', 6 images' in report and 'photo 1.png: no such mask' in report

@@ -26,7 +26,7 @@ from mmwsss.utils.memory import keep_freed_memory
 
 
 def obvious(conv: torch.nn.Conv2d, norm: torch.nn.Module, x: Tensor) -> Tensor:
-    """What a network does without further ado."""
+    """Convolution and norm one after the other, as a network does by default."""
     return norm(conv(x))
 
 

@@ -14,11 +14,10 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from rich.console import Console
 
-from mmwsss.config.config import merge_options, read_config
+from mmwsss.config.config import fit_to_data, merge_options, read_config
 from mmwsss.datasets import on_rank_zero
 from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.datasets.layout import stem_of
-from mmwsss.experiments.fit_data import fit_to_folder
 from mmwsss.experiments.options import naming
 from mmwsss.experiments.pipeline.pipeline_config import PipelineConfig, stage_of
 from mmwsss.experiments.pipeline.roles import find_roles
@@ -95,7 +94,7 @@ class Pipeline:
         if cfg.get('model') is None:
             raise UserError(f'{self.config.configs[name]}: has no model; this is not the config of a training or a '
                             'test')
-        return fit_to_folder(cfg, self.data)
+        return fit_to_data(cfg, self.data)
 
     def check(self) -> None:
         """Finds the keys of all stages, and checks what can be checked before the first one runs.

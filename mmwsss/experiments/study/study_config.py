@@ -8,9 +8,8 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from mmwsss.config.config import merge_options, read_config, set_backbone_weights
+from mmwsss.config.config import fit_to_data, merge_options, read_config, set_backbone_weights
 from mmwsss.datasets.data_folder import DataFolder
-from mmwsss.experiments.fit_data import fit_to_folder
 from mmwsss.experiments.options import PREFIX, flat_options, join_options, take_options
 from mmwsss.experiments.study.study_dir import file_name
 from mmwsss.experiments.weights import check_weights_option, weights_for
@@ -219,7 +218,7 @@ class StudyConfig:
             merge_options(cfg, options)
         if cfg.get('model') is None:
             raise UserError(f'{self.configs[row.config]}: has no model; this is not the config of a training or a test')
-        return fit_to_folder(cfg, self.data)
+        return fit_to_data(cfg, self.data)
 
 
 def cam_metric(cfg: Config) -> ConfigDict | None:

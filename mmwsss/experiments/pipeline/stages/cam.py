@@ -87,7 +87,7 @@ class RefineCAM(_CAMStage):
 
 @dataclass(kw_only=True)
 class EvalStage(Stage):
-    """Judges the files of a split; without masks there is nothing to do, which is said.
+    """Evaluates the files of a split; without masks it reports that there are none.
 
     Args:
         split: The images.
