@@ -8,6 +8,7 @@ COMMANDS = {
     'checkpoint': 'a checkpoint of an original repository',
     'part': 'a part of a model as a checkpoint of its own',
     'coco': 'images and an instances_*.json as a data set in VOC layout',
+    'exif': 'images anew, to be read as they are stored, whatever their EXIF orientation',
     'localization': 'masks, CUB, COCO or OpenImages as a data set of images of one class with boxes',
 }
 

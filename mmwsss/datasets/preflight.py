@@ -52,7 +52,7 @@ def _check_map(path: str, read: Callable[[str], np.ndarray]) -> FileCheck:
 
 
 EXIF_HINT = (' when it is turned as its EXIF orientation says, which was not done with the map; turn the map too, or '
-             'take the EXIF tag out of the image')
+             'read the images as they are stored: mmwsss convert exif')
 CHECKS: dict[str, Callable[[str], FileCheck]] = {
     'image': check_image, 'mask': check_mask, 'saliency map': check_saliency}
 

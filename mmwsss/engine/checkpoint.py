@@ -43,6 +43,8 @@ MapLocation = str | torch.device | Callable | None
 # What torch's readers raise on a file that is not a whole checkpoint (found by cutting and flipping bytes).
 _BROKEN_FILE = (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, LookupError, AttributeError,
                 TypeError, AssertionError, struct.error, zipfile.BadZipFile)
+# Under which key training codes keep the weights; MMEngine's comes first.
+WEIGHT_KEYS = ('state_dict', 'model', 'model_state_dict', 'net', 'network', 'weights', 'params')
 _MODEL_ZOOS = {
     'torchvision': get_torchvision_models,
     'modelzoo': get_torchvision_models,
@@ -205,7 +207,8 @@ def extract_state_dict(checkpoint: Any, name: str | os.PathLike) -> dict[str, Te
     """Returns the state dict in a checkpoint.
 
     Args:
-        checkpoint: ``{'state_dict': ..., ...}`` or the state dict itself.
+        checkpoint: ``{'state_dict': ..., ...}``, the state dict under another of :data:`WEIGHT_KEYS`, or the state dict
+            itself.
         name: The file it came from, for the error.
 
     Returns:
@@ -213,12 +216,10 @@ def extract_state_dict(checkpoint: Any, name: str | os.PathLike) -> dict[str, Te
         the modules (``_metadata``) are kept.
 
     Raises:
-        UserError: If there is none, or a value is not finite, as after a training that has diverged.
+        UserError: If there is none, if there are several under other keys than ``state_dict``, or if a value is not
+            finite, as after a training that has diverged.
     """
-    state_dict = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else None
-    if (not isinstance(state_dict, dict) or not all(isinstance(key, str) for key in state_dict)
-            or not any(isinstance(value, Tensor) for value in state_dict.values())):
-        raise UserError(f'{name}: holds no weights; give a checkpoint with a state dict')
+    state_dict = _find_state_dict(checkpoint, name)
     check_finite(state_dict, name, 'the training has diverged; give an earlier checkpoint, or train anew with a lower '
                  'learning rate')
     if not all(key.startswith('module.') for key in state_dict):
@@ -228,6 +229,26 @@ def extract_state_dict(checkpoint: Any, name: str | os.PathLike) -> dict[str, Te
         plain._metadata = OrderedDict((re.sub(r'^module(\.|$)', '', key), value)
                                       for key, value in state_dict._metadata.items())
     return plain
+
+
+def _find_state_dict(checkpoint: Any, name: str | os.PathLike) -> dict[str, Tensor]:
+    held = checkpoint if isinstance(checkpoint, dict) else {}
+    if 'state_dict' in held:
+        held = {'state_dict': held['state_dict']}
+    elif _is_state_dict(held):
+        return held
+    found = [key for key in WEIGHT_KEYS if _is_state_dict(held.get(key))]
+    if len(found) == 1:
+        return held[found[0]]
+    if found:
+        raise UserError(f'{name}: holds several sets of weights ({", ".join(found)}); save the one that is meant as '
+                        "{'state_dict': ...}")
+    raise UserError(f'{name}: holds no weights; give a checkpoint with a state dict')
+
+
+def _is_state_dict(value: Any) -> bool:
+    return (isinstance(value, dict) and all(isinstance(key, str) for key in value)
+            and any(isinstance(part, Tensor) for part in value.values()))
 
 
 def check_finite(state_dict: dict[str, Tensor], name: str | os.PathLike, hint: str) -> None:

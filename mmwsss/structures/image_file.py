@@ -72,11 +72,25 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
         return read_image(path).shape[:2]
 
 
+def is_oriented(path: str | os.PathLike) -> bool:
+    """Says whether the EXIF data of an image has it turned or mirrored.
+
+    Raises:
+        OSError: If it cannot be read, or PIL does not know its format.
+    """
+    with Image.open(path) as image:
+        return _orientation(image) != 1
+
+
 def _is_turned(image: Image.Image) -> bool:
+    return _orientation(image) in (5, 6, 7, 8)
+
+
+def _orientation(image: Image.Image) -> int:
     try:
-        return image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+        return image.getexif().get(ORIENTATION, 1)
     except (OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error):  # a damaged tag, which OpenCV ignores
-        return False
+        return 1
 
 
 def _decode(path: str) -> tuple[FileCheck, np.ndarray | None]:

@@ -16,6 +16,7 @@ from torch import nn
 
 from mmwsss.engine import checkpoint as module
 from mmwsss.engine.checkpoint import (
+    WEIGHT_KEYS,
     extract_state_dict,
     load_checkpoint_file,
     load_state_dict_strict,
@@ -270,6 +271,13 @@ def test_extract_state_dict():
     state_dict = OrderedDict({'module.a': weight})
     state_dict._metadata = OrderedDict({'': {}, 'module': dict(version=1), 'module.a': dict(version=2)})
     assert extract_state_dict(state_dict, 'x')._metadata == {'': dict(version=1), 'a': dict(version=2)}
+    for key in WEIGHT_KEYS:
+        assert extract_state_dict({key: {'module.a': weight}, 'optimizer': {}, 'epoch': 3}, 'x').keys() == {'a'}
+    # What training codes keep beside the weights: an average of them.
+    both = dict(model={'a': weight}, net={'a': weight})
+    with pytest.raises(UserError, match=r'^x: holds several sets of weights \(model, net\)'):
+        extract_state_dict(both, 'x')
+    assert extract_state_dict(dict(both, state_dict={'b': weight}), 'x').keys() == {'b'}
     for other in ([], 3, {}, dict(state_dict=[1]), dict(state_dict={}), dict(epoch=3), {1: weight}):
         with pytest.raises(UserError, match=r'^x: holds no weights'):
             extract_state_dict(other, 'x')
