@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from mmwsss.engine import large_images
 from mmwsss.engine.fuse_conv_bn import fuse_conv_bn
 from mmwsss.engine.mixed_precision import autocast, cast_backbone_weights
+from mmwsss.models.affinity.base_affinity_model import BaseAffinityModel
 from mmwsss.models.classifiers.base_cam_model import BaseCAMModel
 from mmwsss.registry import LOOPS
 from mmwsss.utils.dist import unwrapped
@@ -32,8 +33,8 @@ class CAMTestLoop(TestLoop):
     that reduce over the ranks themselves (those that define ``evaluate``) are then evaluated all the same;
     others cannot be computed from nothing and are left out of the metrics, with a warning.
 
-    Large images, with CAM models: those whose longer side is above ``max_side`` are made smaller first, since a model
-    that was trained on objects of 200 pixels finds none of 2,000; maps keep the grid of the original. A batch that
+    Large images, with CAM models and those that refine CAMs: those whose longer side is above ``max_side`` are made
+    smaller first, since a model that was trained on objects of 200 pixels finds none of 2,000; maps keep the grid of the original. A batch that
     would need more memory than there is (estimated from a part of the image, or found out) is tested image by image,
     then at lower scales, each of which is logged; an image that cannot be done at all is left out of the result and
     named in the data set's ``omissions``, and the others go on.
@@ -66,8 +67,8 @@ class CAMTestLoop(TestLoop):
         self.fuse_conv_bn = fuse_conv_bn
         self.cast_weights = cast_weights
         self.max_side = max_side
-        # Others, such as those that refine CAMs, take images and maps of sizes that belong together.
-        self._is_cam_model = isinstance(unwrapped(runner.model), BaseCAMModel)
+        # Others may take images and maps of sizes that belong together.
+        self._takes_any_size = isinstance(unwrapped(runner.model), (BaseCAMModel, BaseAffinityModel))
         self._bytes_per_pixel: float | None = None
         self._skipped: list[tuple[str, str]] = []
 
@@ -127,7 +128,7 @@ class CAMTestLoop(TestLoop):
 
     def _predict(self, data_batch: dict) -> list:
         """Tests a batch, in parts or smaller where it has to be; images that cannot be done are not in the result."""
-        if not self._is_cam_model:
+        if not self._takes_any_size:
             return self._forward(data_batch)
         batch = large_images.limit_side(data_batch, self.max_side)
         if self._room_for(batch) >= 1:

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmwsss.apis.cam_files import refine_cam
 from mmwsss.apis.pseudo_label import make_pseudo_label
 from mmwsss.config.config import load_config
+from mmwsss.engine.loops import CAMTestLoop
 from mmwsss.experiments.pipeline.pipeline import Pipeline
 from mmwsss.structures.cam_file import read_cam
 from mmwsss.structures.label_file import read_label
@@ -109,6 +110,32 @@ def test_going_on_writes_the_same_bytes(finished, cfg, tmp_path):
         if path.stem == victim.stem:
             os.utime(path)
     assert refine_cam(cfg, checkpoint, cams, tmp_path, 'train').metrics['num_cams'] > 0
+
+
+def test_large_images(finished, cfg, tmp_path, monkeypatch):
+    """As for CAMs: smaller than they are, in parts, or named, and CAM files keep the size that the image has."""
+    checkpoint, cams, real, sizes = finished / 'affinity/epoch_1.pth', finished / 'cam/cam', CAMTestLoop._forward, []
+
+    def forward(loop, batch):
+        sizes.append(tuple(batch['inputs'][0].shape[-2:]))
+        if len(batch['inputs']) > 1 or 'train_00003' in batch['data_samples'][0].img_path:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate many bytes")
+        return real(loop, batch)
+    monkeypatch.setattr(CAMTestLoop, '_forward', forward)
+    result = refine_cam(cfg, checkpoint, cams, tmp_path / 'parts', 'train')
+    assert result.metrics['num_cams'] == 11
+    (path, reason), = result.omissions
+    assert 'train_00003' in path and 'no memory' in reason
+    monkeypatch.setattr(CAMTestLoop, '_forward', lambda loop, batch: sizes.append(
+        tuple(batch['inputs'][0].shape[-2:])) or real(loop, batch))
+    monkeypatch.setattr('mmwsss.engine.loops.MIN_SIDE', 16)
+    sizes.clear()
+    cfg.test_cfg.max_side = 32
+    refine_cam(cfg, checkpoint, cams, tmp_path / 'small', 'train')
+    assert {max(size) for size in sizes} == {32}
+    for path in (tmp_path / 'small/cam').glob('*.npz'):
+        small, plain = read_cam(path), read_cam(finished / 'walk/cam' / path.name)
+        assert small.size == plain.size and small.cam.shape == plain.cam.shape
 
 
 def test_labels_by_a_postprocessor(finished, cfg, tmp_path, generated_root):

@@ -27,4 +27,5 @@ test_dataloader = dict(
     dataset=dict(type='VOCImageLabelDataset', data_root=data_root, split='train', classes=None,
                  require_masks=True, pipeline=test_pipeline, test_mode=True))
 test_evaluator = dict(type='CAMMetric')
-test_cfg = dict(type='CAMTestLoop', amp=None, fuse_conv_bn=True, cast_weights=True)
+# max_side: as for CAMs, see voc_cam.py.
+test_cfg = dict(type='CAMTestLoop', amp=None, fuse_conv_bn=True, cast_weights=True, max_side=1024)
