@@ -34,10 +34,10 @@ class CAMTestLoop(TestLoop):
     others cannot be computed from nothing and are left out of the metrics, with a warning.
 
     Large images, with CAM models and those that refine CAMs: those whose longer side is above ``max_side`` are made
-    smaller first, since a model that was trained on objects of 200 pixels finds none of 2,000; maps keep the grid of the original. A batch that
-    would need more memory than there is (estimated from a part of the image, or found out) is tested image by image,
-    then at lower scales, each of which is logged; an image that cannot be done at all is left out of the result and
-    named in the data set's ``omissions``, and the others go on.
+    smaller first, since a model that was trained on objects of 200 pixels finds none of 2,000; maps keep the grid of
+    the original. A batch that would need more memory than there is (estimated from a part of the image, or found out)
+    is tested image by image, then at lower scales, each of which is logged; an image that cannot be done at all is left
+    out of the result and named in the data set's ``omissions``, and the others go on.
 
     Args:
         runner: The runner.
