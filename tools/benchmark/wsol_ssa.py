@@ -272,11 +272,6 @@ def main(argv: list[str] | None = None) -> int:
     work = Path(args.work_dir)
     cfg = load_config(CONFIG, args.data)
     init_default_scope('mmwsss')
-    cfg.model.backbone.init_cfg = dict(type='StrictPretrained', checkpoint=args.weights)
-    model = MODELS.build(cfg.model)
-    model.backbone.init_weights()
-    model.eval().to(memory_format=torch.channels_last)
-
     datasets, folders = {}, {}
     for split in dict(heads=('train',), features=('test', 'held_out')).get(args.only, SPLITS):
         datasets[split] = open_split(args.data, split, args.side,
@@ -287,6 +282,11 @@ def main(argv: list[str] | None = None) -> int:
             folders['heads'] = SettingsFolder(work / 'heads', settings, 'heads', '.pth', '--work-dir')
     for folder in folders.values():
         folder.check()  # before the first of them takes its hour
+
+    cfg.model.backbone.init_cfg = dict(type='StrictPretrained', checkpoint=args.weights)
+    model = MODELS.build(cfg.model)
+    model.backbone.init_weights()
+    model.eval().to(memory_format=torch.channels_last)
 
     def features(split: str) -> dict:
         return make_features(datasets[split], split, model, folders[split])
