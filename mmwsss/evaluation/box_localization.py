@@ -68,10 +68,13 @@ def box_iou(boxes: np.ndarray, others: np.ndarray, inclusive: bool = False) -> n
     Returns:
         float64 [M, G]; 0 where both boxes are empty.
     """
-    boxes, others = np.asarray(boxes, np.float64)[:, None], np.asarray(others, np.float64)[None]
-    sides = np.minimum(boxes[..., 2:], others[..., 2:]) - np.maximum(boxes[..., :2], others[..., :2]) + inclusive
-    intersection = sides.clip(min=0).prod(axis=-1)
-    union = sum((part[..., 2:] - part[..., :2] + inclusive).prod(axis=-1) for part in (boxes, others)) - intersection
+    left, top, right, bottom = np.asarray(boxes, np.float64).T[:, :, None]
+    x0, y0, x1, y1 = np.asarray(others, np.float64).T[:, None]
+    width = np.maximum(np.minimum(right, x1) - np.maximum(left, x0) + inclusive, 0)
+    height = np.maximum(np.minimum(bottom, y1) - np.maximum(top, y0) + inclusive, 0)
+    intersection = width * height
+    union = ((right - left + inclusive) * (bottom - top + inclusive)
+             + (x1 - x0 + inclusive) * (y1 - y0 + inclusive) - intersection)
     return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
 
 
@@ -160,12 +163,11 @@ def benchmark_hits(cam: np.ndarray, gt_boxes: np.ndarray, thresholds: np.ndarray
     largest = tree.largest('contour')[0]
     last = np.array(cam.shape[::-1]) - 1
 
-    def best_iou(boxes: np.ndarray) -> np.ndarray:
-        return box_iou(np.concatenate([boxes[:, :2], np.minimum(boxes[:, 2:], last)], axis=1), gt_boxes,
-                       inclusive=True).max(axis=1)
-
-    nothing = best_iou(np.zeros((1, 4), np.int64))[0]
-    best = np.stack([best_iou(largest), tree.maximum(best_iou(tree.boxes), nothing)])
+    boxes = np.concatenate([np.zeros((1, 4), np.int64), largest, tree.boxes])
+    np.minimum(boxes[:, 2:], last, out=boxes[:, 2:])
+    fit = box_iou(boxes, gt_boxes, inclusive=True).max(axis=1)
+    of_largest, of_all = fit[1:len(largest) + 1], fit[len(largest) + 1:]
+    best = np.stack([of_largest, tree.maximum(of_all, fit[0])])
     return best[:, None] >= np.asarray(ious)[:, None]
 
 

@@ -1,9 +1,12 @@
 """The connected components of a map above every threshold, in one pass.
 
-With a rising threshold components only shrink, split and vanish, so those of all thresholds form a tree
-(:mod:`mmwsss.evaluation.merge_tree`). What is known of a component (box, number of pixels, area of its contour, holes)
-is a running maximum or sum along it.
+With a rising threshold components only shrink, split and vanish, so those of all thresholds form a tree. What is known
+of a component (box, number of pixels, area of its contour, holes) is a running maximum or sum along it. With numba it
+is built pixel by pixel (:mod:`mmwsss.evaluation.numba_components`), without from maximum to maximum
+(:mod:`mmwsss.evaluation.merge_tree`), which takes three to six times as long.
 """
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import cv2
@@ -12,6 +15,16 @@ import numpy as np
 from mmwsss.evaluation.merge_tree import MergeTree, find_basins, join_basins
 
 SIZES = ('pixels', 'contour', 'box')
+
+
+@functools.cache
+def compiled_components() -> Callable[[np.ndarray, int], np.ndarray] | None:
+    """Returns :func:`mmwsss.evaluation.numba_components.components`; ``None`` without numba."""
+    try:
+        from mmwsss.evaluation.numba_components import components
+    except (ImportError, ValueError, SystemError):  # not installed, or built for another version of numpy or Python
+        return None
+    return components
 
 
 @dataclass(eq=False)
@@ -25,7 +38,7 @@ class ComponentTree:
         last: int64 [M], number of the last one.
         levels: int [H, W], for every pixel the number of thresholds below its value.
         num_thresholds: T.
-        nodes: What :meth:`contour_areas` needs.
+        areas: What :meth:`contour_areas` returns, when called.
     """
     boxes: np.ndarray
     pixels: np.ndarray
@@ -33,7 +46,7 @@ class ComponentTree:
     last: np.ndarray
     levels: np.ndarray
     num_thresholds: int
-    nodes: MergeTree | None = field(repr=False, default=None)
+    areas: Callable[[], tuple[np.ndarray, np.ndarray]] = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -50,7 +63,9 @@ class ComponentTree:
             values: [M], a value of every component.
             empty: What is returned where there is no component.
         """
-        rows = self.row_of_maximum(np.argsort(np.argsort(values, kind='stable'), kind='stable'))
+        rank = np.empty(len(self), np.int64)
+        rank[np.argsort(values, kind='stable')] = np.arange(len(self))
+        rows = self.row_of_maximum(rank)
         return np.where(rows >= 0, np.asarray(values)[rows] if len(self) else empty, empty)
 
     def row_of_maximum(self, rank: np.ndarray) -> np.ndarray:
@@ -88,10 +103,7 @@ class ComponentTree:
         Returns:
             float64 [M], without what is in holes; and int64 [M], the number of holes.
         """
-        if len(self) == 0:
-            return np.zeros(0), np.zeros(0, np.int64)
-        area, euler = self.nodes.square_weights(self.levels)
-        return self.nodes.running_sum(area) / 2, 1 - self.nodes.running_sum(euler) // 4
+        return self.areas()
 
     def largest(self, size: str = 'pixels') -> tuple[np.ndarray, np.ndarray]:
         """Finds the box of the largest component at every threshold.
@@ -121,6 +133,8 @@ class ComponentTree:
         else:
             rows, doubtful = self._largest_contour()
         boxes = np.concatenate([self.boxes, np.zeros((1, 4), np.int64)])[rows]
+        if len(doubtful) == 0:
+            return boxes, rows >= 0
         # Thresholds between the same levels have the same foreground.
         between, place = np.unique(np.unique(self.levels).searchsorted(doubtful, 'right'), return_inverse=True)
         for i in range(len(between)):
@@ -183,12 +197,22 @@ def component_tree(levels: np.ndarray, num_thresholds: int) -> ComponentTree:
     Returns:
         The components at all thresholds.
     """
-    levels = np.asarray(levels, np.int32)
+    levels = np.ascontiguousarray(levels, np.int32)
+    if (components := compiled_components()) is not None:
+        rows = components(levels, num_thresholds)
+        boxes, (pixels, area, euler, first, last) = rows[:, :4], rows[:, 4:].T
+        return ComponentTree(boxes, pixels, first, last, levels, num_thresholds, lambda: (area / 2, 1 - euler // 4))
     basins, count = find_basins(levels)
     steps = MergeTree(levels, basins, *join_basins(basins, levels, count), num_thresholds)
     x0, x1, y0, y1 = (steps.running_maximum(side) for side in steps.sides)
+
+    def areas() -> tuple[np.ndarray, np.ndarray]:
+        if len(x0) == 0:
+            return np.zeros(0), np.zeros(0, np.int64)
+        area, euler = steps.square_weights(levels)
+        return steps.running_sum(area) / 2, 1 - steps.running_sum(euler) // 4
     return ComponentTree(np.stack([-x0, -y0, x1, y1], axis=1), steps.running_sum(steps.pixels), *steps.spans(), levels,
-                         num_thresholds, steps)
+                         num_thresholds, areas)
 
 
 def union_boxes(levels: np.ndarray, num_thresholds: int) -> np.ndarray:

@@ -6,18 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numba.extending import overload
+
+from mmwsss.utils.compiled import compiled
 
 ZERO, ONE, HALF = np.float32(0), np.float32(1), np.float32(0.5)
 EMPTY_TABLE = np.int32(-1)
-
-
-def _jit(function: Callable) -> Callable:
-    try:
-        return njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # there is no folder that numba may write to: compiled anew by every process
-        return njit(nogil=True)(function)
 
 
 # A few neighbouring values as a tuple, so that they stay in registers. The tuple's length is part of its type.
@@ -80,7 +74,7 @@ def _overload_add(what: Any, weight: Any, other: Any) -> Callable:
     return _ADDS[len(what)]
 
 
-@_jit
+@compiled
 def find_vertices(features, scales, lowest, strides, codes, weights):
     """Fills the codes and the weights, [N, d + 1], of the vertices; ``permutohedral.simplex`` says more."""
     d = len(scales)
@@ -133,12 +127,12 @@ def find_vertices(features, scales, lowest, strides, codes, weights):
             weights[n, k] = sorted_weights[k]
 
 
-@_jit
+@compiled
 def _place(code, mask):
     return np.int64(((np.uint64(code) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(20)) & np.uint64(mask))
 
 
-@_jit
+@compiled
 def number_vertices(codes, index):
     """Fills ``index``, [N, d + 1], with the numbers of the vertices.
 
@@ -177,7 +171,7 @@ def number_vertices(codes, index):
     return keys[:count].copy(), table
 
 
-@_jit
+@compiled
 def find_chains(keys, table, steps):
     """Finds the chains of at least two vertices along each direction.
 
@@ -213,7 +207,7 @@ def find_chains(keys, table, steps):
     return order[:end].copy(), bounds
 
 
-@_jit
+@compiled
 def blur_chains(values, order, bounds, zero):
     """Blurs ``values``, [M, C], in place along each direction; C is a multiple of ``len(zero)``."""
     for direction in range(len(bounds) - 1):
@@ -234,7 +228,7 @@ def blur_chains(values, order, bounds, zero):
                 _store(_add(here, HALF, before), values, vertex, column)
 
 
-@_jit
+@compiled
 def splat_points(values, index, weights, points, zero):
     """Spreads ``points``, [N, C], over ``values``, [M, C]."""
     values[:] = ZERO
@@ -246,7 +240,7 @@ def splat_points(values, index, weights, points, zero):
                        column)
 
 
-@_jit
+@compiled
 def slice_points(points, index, weights, values, alpha, zero):
     """Collects ``values``, [M, C], at ``points``, [N, C]."""
     for n in range(len(index)):
@@ -257,7 +251,7 @@ def slice_points(points, index, weights, values, alpha, zero):
             _store(_add(zero, alpha, total), points, n, column)
 
 
-@_jit
+@compiled
 def exponential(x):
     """``exp(x)`` of float32 x <= 0 , correct to about 2e-7 of it, so that loops of it become vector instructions.
 
@@ -276,7 +270,7 @@ def exponential(x):
     return y * np.int32((np.int32(power) + np.int32(127)) << np.int32(23)).view(np.float32)
 
 
-@_jit
+@compiled
 def mean_field_step(logits, ones, old_1, new_1, index_1, weights_1, norm_1, factor_1,
           old_2, new_2, index_2, weights_2, norm_2, factor_2, result, is_last, zero):
     """One mean-field iteration, from two blurred lattices to the next two that are to be blurred.

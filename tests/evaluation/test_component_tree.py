@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mmwsss.evaluation import component_tree as module
 from mmwsss.evaluation import merge_tree
 from mmwsss.evaluation.component_tree import component_tree, largest_contour_box, union_boxes
 
@@ -36,9 +37,18 @@ def random_levels(rng, trial):
     return np.floor(smooth * (count + 1)).astype(int).clip(0, count), count
 
 
-@pytest.mark.parametrize('max_table', [0, 1 << 21])
-def test_components_at_every_threshold(monkeypatch, max_table):
-    monkeypatch.setattr(merge_tree, 'MAX_TABLE', max_table)
+@pytest.fixture(params=['numba', 'numpy', 'numpy, sorted'], autouse=True)
+def way(request, monkeypatch):
+    if request.param == 'numba':
+        pytest.importorskip('numba')
+        assert module.compiled_components() is not None
+        return
+    monkeypatch.setattr(module, 'compiled_components', lambda: None)
+    if request.param != 'numpy':
+        monkeypatch.setattr(merge_tree, 'MAX_TABLE', 0)
+
+
+def test_components_at_every_threshold():
     rng = np.random.default_rng(0)
     for trial in range(60):
         levels, count = random_levels(rng, trial)
