@@ -1,9 +1,10 @@
-"""CAMs for images, arrays and folders from Python, without a data set."""
+"""CAMs of images from Python, without a data set."""
 import copy
+import inspect
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -13,47 +14,19 @@ from mmcv.transforms import LoadImageFromFile
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.logging import print_log
-from mmengine.registry import init_default_scope
 
-from mmwsss.apis.runner import load_for_inference
-from mmwsss.config.config import fill_num_classes, read_config
-from mmwsss.datasets import DataFolder
-from mmwsss.datasets.layout import IMAGE_EXTENSIONS
+from mmwsss.apis.image_sources import Images, is_one, list_sources, to_bgr
+from mmwsss.apis.model_folder import find_model, is_segmentor, load_model
+from mmwsss.apis.prediction_files import PredictionFiles
+from mmwsss.apis.predictions import CAMPrediction, Prediction
+from mmwsss.config.label_options import label_options
 from mmwsss.datasets.transforms import LoadMask, LoadSaliency
-from mmwsss.engine.checkpoint import load_checkpoint_file, trained_classes
 from mmwsss.engine.large_images import limit_side
-from mmwsss.engine.setup import setup
-from mmwsss.registry import MODELS, TRANSFORMS
+from mmwsss.registry import INFERENCE_HOOKS, TRANSFORMS
 from mmwsss.structures.image_file import check_image
-from mmwsss.structures.maps import resize_cam
 from mmwsss.utils.errors import UserError
 
-# A file, a folder of files, a data set, an array, or files and arrays one after the other.
-Images = str | Path | DataFolder | np.ndarray | Iterable[str | Path | np.ndarray]
-
-
-@dataclass
-class CAMPrediction:
-    """The CAM of one image.
-
-    Attributes:
-        cam: float32 [K, h, w] in [0, 1], one map per class in ``classes``, h = ceil(H / stride).
-        classes: Names of the K classes.
-        scores: Sigmoid score by class name, of all C classes.
-        size: (H, W) of the image.
-        gate: ``'label'`` or ``'score'``: what chose the K classes.
-        source: The image's path, or ``None`` for an array.
-    """
-    cam: np.ndarray
-    classes: tuple[str, ...]
-    scores: dict[str, float]
-    size: tuple[int, int]
-    gate: str
-    source: Path | None
-
-    def full_size(self) -> np.ndarray:
-        """Returns the maps at the size of the image, float32 [K, H, W]."""
-        return np.asarray(resize_cam(self.cam, self.size))
+Labels = str | Sequence[str] | Sequence[Sequence[str]]
 
 
 class ImageInferencer:
@@ -62,69 +35,61 @@ class ImageInferencer:
     One unusable file among many does not end the work: of a folder or a list it is left out, logged and listed in
     :attr:`omissions`.
 
+    It is no ``BaseInferencer`` of MMEngine, which decides otherwise in four things: that holds all images and all
+    predictions at once, where :meth:`iterate` holds a batch; it stops at the first file that is no image; it loads
+    weights that fit in part; and its result is a dict of json values and pictures, where ours are objects
+    that make label maps and pictures when they are asked. Segmentors work with mmsegmentation's ``MMSegInferencer``
+    as well, see :func:`mmwsss.apis.export_model`.
+
     Args:
-        config: A config with the model and the pipeline of its test data: a path, a name in the package, or the config
-            itself, which is not changed.
-        checkpoint: Its checkpoint.
+        config: The folder of a trained model (:func:`mmwsss.apis.export_model`); or a config with the model and the
+            pipeline of its test data: a path, a name in the package, or the config itself, which is not changed.
+        checkpoint: Its checkpoint; not for a folder.
         classes: Names of the foreground classes; default the ones that the checkpoint was trained with.
         device: Default: the GPU, if there is one.
         batch_size: Images of one size that go through the model together.
 
     Attributes:
+        classes: Names of the C foreground classes.
+        model: The model. A call changes nothing in it.
         omissions: (path, reason) of the images that the last call left out.
 
     Raises:
         UserError: For a checkpoint of another model, or one without class names when none are given.
     """
 
-    def __init__(self, config: str | Path | Config, checkpoint: str | Path, classes: Sequence[str] | None = None,
-                 device: str | torch.device | None = None, batch_size: int = 8) -> None:
-        setup()
-        cfg = copy.deepcopy(config) if isinstance(config, Config) else read_config(config)
-        if not cfg.get('model') or not cfg.get('test_dataloader'):
-            raise UserError(f'{cfg.filename or "the config"}: has no model or no test_dataloader; name a config that '
-                            'has both')
-        init_default_scope(cfg.get('default_scope', 'mmwsss'))
-        names = classes or self._foreground(trained_classes(load_checkpoint_file(checkpoint, 'cpu')))
-        self.classes = tuple(names)
-        if not self.classes:
-            raise UserError(f'{checkpoint}: holds no class names; give them as classes=[...]')
-        fill_num_classes(cfg.model, len(self._model_classes()))
+    def __init__(self, config: str | Path | Config, checkpoint: str | Path | None = None,
+                 classes: Sequence[str] | None = None, device: str | torch.device | None = None,
+                 batch_size: int = 8) -> None:
         self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
-        self.model = MODELS.build(cfg.model).to(self.device).eval()
-        load_for_inference(self.model, checkpoint, self._model_classes())
+        cfg, self.model, names = load_model(config, checkpoint, classes, self.device)
+        self.classes = names[is_segmentor(cfg):]
         self.load, self.transform = _split_pipeline(cfg.test_dataloader.dataset.pipeline)
         self.batch_size = batch_size
         self.max_side = (cfg.get('test_cfg') or {}).get('max_side')
         self.omissions: list[tuple[str, str]] = []
 
-    @staticmethod
-    def _foreground(trained: tuple[str, ...]) -> tuple[str, ...]:
-        """Returns the foreground classes among those that a checkpoint was trained with."""
-        return trained
-
-    def _model_classes(self) -> tuple[str, ...]:
-        """Returns the classes that the model tells apart."""
-        return self.classes
-
     def _prepare(self, results: dict, label: Any) -> dict:
         """Transforms a loaded image; ``label`` is what was given for it."""
         return self.transform(results)
 
-    def _predict(self, batch: list[tuple[Path | None, dict]], labelled: bool) -> list:
-        """Returns the predictions for (source, transformed image) of one size."""
+    def _predict(self, batch: list[tuple[Path | None, np.ndarray | None, dict]], labelled: bool) -> list:
+        """Returns the predictions for (path, RGB pixels of an image without path, transformed image) of one size."""
         raise NotImplementedError
 
-    def _iterate(self, images: Images, sources: Iterable, labels: Sequence[Any] | None = None) -> Iterator:
+    def _iterate(self, images: Images, channel_order: str | None, labels: Sequence[Any] | None = None,
+                 sources: Iterable | None = None) -> Iterator:
         self.omissions = []
-        named = isinstance(images, (str, Path)) and not Path(images).is_dir()
-        return self._generate(sources, labels, may_omit=not named)
+        named = isinstance(images, (str, Path)) and is_one(images)
+        return self._generate(list_sources(images) if sources is None else sources, labels, channel_order,
+                              may_omit=not named)
 
-    def _generate(self, sources: Iterable, labels: Sequence[Any] | None, may_omit: bool) -> Iterator:
+    def _generate(self, sources: Iterable, labels: Sequence[Any] | None, channel_order: str | None,
+                  may_omit: bool) -> Iterator:
         omissions, count = self.omissions, 0
         # Only neighbours of one size share a batch, so that a folder is never in memory as a whole.
-        items = self._items(sources, labels, omissions, may_omit)
-        for _, run in groupby(items, key=lambda item: item[1]['inputs'].shape):
+        items = self._items(sources, labels, channel_order, omissions, may_omit)
+        for _, run in groupby(items, key=lambda item: item[2]['inputs'].shape):
             while batch := list(islice(run, self.batch_size)):
                 predictions = self._predict(batch, labels is not None)
                 count += len(predictions)
@@ -133,17 +98,19 @@ class ImageInferencer:
             path, reason = omissions[0]
             raise UserError(f'{path}: {reason} (and not one of the {len(omissions)} images can be used)')
 
-    def _items(self, sources: Iterable, labels: Sequence[Any] | None, omissions: list[tuple[str, str]],
-               may_omit: bool) -> Iterator[tuple[Path | None, dict]]:
+    def _items(self, sources: Iterable, labels: Sequence[Any] | None, channel_order: str | None,
+               omissions: list[tuple[str, str]],
+               may_omit: bool) -> Iterator[tuple[Path | None, np.ndarray | None, dict]]:
         for i, source in enumerate(sources):
             names = None if labels is None else labels[i]
-            if isinstance(source, np.ndarray):
-                yield None, self._prepare(self._from_array(source), names)
+            if not isinstance(source, (str, PathLike)):
+                pixels = to_bgr(source, channel_order)
+                yield None, pixels[..., ::-1], self._prepare(self._from_array(pixels), names)
                 continue
             path = Path(source)
             loaded = self._from_file(path)
             if not isinstance(loaded, str):
-                yield path, self._prepare(loaded, names)
+                yield path, None, self._prepare(loaded, names)
             elif may_omit:
                 omissions.append((str(path), loaded))
                 print_log(f'left out {path}: {loaded}', 'current', level=logging.WARNING)
@@ -157,33 +124,23 @@ class ImageInferencer:
             return reason
         try:
             return self.load(dict(img_path=str(path)))
-        except UserError:  # gone since; the message of the transform speaks of a data set
+        except (UserError, OSError):  # gone since; the message of the transform speaks of a data set
             return 'cannot be read as an image'
 
     def _from_array(self, image: np.ndarray) -> dict:
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
-            raise UserError(f'an image array is uint8 [H, W, 3] in BGR order, got {image.dtype} {image.shape}')
         size = image.shape[:2]
         image = image.astype(np.float32) if self.load.to_float32 else image
         return dict(img=image, img_shape=size, ori_shape=size, height=size[0], width=size[1])
 
-    @staticmethod
-    def _sources(images: Images) -> Iterable:
-        if isinstance(images, np.ndarray):
-            return [images]
-        if isinstance(images, DataFolder):
-            paths = images.image_paths()
-            return [paths[stem] for stem in images.stems(None)]
-        if not isinstance(images, (str, Path)):
-            return images
-        path = Path(images)
-        if not path.is_dir():
-            return [path]
-        files = sorted(file for file in path.iterdir()
-                       if file.suffix.lower() in IMAGE_EXTENSIONS and not file.name.startswith('.') and file.is_file())
-        if not files:
-            raise UserError(f'{path}: holds no images ({", ".join(sorted(IMAGE_EXTENSIONS))})')
-        return files
+    def _written(self, predictions: Iterator[Prediction], images: Images, out_dir: str | PathLike | None,
+                 **options: Any) -> Iterator[Prediction]:
+        """Hands predictions on, and writes them where there is a folder for them."""
+        if out_dir is None:
+            return predictions
+        files = PredictionFiles(out_dir, self.classes, **options)
+        if isinstance(images, (str, Path)):
+            files.check_sources([Path(path) for path in list_sources(images)])
+        return files.write_all(predictions)
 
 
 class CAMInferencer(ImageInferencer):
@@ -193,54 +150,84 @@ class CAMInferencer(ImageInferencer):
     :attr:`omissions`.
 
     Args:
-        config: A CAM config, or the path of one, or its name in the package. It is not changed.
-        checkpoint: Its checkpoint.
+        config: The folder of a trained model (:func:`mmwsss.apis.export_model`); or a CAM config, the path of one, or
+            its name in the package. It is not changed.
+        checkpoint: Its checkpoint; not for a folder.
         classes: Names of the foreground classes; default the ones that the checkpoint was trained with.
         device: Default: the GPU, if there is one.
         score_thr: Classes whose sigmoid score is above this are shown for images without labels.
         batch_size: Images of one size that go through the model together.
+        top_k: Where no score is above ``score_thr``, these many classes of the highest score are shown; 0: none.
+        hooks: Inference hooks in place of the config's, outermost first: names (``['MultiScaleFlip', 'SSA']``; with
+            the settings of the config, where it has this hook) or configs; ``[]``: none.
 
     Attributes:
+        classes: Names of the C foreground classes.
+        model: The model. A call changes nothing in it.
         omissions: (path, reason) of the images that the last call left out.
 
     Raises:
-        UserError: For a checkpoint of another model, or one without class names when none are given.
+        UserError: For a checkpoint of another model, one without class names when none are given, the config of
+            a segmentor, or an unknown hook.
 
     Examples:
-        >>> inferencer = CAMInferencer('configs/cam/cam_efflite0_small.py', 'epoch_4.pth')  # doctest: +SKIP
-        >>> for prediction in inferencer('photographs/'):  # doctest: +SKIP
+        >>> inferencer = CAMInferencer('cam_efflite0_small', 'epoch_4.pth', hooks=['SSA'])  # doctest: +SKIP
+        >>> for prediction in inferencer('photographs/', out_dir='cams', crf=True):  # doctest: +SKIP
         ...     print(prediction.source, prediction.classes, prediction.cam.shape)
     """
 
-    def __init__(self, config: str | Path | Config, checkpoint: str | Path, classes: Sequence[str] | None = None,
-                 device: str | torch.device | None = None, score_thr: float = 0.5, batch_size: int = 8) -> None:
-        super().__init__(config, checkpoint, classes, device, batch_size)
-        self.model.test_cfg['score_thr'] = score_thr
+    def __init__(self, config: str | Path | Config, checkpoint: str | Path | None = None,
+                 classes: Sequence[str] | None = None, device: str | torch.device | None = None,
+                 score_thr: float = 0.5, batch_size: int = 8, top_k: int = 1,
+                 hooks: Sequence[str | Mapping] | None = None) -> None:
+        cfg, checkpoint = find_model(config, checkpoint)
+        if is_segmentor(cfg):
+            raise UserError(f'{cfg.filename or "the config"}: is of a segmentor; use SegInferencer')
+        if hooks is not None and cfg.get('model'):
+            cfg.model.inference_hooks = _hook_configs(hooks, cfg.model.get('inference_hooks') or ())
+        super().__init__(cfg, checkpoint, classes, device, batch_size)
+        self.score_thr, self.top_k = score_thr, top_k
 
-    def __call__(self, images: Images, labels: Sequence[Sequence[str]] | None = None) -> list[CAMPrediction]:
+    def __call__(self, images: Images, labels: Labels | None = None, *, channel_order: str | None = None,
+                 out_dir: str | PathLike | None = None, threshold: float | None = None,
+                 crf: bool = False) -> list[CAMPrediction]:
         """Makes CAMs.
 
         Args:
-            images: An image file, a folder of them, a :class:`~mmwsss.datasets.DataFolder` (all its images, in sub
-                folders too), a BGR array uint8 [H, W, 3], or files and arrays in a list.
-            labels: Class names of each image; default: the classes that the model sees in it.
+            images: An image file, a folder of them (with its sub folders), a :class:`~mmwsss.datasets.DataFolder` (all
+                its images), an array uint8 [H, W, 3], a tensor [3, H, W] (uint8, or float in [0, 1]), a PIL image, or
+                any of these but folders in a list.
+            labels: Class names of each image, in a list, or the name where it is one. Of a single image: its names, or
+                its name. Default: the classes that the model sees.
+            channel_order: ``'bgr'`` or ``'rgb'``, of arrays and tensors. Default: BGR for arrays, RGB for tensors.
+            out_dir: Folder for label maps, pictures and a list of them
+                (:class:`mmwsss.apis.prediction_files.PredictionFiles`); default: nothing is written.
+            threshold: Background score of these label maps; default: as ``mmwsss label``.
+            crf: Refine these label maps with a dense CRF.
 
         Returns:
             One prediction an image, in the order given (a folder: sorted by name), without those in
             :attr:`omissions`.
 
         Raises:
-            UserError: For one file that is no image, a folder or list without a single usable image, an array of
-                another kind, or a name that is no class.
+            UserError: For one file that is no image, a folder or list without a single usable image, an array or tensor
+                of another kind, or a name that is no class.
         """
-        return list(self.iterate(images, labels))
+        return list(self.iterate(images, labels, channel_order=channel_order, out_dir=out_dir, threshold=threshold,
+                                 crf=crf))
 
-    def iterate(self, images: Images, labels: Sequence[Sequence[str]] | None = None) -> Iterator[CAMPrediction]:
+    def iterate(self, images: Images, labels: Labels | None = None, *, channel_order: str | None = None,
+                out_dir: str | PathLike | None = None, threshold: float | None = None,
+                crf: bool = False) -> Iterator[CAMPrediction]:
         """Makes CAMs one after the other, for more images than fit into memory.
 
         Args:
             images: See :meth:`__call__`. A list may also be an iterator, which is read as predictions are.
-            labels: See :meth:`__call__`.
+            labels: See :meth:`__call__`, as the others.
+            channel_order: See there.
+            out_dir: See there.
+            threshold: See there.
+            crf: See there.
 
         Returns:
             A generator of the predictions that :meth:`__call__` gives. It holds at most a batch of images at a time.
@@ -249,14 +236,16 @@ class CAMInferencer(ImageInferencer):
         Raises:
             UserError: See there; errors of one file when it is its turn.
         """
-        sources = self._sources(images)
+        sources = None
         if labels is not None:
-            sources = list(sources)
+            sources = list(list_sources(images))
+            labels = _by_image(labels, one=is_one(images))
             if len(labels) != len(sources):
                 raise UserError(f'{len(labels)} labels were given for {len(sources)} images')
             if unknown := {name for names in labels for name in names} - set(self.classes):
                 raise UserError(f'{sorted(unknown)} are not among the classes {self.classes}')
-        return self._iterate(images, sources, labels)
+        return self._written(self._iterate(images, channel_order, labels, sources), images, out_dir,
+                             **label_options(threshold, crf=crf))
 
     def _prepare(self, results: dict, label: Sequence[str] | None) -> dict:
         if label is not None:
@@ -264,19 +253,49 @@ class CAMInferencer(ImageInferencer):
         return self.transform(results)
 
     @torch.no_grad()
-    def _predict(self, batch: list[tuple[Path | None, dict]], labelled: bool) -> list[CAMPrediction]:
-        # Set here, since another iteration may be under way as well.
-        self.model.test_cfg['gate'] = 'label' if labelled else 'score'
-        outputs = self.model.test_step(limit_side(pseudo_collate([data for _, data in batch]), self.max_side))
+    def _predict(self, batch: list[tuple[Path | None, np.ndarray | None, dict]],
+                 labelled: bool) -> list[CAMPrediction]:
+        data = limit_side(pseudo_collate([data for _, _, data in batch]), self.max_side)
+        data = self.model.data_preprocessor(data, False)
+        outputs = self.model.predict(data['inputs'], data['data_samples'], gate='label' if labelled else 'score',
+                                     score_thr=self.score_thr, top_k=self.top_k)
         result = []
-        for (source, _), output in zip(batch, outputs):
+        for (source, pixels, _), output in zip(batch, outputs):
             scores = output.pred_img_label.score.tolist()
             result.append(CAMPrediction(
-                cam=output.pred_cam.data.float().cpu().numpy(),
-                classes=tuple(self.classes[k] for k in output.pred_img_label.label.tolist()),
-                scores=dict(zip(self.classes, scores)), size=tuple(output.ori_shape[:2]), gate=output.cam_gate,
-                source=source))
+                source, output.pred_cam.data.float().cpu().numpy(),
+                tuple(self.classes[k] for k in output.pred_img_label.label.tolist()),
+                dict(zip(self.classes, scores)), tuple(output.ori_shape[:2]), output.cam_gate, pixels=pixels))
         return result
+
+
+def _by_image(labels: Labels, one: bool) -> list[list[str]]:
+    """Returns the class names of every image; of a single image they may be given alone."""
+    if isinstance(labels, str):
+        labels = [labels]
+    labels = list(labels)
+    if one and all(isinstance(names, str) for names in labels):
+        return [labels]
+    return [[names] if isinstance(names, str) else list(names) for names in labels]
+
+
+def _hook_configs(hooks: Sequence[str | Mapping], present: Sequence[Mapping]) -> list[dict]:
+    by_name = {str(hook['type']).removeprefix('mmwsss.'): hook for hook in present}
+    configs = []
+    for hook in [hooks] if isinstance(hooks, (str, Mapping)) else hooks:
+        config = dict(type=hook) if isinstance(hook, str) else dict(hook)
+        cls = INFERENCE_HOOKS.get(config['type']) if isinstance(config['type'], str) else config['type']
+        if cls is None:
+            raise UserError(f'hooks: {config["type"]!r} is no inference hook; there are '
+                            f'{", ".join(sorted(INFERENCE_HOOKS.module_dict))}')
+        config = copy.deepcopy(dict(by_name[hook])) if isinstance(hook, str) and hook in by_name else config
+        needed = [name for name, parameter in inspect.signature(cls).parameters.items()
+                  if parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
+        if missing := [name for name in needed if name not in config]:
+            raise UserError(f'hooks: {config["type"]} needs {", ".join(missing)}; give its config, '
+                            f'dict(type={config["type"]!r}, {missing[0]}=...)')
+        configs.append(config)
+    return configs
 
 
 def _split_pipeline(pipeline: Sequence[dict]) -> tuple[LoadImageFromFile, Compose]:

@@ -7,6 +7,8 @@ DESCRIPTION = 'Convert a checkpoint or a data set of another project'
 COMMANDS = {
     'checkpoint': 'a checkpoint of an original repository',
     'part': 'a part of a model as a checkpoint of its own',
+    'text-embeddings': 'class names by the text encoder of a CLIP, for TextCAMHead',
+    'annotations': 'files of labelme, LabelImg or CVAT, or a folder for each class, as a data set in VOC layout',
     'coco': 'images and an instances_*.json as a data set in VOC layout',
     'exif': 'images anew, to be read as they are stored, whatever their EXIF orientation',
     'localization': 'masks, CUB, COCO or OpenImages as a data set of images of one class with boxes',

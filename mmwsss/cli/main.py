@@ -17,6 +17,7 @@ COMMANDS = {
     'train': 'train a model: a CAM classifier, an affinity model, a segmentor',
     'test': 'test a checkpoint with the evaluators of its config',
     'predict': 'apply a trained model to images: CAMs and labels of a classifier, masks of a segmentor',
+    'export': 'write a trained model as a folder to predict with, or as an ONNX file',
     'cam': 'make the CAM files of a data set',
     'refine': 'refine CAM files by a trained AffinityNet or IRNet',
     'eval': 'evaluate CAM files or label files on ground truth masks',
@@ -28,6 +29,7 @@ COMMANDS = {
     'demo': 'run a pipeline on generated pictures, or on your data',
     'configs': 'list the configs that come with mmwsss',
     'convert': 'convert a checkpoint or a data set of another project',
+    'browse': 'draw what a training gets: images after augmentation, with their labels',
     'draw': 'draw affinities, prototypes, or conflicts of labels and saliency',
 }
 EPILOG = 'Exit codes: 0 done, 1 failed (one line says why), 3 done, but something was left out.'

@@ -1,8 +1,7 @@
 """``mmwsss predict``."""
 import argparse
+import os
 from typing import TYPE_CHECKING
-
-from mmwsss.cli.arguments import add_config
 
 if TYPE_CHECKING:
     from mmwsss.apis.inferencer import ImageInferencer
@@ -15,8 +14,9 @@ DESCRIPTION = ('Apply a trained model to images. A segmentor gives a mask of eac
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
-    add_config(parser, 'the config of a CAM model or a segmentor')
-    parser.add_argument('checkpoint', metavar='CHECKPOINT')
+    parser.add_argument('model', metavar='MODEL', help='folder of a trained model, which a pipeline or mmwsss export '
+                        'has written; cam_efflite0_imagenet, whose weights are installed; or a config, and its '
+                        'checkpoint as next argument')
     parser.add_argument('images', metavar='IMAGE', nargs='+', help='images, and folders of them (with sub folders)')
     parser.add_argument('--out-dir', metavar='DIR', required=True, help='gets labels/, overlays/ and predictions.json')
     parser.add_argument('--classes', nargs='+', metavar='NAME',
@@ -27,6 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cam = parser.add_argument_group('classifiers only')
     cam.add_argument('--score-thr', type=float, metavar='S',
                      help='classes with a higher sigmoid score are in an image (default: 0.5)')
+    cam.add_argument('--top-k', type=int, default=0, metavar='K',
+                     help='where no class has such a score, the K classes of the highest (default: none)')
+    cam.add_argument('--hooks', nargs='+', metavar='HOOK',
+                     help="inference hooks in place of the config's, outermost first, e.g. MultiScaleFlip SSA")
     cam.add_argument('--threshold', type=float, metavar='T',
                      help='background score: a pixel is background where no map exceeds it (default: as mmwsss label)')
     cam.add_argument('--crf', action='store_true', help='refine the labels with a dense CRF')
@@ -39,30 +43,50 @@ def run(args: argparse.Namespace) -> int:
     from mmwsss.utils.errors import UserError
     if args.batch_size < 1:
         raise UserError(f'--batch-size {args.batch_size}: must be at least 1')
-    inferencer = load_inferencer(args)
-    summary = write_predictions(inferencer, args.images, args.out_dir, **label_settings(args, inferencer))
+    checkpoint, images = split_arguments(args.model, args.images)
+    inferencer = load_inferencer(args, checkpoint)
+    summary = write_predictions(inferencer, images, args.out_dir, **label_settings(args, inferencer))
     return report_result(f'{args.out_dir}: {summary["num_images"]} images, in labels/ and overlays/',
                          summary['omissions'])
 
 
-def load_inferencer(args: argparse.Namespace) -> 'ImageInferencer':
-    """Builds what fits the model: a ``CAMInferencer`` or a ``SegInferencer``."""
-    from mmwsss.apis.inferencer import CAMInferencer
-    from mmwsss.apis.seg_inferencer import SegInferencer, is_refiner, is_segmentor
+def split_arguments(model: str, rest: list[str]) -> tuple[str | None, list[str]]:
+    """Returns the checkpoint among the arguments that follow the model, and the images.
+
+    Raises:
+        UserError: If a config is followed by nothing but one file.
+    """
     from mmwsss.config.config import read_config
     from mmwsss.utils.errors import UserError
-    cfg = read_config(args.config)
+    if os.path.isdir(model) or read_config(model).get('init_is_trained'):
+        return None, rest
+    if len(rest) < 2:
+        raise UserError(f'{model}: a config needs its checkpoint and an image: mmwsss predict CONFIG CHECKPOINT IMAGE; '
+                        'the folder of a trained model needs an image only')
+    return rest[0], rest[1:]
+
+
+def load_inferencer(args: argparse.Namespace, checkpoint: str | None) -> 'ImageInferencer':
+    """Builds what fits the model: a ``CAMInferencer`` or a ``SegInferencer``."""
+    from mmwsss.apis.inferencer import CAMInferencer
+    from mmwsss.apis.model_folder import find_model, is_refiner, is_segmentor
+    from mmwsss.apis.seg_inferencer import SegInferencer
+    from mmwsss.utils.errors import UserError
+    cfg, checkpoint = find_model(args.model, checkpoint)
     if is_refiner(cfg):
-        raise UserError(f'{args.config}: is of a model that refines CAMs; use mmwsss refine')
+        raise UserError(f'{args.model}: is of a model that refines CAMs; use mmwsss refine')
     if not is_segmentor(cfg):
         score = 0.5 if args.score_thr is None else args.score_thr
         if not 0 <= score < 1:
             raise UserError(f'--score-thr {score:g}: must be at least 0 and below 1')
-        return CAMInferencer(cfg, args.checkpoint, args.classes, args.device, score, args.batch_size)
-    if args.score_thr is not None or args.threshold is not None or args.crf:
-        raise UserError(f'--score-thr, --threshold and --crf are for classifiers, and {args.config} is a segmentor; '
-                        'leave them out')
-    return SegInferencer(cfg, args.checkpoint, args.classes, args.device, args.batch_size)
+        if args.top_k < 0:
+            raise UserError(f'--top-k {args.top_k}: must be at least 0')
+        return CAMInferencer(cfg, checkpoint, args.classes, args.device, score, args.batch_size, args.top_k,
+                             args.hooks)
+    if args.score_thr is not None or args.threshold is not None or args.crf or args.top_k or args.hooks:
+        raise UserError('--score-thr, --top-k, --hooks, --threshold and --crf are for classifiers, and '
+                        f'{args.model} is a segmentor; leave them out')
+    return SegInferencer(cfg, checkpoint, args.classes, args.device, args.batch_size)
 
 
 def label_settings(args: argparse.Namespace, inferencer: 'ImageInferencer') -> dict:

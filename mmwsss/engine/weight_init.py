@@ -77,3 +77,39 @@ class StrictPretrained:
         if names[-1] not in ('StrictPretrained', f'mmwsss.{type(self).__name__}', type(self)):
             raise UserError(f'init_cfg of {type(module).__name__}: {names[-1]} comes after StrictPretrained and would '
                             'overwrite its weights; put StrictPretrained last')
+
+
+@WEIGHT_INITIALIZERS.register_module()
+class PretrainedClassifier:
+    """Initialises a CAM head with the last linear layer of a pretrained classifier.
+
+    A global average pooling and a linear layer are a 1x1 convolution and the pooling: the maps of the head are the CAMs
+    of that classifier, without any training. ::
+
+        cam_head=dict(type='SingleLabelCAMHead', bias=True, init_cfg=dict(
+            type='PretrainedClassifier', checkpoint='resnet50.pth', prefix='fc'))
+
+    Args:
+        checkpoint: A file, or a url as for :class:`StrictPretrained`.
+        prefix: Name of the linear layer in it.
+    """
+
+    def __init__(self, checkpoint: str, prefix: str = 'fc') -> None:
+        self.checkpoint, self.prefix = checkpoint, prefix
+
+    def __call__(self, module: nn.Module) -> None:
+        """Loads the weights into ``module.conv_cam``.
+
+        Raises:
+            UserError: If the checkpoint cannot be loaded, or has no such layer of this size.
+        """
+        state_dict = extract_state_dict(load_checkpoint(self.checkpoint), self.checkpoint)
+        layer = {key.removeprefix(f'{self.prefix}.'): value for key, value in state_dict.items()
+                 if key.startswith(f'{self.prefix}.')}
+        if 'weight' not in layer:
+            raise UserError(f'{self.checkpoint}: has no {self.prefix}.weight; correct the prefix in init_cfg')
+        layer['weight'] = layer['weight'].flatten(1)[:, :, None, None]
+        if module.conv_cam.bias is None:
+            layer.pop('bias', None)
+        load_state_dict_strict(module.conv_cam, layer, self.checkpoint,
+                               hint='the head has other classes or channels than this classifier')

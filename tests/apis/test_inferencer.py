@@ -1,6 +1,10 @@
 import copy
+import gc
+import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,8 +15,13 @@ from PIL import Image
 from mmwsss.apis.cam_files import make_cam
 from mmwsss.apis.inferencer import CAMInferencer
 from mmwsss.apis.runner import train
+from mmwsss.config.label_options import label_options
+from mmwsss.postprocessing import build_postprocessors, pseudo_label
 from mmwsss.structures.cam_file import read_cam
+from mmwsss.structures.image_file import read_image
+from mmwsss.structures.label_file import read_label
 from mmwsss.utils.errors import UserError
+from mmwsss.visualization.draw import draw_cam
 
 
 @pytest.fixture(scope='module')
@@ -40,12 +49,23 @@ def test_folder_with_labels_gives_the_cams_of_make_cam(inferencer, inferencer_pa
         np.testing.assert_allclose(prediction.cam, file.cam.astype(np.float32), atol=2**-10)
 
 
-def test_classes_are_those_that_the_model_sees(inferencer, generated_root):
+def test_classes_are_those_that_the_model_sees(inferencer_parts, tiny_cam_cfg, generated_root):
+    inferencer = CAMInferencer(tiny_cam_cfg, inferencer_parts, device='cpu', hooks=[])
     predictions = inferencer(generated_root / 'JPEGImages')
     assert len(predictions) == 16
-    for prediction in predictions:
-        assert prediction.gate == 'score'
-        assert set(prediction.classes) == {name for name, score in prediction.scores.items() if score > 0.5}
+    inferencer.score_thr = sorted(max(prediction.scores.values()) for prediction in predictions)[8]
+    filters = set()
+    for prediction in inferencer(generated_root / 'JPEGImages'):
+        seen = {name for name, score in prediction.scores.items() if score > inferencer.score_thr}
+        best = max(prediction.scores, key=prediction.scores.__getitem__)
+        assert set(prediction.classes) == (seen or {best})
+        assert prediction.gate == ('score' if seen else 'top_k')
+        filters.add(prediction.gate)
+    assert filters == {'score', 'top_k'}
+    inferencer.top_k = 0
+    assert any(prediction.classes == () for prediction in inferencer(generated_root / 'JPEGImages'))
+    inferencer.score_thr, inferencer.top_k = .999, 2
+    assert {len(prediction.classes) for prediction in inferencer(generated_root / 'JPEGImages')} == {2}
 
 
 def test_any_kind_of_image(inferencer, tmp_path):
@@ -172,7 +192,136 @@ def test_mistakes_show_before_the_first_prediction(inferencer):
 def test_two_iterations_at_once(inferencer, generated_root):
     path = next((generated_root / 'JPEGImages').glob('*.jpg'))
     by_score, by_label = inferencer.iterate([path] * 9), inferencer.iterate([path] * 9, [[]] * 9)
-    assert [(a.gate, b.gate) for a, b in zip(by_score, by_label)] == [('score', 'label')] * 9
+    assert {(a.gate != 'label', b.gate) for a, b in zip(by_score, by_label)} == {(True, 'label')}
+
+
+def test_kinds_of_images_in_memory_are_one(inferencer, generated_root):
+    path = next((generated_root / 'JPEGImages').glob('*.jpg'))
+    expected, = inferencer(path, inferencer.classes[0])
+    bgr = cv2.imread(str(path))
+    rgb = np.ascontiguousarray(bgr[..., ::-1])
+    tensor = torch.from_numpy(rgb.transpose(2, 0, 1).copy())
+    for image, order in ((bgr, None), (bgr, 'bgr'), (rgb, 'rgb'), (Image.fromarray(rgb), None), (tensor, None),
+                         (tensor / 255, 'rgb'), (torch.flip(tensor, [0]), 'bgr')):
+        for labels in (expected.classes[0], list(expected.classes), [list(expected.classes)]):
+            found, = inferencer(image, labels, channel_order=order)
+            np.testing.assert_array_equal(found.cam, expected.cam)
+            np.testing.assert_array_equal(found.image(), expected.image())
+            assert found.classes == expected.classes and found.source is None
+
+
+def test_pil_images_of_any_mode(inferencer):
+    rng = np.random.default_rng(0)
+    grey16 = rng.integers(0, 65535, (20, 30), np.uint16)
+    turned = Image.fromarray(rng.integers(0, 255, (20, 30, 3), dtype=np.uint8))
+    turned.getexif()[0x0112] = 6
+    images = [Image.fromarray(grey16), Image.fromarray((grey16 >> 8).astype(np.uint8)), turned,
+              Image.new('RGBA', (4, 4))]
+    first, second, third, _ = inferencer(images)
+    np.testing.assert_array_equal(first.image(), second.image())
+    assert third.size == third.image().shape[:2] == (30, 20)
+
+
+def test_images_in_memory_that_are_none(inferencer):
+    for image, message in ((torch.zeros(3, 4), 'tensor is uint8 or float'), (torch.ones(3, 4, 4) * 2, r'in \[0, 1\]'),
+                           (torch.zeros(4, 4, 3), 'tensor is uint8 or float'),
+                           (np.zeros((4, 4, 3)), 'array is uint8')):
+        with pytest.raises(UserError, match=message):
+            inferencer(image)
+    with pytest.raises(UserError, match='channel_order'):
+        inferencer(np.zeros((4, 4, 3), np.uint8), channel_order='gbr')
+
+
+def test_what_a_prediction_draws_and_saves(inferencer, generated_root, tmp_path):
+    path = next((generated_root / 'JPEGImages').glob('*.jpg'))
+    names = list(inferencer.classes[:2])
+    prediction, = inferencer(path, names)
+    image = read_image(path)
+    best = max(names, key=prediction.scores.__getitem__)
+    np.testing.assert_array_equal(prediction.overlay(), prediction.overlay(best))
+    for name, cam in zip(names, prediction.full_size()):
+        np.testing.assert_array_equal(prediction.overlay(name), draw_cam(image, cam))
+    with pytest.raises(UserError, match='unicorn'):
+        prediction.overlay('unicorn')
+    picture = prediction.draw()
+    assert picture.ndim == 3 and picture.shape[1] > 4 * image.shape[1]  # the image, two CAMs, the label
+    prediction.save(tmp_path / 'a.png')
+    prediction.save(tmp_path / 'a.npz')
+    np.testing.assert_array_equal(read_image(tmp_path / 'a.png'), picture)
+    saved = read_cam(tmp_path / 'a.npz')
+    assert saved.classes.tolist() == [0, 1] and saved.size == image.shape[:2]
+    np.testing.assert_array_equal(prediction.pseudo_label(.3), pseudo_label(saved, image,
+                                                                            dict(type='constant', threshold=.3)))
+    refined = prediction.pseudo_label(crf=True)
+    options = label_options(crf=True)
+    np.testing.assert_array_equal(refined, pseudo_label(saved, image, options['background'],
+                                                        build_postprocessors(options['postprocessors'])))
+    with pytest.raises(UserError, match=r'\.png'):
+        prediction.save(tmp_path / 'a.jpg')
+
+
+def test_files_of_one_call(inferencer, generated_root, tmp_path):
+    images = generated_root / 'JPEGImages'
+    predictions = inferencer(images, out_dir=tmp_path, crf=True)
+    index = json.loads((tmp_path / 'predictions.json').read_text())
+    assert len(predictions) == len(index['images']) == 16
+    for prediction, entry in zip(predictions, index['images']):
+        assert entry['class_filter'] == prediction.gate and entry['classes'] == list(prediction.classes)
+        if prediction.source.stem.endswith('0'):
+            np.testing.assert_array_equal(read_label(tmp_path / entry['label']), prediction.pseudo_label(crf=True))
+    with pytest.raises(UserError, match='written to'):
+        inferencer(tmp_path / 'overlays', out_dir=tmp_path)
+
+
+def test_hooks_by_name(tiny_cam_cfg, inferencer_parts, generated_root):
+    image = next((generated_root / 'JPEGImages').glob('*.jpg'))
+    own = CAMInferencer(tiny_cam_cfg, inferencer_parts, device='cpu')
+    same = CAMInferencer(tiny_cam_cfg, inferencer_parts, device='cpu', hooks=['MultiScaleFlip'])
+    # With the scales of the config.
+    np.testing.assert_array_equal(own(image, own.classes)[0].cam, same(image, own.classes)[0].cam)
+    none = CAMInferencer(tiny_cam_cfg, inferencer_parts, device='cpu', hooks=[])
+    ssa = CAMInferencer(tiny_cam_cfg, inferencer_parts, device='cpu', hooks=['SSA'])
+    assert [type(hook).__name__ for hook in ssa.model.inference_hooks] == ['SSA']
+    assert not np.array_equal(none(image, own.classes)[0].cam, ssa(image, own.classes)[0].cam)
+    given = CAMInferencer(tiny_cam_cfg, inferencer_parts, device='cpu', hooks=[dict(type='SSA', stages=('1', ))])
+    assert given.model.inference_hooks[0].stages == ('1', )
+    with pytest.raises(UserError, match='MultiScaleFlip'):
+        CAMInferencer(tiny_cam_cfg, inferencer_parts, hooks=['SAS'])
+
+
+def test_a_call_leaves_the_model_as_it_was(inferencer, generated_root):
+    def state():
+        return ({key: value.clone() for key, value in inferencer.model.state_dict().items()},
+                dict(inferencer.model.test_cfg), list(inferencer.model.inference_hooks), inferencer.model.training)
+
+    before = state()
+    inferencer(generated_root / 'JPEGImages')
+    inferencer(next((generated_root / 'JPEGImages').glob('*.jpg')), inferencer.classes)
+    after = state()
+    assert all(torch.equal(before[0][key], after[0][key]) for key in before[0]) and before[1:] == after[1:]
+
+
+def test_memory_stays_as_it_is(tiny_cam_cfg, inferencer_parts):
+    inferencer = CAMInferencer(tiny_cam_cfg, inferencer_parts, device='cpu', hooks=[])
+    image = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
+
+    def objects():
+        gc.collect()
+        return sum(isinstance(item, torch.Tensor) for item in gc.get_objects())
+
+    for _ in range(50):
+        inferencer(image, inferencer.classes[0])
+    tensors, memory = objects(), resident()
+    for _ in range(300):
+        inferencer(image, inferencer.classes[0])
+    # An image with its maps is 0.3 MB: 300 of them would be 90 MB.
+    assert objects() == tensors and resident() - memory < 30
+
+
+def resident():
+    """Memory of this process in MiB."""
+    pages = int(Path('/proc/self/statm').read_text().split()[1])
+    return pages * os.sysconf('SC_PAGE_SIZE') / 2**20
 
 
 def test_config_is_left_alone(tiny_cam_cfg, inferencer_parts):

@@ -4,7 +4,6 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from mmengine.registry import init_default_scope
 from PIL import Image
 
 from mmwsss.apis import CAMInferencer, SegInferencer, runner
@@ -12,62 +11,12 @@ from mmwsss.cli.main import main
 from mmwsss.config.config import load_config
 from mmwsss.config.seg_options import prepare_test
 from mmwsss.postprocessing import DEFAULT_BACKGROUND, pseudo_label
-from mmwsss.registry import MODELS
 from mmwsss.structures.cam_file import CAMFile
 from mmwsss.structures.image_file import read_image
 from mmwsss.structures.label_file import read_label, voc_palette
 from mmwsss.utils.errors import UserError
 
 CLASSES = ('cat', 'dog', 'owl')
-
-
-@pytest.fixture(scope='module')
-def segmentor(tmp_path_factory, repo_root, generated_root):
-    """Config and checkpoint of a tiny segmentor with random weights, on the classes of the generated data."""
-    from mmengine.config import Config
-    folder = tmp_path_factory.mktemp('segmentor')
-    cfg = Config.fromfile(repo_root / 'configs/segmentation/deeplab_efflite0_small.py')
-    cfg.model.backbone = dict(type='ResNet38', base_channels=1, out_indices=(2, ))
-    cfg.model.decode_head.update(in_channels=64, channels=8)
-    cfg.test_dataloader.num_workers = 0
-    cfg.dump(folder / 'seg.py')
-    init_default_scope('mmwsss')
-    torch.manual_seed(0)
-    model = MODELS.build(load_config(folder / 'seg.py', generated_root).model)
-    model.init_weights()
-    torch.nn.init.normal_(model.decode_head.conv_seg.weight, std=1)
-    classes = ('background', *(generated_root / 'classes.txt').read_text().split())
-    torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=dict(classes=classes))), folder / 'seg.pth')
-    return folder / 'seg.py', folder / 'seg.pth'
-
-
-@pytest.fixture(scope='module')
-def classifier(tmp_path_factory, repo_root):
-    """Config and checkpoint of a classifier with random weights."""
-    from mmengine.config import Config
-    folder = tmp_path_factory.mktemp('classifier')
-    cfg = Config.fromfile(repo_root / 'configs/cam/cam_efflite0_small.py')
-    cfg.model.backbone = dict(type='ResNet38', base_channels=1, out_indices=(2, ))
-    cfg.model.cam_head.update(in_channels=64, num_classes=3)
-    cfg.model.inference_hooks = []
-    cfg.dump(folder / 'cam.py')
-    init_default_scope('mmwsss')
-    torch.manual_seed(0)
-    model = MODELS.build(cfg.model)
-    model.init_weights()
-    torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=dict(classes=CLASSES))), folder / 'cam.pth')
-    return folder / 'cam.py', folder / 'cam.pth'
-
-
-@pytest.fixture
-def photographs(tmp_path):
-    """Photographs of two sizes in a folder with a sub folder; two have one name."""
-    rng = np.random.default_rng(0)
-    for name, size in (('a.jpg', (40, 56)), ('b.png', (40, 56)), ('sub/a.png', (32, 48))):
-        path = tmp_path / 'photographs' / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8)).save(path)
-    return tmp_path / 'photographs'
 
 
 def predict(capsys, *words):
@@ -100,7 +49,7 @@ def test_array_file_and_folder_give_the_same_mask(segmentor, photographs):
     by_array, = inferencer(np.ascontiguousarray(image[..., ::-1]))
     assert by_array.source is None and np.array_equal(by_file.label, by_array.label)
     assert by_file.label.shape == image.shape[:2]
-    assert [prediction.source.name for prediction in inferencer(photographs)] == ['a.jpg', 'b.png']
+    assert [prediction.source.name for prediction in inferencer(photographs)] == ['a.jpg', 'b.png', 'a.png']
 
 
 def test_segmentor_on_the_command_line(segmentor, photographs, tmp_path, capsys):

@@ -1,6 +1,7 @@
 """What every CAM model has in common: from class maps to predictions."""
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -34,8 +35,9 @@ class BaseCAMModel(BaseSegmentor):
             of :meth:`compute_cam`.
         test_cfg: ``gate``: ``'label'`` keeps the maps of the classes of the image-level label (the CAM of
             WSSS training images), ``'score'`` those whose sigmoid score is above ``score_thr`` (images
-            without label). Every prediction says which in its metainfo ``cam_gate``. The scores are those
-            of the plain forward at scale 1. ``stride``: pixels of the original image per position of the
+            without label); where none is, the ``top_k`` classes of the highest score (default 0). Every prediction
+            says which in its metainfo ``cam_gate``: ``'label'``, ``'score'`` or ``'top_k'``. The scores are those of
+            the plain forward at scale 1. ``stride``: pixels of the original image per position of the
             output (default 4; 1 is full size). ``normalize``: ``'max'`` (default) divides every map by its
             maximum, ``'min_max'`` takes off its minimum first, as SEAM does.
         train_cfg: Accepted for OpenMMLab's conventions; must be empty.
@@ -56,7 +58,7 @@ class BaseCAMModel(BaseSegmentor):
         name = type(self).__name__
         if train_cfg:
             raise ValueError(f'{name} has no training options, got train_cfg={train_cfg}')
-        self.test_cfg = dict(gate='label', score_thr=0.5, stride=4, normalize='max')
+        self.test_cfg = dict(gate='label', score_thr=0.5, top_k=0, stride=4, normalize='max')
         unknown = set(test_cfg or {}) - set(self.test_cfg)
         self.test_cfg.update(test_cfg or {})
         stride = self.test_cfg['stride']
@@ -120,13 +122,15 @@ class BaseCAMModel(BaseSegmentor):
             return self.compute_cam
         return lambda inputs, labels: self.cam_provider(self, inputs, labels)
 
-    def predict(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> list[SegDataSample]:
+    def predict(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None,
+                **options: Any) -> list[SegDataSample]:
         """Makes CAMs.
 
         Args:
             inputs: N x 3 x H x W normalised images.
             data_samples: Their data samples; ``None`` for images without label, which needs the gate
                 ``'score'``.
+            options: Settings in place of those of ``test_cfg``, for this call.
 
         Returns:
             The data samples with ``pred_cam`` (PixelData, ``data`` float16 K x h x w in [0, 1] with
@@ -142,34 +146,36 @@ class BaseCAMModel(BaseSegmentor):
         if any(any(sample.get('img_padding_size', ())) for sample in data_samples):
             raise ValueError(f'{type(self).__name__} predicts on images as they are: remove the test padding '
                              '(test_cfg) from the data preprocessor')
-        output, labels = self._gated_cam(inputs, data_samples)
+        options = {**self.test_cfg, **options}
+        output, labels, filters = self._gated_cam(inputs, data_samples, options)
         scores = self.scores_of(output.logits)
-        normalize = NORMALIZATIONS[self.test_cfg['normalize']]
+        normalize = NORMALIZATIONS[options['normalize']]
         for i, sample in enumerate(data_samples):
             classes = labels[i].nonzero().flatten()
-            size = grid_size(sample.ori_shape[:2], self.test_cfg['stride'])
+            size = grid_size(sample.ori_shape[:2], options['stride'])
             cam = normalize(resize_maps(output.cam[i:i + 1, classes], size))[0]
             # Rounded here and not when a file is written, so that evaluating predictions and evaluating
             # files give the same numbers.
             sample.pred_cam = PixelData(data=cam.half())
             sample.pred_img_label = LabelData(label=classes, score=scores[i])
-            sample.set_metainfo(dict(cam_gate=self.test_cfg['gate']))
+            sample.set_metainfo(dict(cam_gate=filters[i]))
         return data_samples
 
     def scores_of(self, logits: Tensor) -> Tensor:
         """Turns logits N x C into scores in [0, 1]."""
         return logits.float().sigmoid()
 
-    def _gated_cam(self, inputs: Tensor, data_samples: list[SegDataSample]) -> tuple[CAMOutput, Tensor]:
-        """Returns the CAM of all classes and the N x C mask of the classes to keep."""
-        if self.test_cfg['gate'] == 'label':
-            labels = stack_labels(data_samples).to(inputs.device)
-            return compose(self.cam_function, self.inference_hooks)(inputs, labels), labels
+    def _gated_cam(self, inputs: Tensor, data_samples: list[SegDataSample],
+                   options: dict) -> tuple[CAMOutput, Tensor, list[str]]:
+        """Returns the CAM of all classes, the N x C mask of the classes to keep, and what chose them."""
+        if options['gate'] == 'label':
+            labels, filters = stack_labels(data_samples).to(inputs.device), ['label'] * len(inputs)
+            return compose(self.cam_function, self.inference_hooks)(inputs, labels), labels, filters
         plain = self.compute_cam(inputs)
-        labels = (plain.logits.float().sigmoid() > self.test_cfg['score_thr']).float()
+        labels, filters = classes_by_score(plain.logits.float().sigmoid(), options['score_thr'], options['top_k'])
         if not self.inference_hooks and self.cam_provider is None:
-            return plain, labels
-        return compose(self.cam_function, self.inference_hooks)(inputs, labels), labels
+            return plain, labels, filters
+        return compose(self.cam_function, self.inference_hooks)(inputs, labels), labels, filters
 
     def _forward(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> Tensor:
         """Returns the class maps N x C x h x w before the rectifier."""
@@ -178,6 +184,26 @@ class BaseCAMModel(BaseSegmentor):
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict] | None = None) -> Tensor:
         """Returns the class maps N x C x H x W before the rectifier, at the size of the input."""
         return resize_maps(self._forward(inputs), inputs.shape[-2:])
+
+
+def classes_by_score(scores: Tensor, score_thr: float, top_k: int = 0) -> tuple[Tensor, list[str]]:
+    """Chooses the classes of images without labels.
+
+    Args:
+        scores: N x C.
+        score_thr: Classes with a higher score are kept.
+        top_k: Where there is none, these many classes of the highest score are.
+
+    Returns:
+        N x C, 1 for what is kept; and for each image ``'score'``, or ``'top_k'`` where no score was high enough.
+    """
+    labels = (scores > score_thr).float()
+    filters = ['score'] * len(scores)
+    if top_k:
+        for i in (labels.sum(dim=1) == 0).nonzero().flatten().tolist():
+            labels[i, scores[i].topk(min(top_k, scores.shape[1])).indices] = 1
+            filters[i] = 'top_k'
+    return labels, filters
 
 
 def name_feats(feats: Sequence[Tensor]) -> dict[str, Tensor]:

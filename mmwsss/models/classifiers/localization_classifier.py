@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mmwsss.inference.base import compose
 from mmwsss.inference.ten_crop import ten_crops, whole_image
-from mmwsss.models.classifiers.base_cam_model import name_feats, stack_labels
+from mmwsss.models.classifiers.base_cam_model import classes_by_score, name_feats, stack_labels
 from mmwsss.models.classifiers.cam_classifier import CAMClassifier
 from mmwsss.registry import MODELS
 from mmwsss.structures import CAMOutput
@@ -69,23 +69,22 @@ class LocalizationClassifier(CAMClassifier):
         """Returns the softmax of logits N x C."""
         return logits.float().softmax(dim=1)
 
-    def _gated_cam(self, inputs: Tensor, data_samples: list[SegDataSample]) -> tuple[CAMOutput, Tensor]:
-        options = self.test_cfg
+    def _gated_cam(self, inputs: Tensor, data_samples: list[SegDataSample],
+                   options: dict) -> tuple[CAMOutput, Tensor, list[str]]:
+        gate = options['gate']
         image = whole_image(inputs, options['crop_size']) if options['crop_size'] else inputs
         logits = self.ten_crop_logits(inputs) if options['ten_crop'] else None
-        if options['gate'] == 'label':
+        filters = [gate] * len(inputs)
+        if gate == 'label':
             labels = stack_labels(data_samples).to(inputs.device)
         else:
             if logits is None:
                 logits = self.compute_cam(image).logits
-            scores = self.scores_of(logits)
-            if options['gate'] == 'top_k':
-                best = scores.topk(min(options['top_k'], self.num_classes), dim=1).indices
-                labels = torch.zeros_like(scores).scatter(1, best, 1.)
-            else:
-                labels = (scores > options['score_thr']).float()
+            # No score is above 1, so that the gate 'top_k' goes by rank alone.
+            labels, filters = classes_by_score(self.scores_of(logits), 1 if gate == 'top_k' else options['score_thr'],
+                                               options['top_k'])
         output = compose(self.cam_function, self.inference_hooks)(image, labels)
-        return CAMOutput(output.cam, output.logits if logits is None else logits, output.feats), labels
+        return CAMOutput(output.cam, output.logits if logits is None else logits, output.feats), labels, filters
 
     def ten_crop_logits(self, inputs: Tensor) -> Tensor:
         """Returns logits N x C whose softmax is the mean of the softmax of ten crops."""

@@ -36,7 +36,7 @@ def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 @MODELS.register_module()
 class CAMHead(BaseModule):
-    """1x1 convolution without bias, then global average pooling.
+    """1x1 convolution, by default without bias, then global average pooling.
 
     Without a bias the convolution and the pooling commute, so the map before the pooling is
     the class activation map of "Learning Deep Features for Discriminative Localization"
@@ -48,11 +48,13 @@ class CAMHead(BaseModule):
             data when a config says ``None``.
         in_index: Which of the backbone's (or neck's) feature maps to use.
         dropout_ratio: Probability of dropping a whole channel of the features in training.
+        bias: Whether the convolution has a bias, as the last layer of a pretrained classifier does. It is the same at
+            every position, so that the score stays the mean of the map.
         init_cfg: Initialisation; default normal with standard deviation 0.01.
     """
 
     def __init__(self, in_channels: int, num_classes: int, in_index: int = -1,
-                 dropout_ratio: float = 0.0, init_cfg: dict | None = None) -> None:
+                 dropout_ratio: float = 0.0, bias: bool = False, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg or dict(type='Normal', std=0.01, override=dict(name='conv_cam')))
         if not num_classes or num_classes < 1:
             raise ValueError(f'CAMHead needs num_classes >= 1, got {num_classes}; the tools set it '
@@ -60,7 +62,7 @@ class CAMHead(BaseModule):
         self.num_classes = num_classes
         self.in_index = in_index
         self.dropout = nn.Dropout2d(dropout_ratio)
-        self.conv_cam = nn.Conv2d(in_channels, num_classes, 1, bias=False)
+        self.conv_cam = nn.Conv2d(in_channels, num_classes, 1, bias=bias)
 
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
         """Computes the class maps.

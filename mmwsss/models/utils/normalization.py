@@ -26,16 +26,28 @@ def check_normalization(model: nn.Module) -> None:
         wanted = getattr(module, 'normalization', None)
         if wanted is None:
             continue
-        # mmseg reads BGR; its preprocessor turns it round first and normalises then.
-        is_rgb = getattr(preprocessor, '_channel_conversion', False)
-        normalizes = getattr(preprocessor, '_enable_normalize', False)
-        mean = preprocessor.mean.flatten().tolist() if normalizes else [0.0] * 3
-        std = preprocessor.std.flatten().tolist() if normalizes else [1.0] * 3
+        mean, std, is_rgb = normalization_of(preprocessor)
         differs = [abs(a - b) > TOLERANCE for a, b in zip((*mean, *std), (*wanted.mean, *wanted.std))]
         if not is_rgb or any(differs):
             given = f'mean={_rounded(mean)}, std={_rounded(std)}, {"RGB" if is_rgb else "BGR"}'
             raise UserError(f'data_preprocessor: {given}, but {name or "the backbone"} was trained with other images; '
                             f'set mean={_rounded(wanted.mean)}, std={_rounded(wanted.std)}, bgr_to_rgb=True')
+
+
+def normalization_of(preprocessor: nn.Module) -> tuple[list[float], list[float], bool]:
+    """Returns what a data preprocessor does to the values of images that were read as BGR.
+
+    Args:
+        preprocessor: mmseg's, or ours.
+
+    Returns:
+        Mean and standard deviation by channel, in the order of the model's input; 0 and 1 where it does not normalise.
+        And whether this order is RGB: it is turned round first.
+    """
+    is_rgb = getattr(preprocessor, '_channel_conversion', False)
+    if not getattr(preprocessor, '_enable_normalize', False):
+        return [0.0] * 3, [1.0] * 3, is_rgb
+    return preprocessor.mean.flatten().tolist(), preprocessor.std.flatten().tolist(), is_rgb
 
 
 def _rounded(values: list[float] | tuple[float, ...]) -> list[float]:

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dist import is_main_process
 
 from mmwsss.apis import runner
+from mmwsss.apis.model_folder import export_model, is_refiner
 from mmwsss.config.config import set_backbone_weights
 from mmwsss.experiments.pipeline.stage import FILES, OTHER, ConfigStage, StageContext, StageResult
 from mmwsss.experiments.pipeline.stage_keys import config_parts, dataset_key
@@ -13,6 +15,7 @@ from mmwsss.experiments.training_checks import check_training, innermost
 from mmwsss.registry import STAGES
 from mmwsss.utils.errors import UserError
 
+MODEL = 'model'
 ENCODER = 'model.encoder.init_cfg.checkpoint'
 
 
@@ -20,6 +23,8 @@ ENCODER = 'model.encoder.init_cfg.checkpoint'
 @dataclass(kw_only=True)
 class Train(ConfigStage):
     """Trains a config on a split; its output is the checkpoint.
+
+    Of a classifier or segmentor it also leaves ``<name of the stage>/model``, a folder that ``mmwsss predict`` takes.
 
     Inputs: ``labels``, a folder of pseudo labels for a segmentor or an AffinityNet; ``encoder``, the checkpoint of the
     semantic encoder of SLAM.
@@ -66,4 +71,6 @@ class Train(ConfigStage):
         if encoder := context.inputs.get('encoder'):
             cfg.merge_from_dict({ENCODER: encoder})
         result = runner.train(cfg, context.folder, resume=True, launcher=context.launcher)
+        if is_main_process() and not is_refiner(cfg):
+            export_model(cfg, result.checkpoint, context.folder / MODEL)
         return StageResult(result.checkpoint, omissions=result.omissions)

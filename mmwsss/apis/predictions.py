@@ -1,0 +1,182 @@
+"""What a trained model sees in one image, as numbers, label map and picture."""
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from mmwsss.config.label_options import label_options
+from mmwsss.postprocessing import build_postprocessors, pseudo_label
+from mmwsss.structures.cam_file import CAMFile, write_cam
+from mmwsss.structures.image_file import read_image
+from mmwsss.structures.label_file import voc_palette, write_label
+from mmwsss.structures.maps import resize_cam
+from mmwsss.utils.errors import UserError
+from mmwsss.visualization.draw import draw_cam, draw_label, draw_legend, save_png, side_by_side
+
+HEIGHT = 320  # of an image in a picture of CAMs
+
+
+@dataclass
+class Prediction:
+    """What predictions have in common: the image that they are of.
+
+    Attributes:
+        source: The image's path, or ``None`` for one that was given in memory.
+    """
+    source: Path | None
+    pixels: np.ndarray | None = field(default=None, repr=False, kw_only=True)
+
+    def image(self) -> np.ndarray:
+        """Returns the image, uint8 [H, W, 3] RGB; one that came from a file is read again."""
+        return read_image(self.source) if self.pixels is None else np.ascontiguousarray(self.pixels)
+
+    def draw(self) -> np.ndarray:
+        """Returns a picture of the prediction, uint8 [h, w, 3] RGB."""
+        raise NotImplementedError
+
+    def _save(self, path: str | os.PathLike) -> None:
+        if Path(path).suffix.lower() != '.png':
+            raise UserError(f'{path}: cannot be written; the picture is a .png file')
+        save_png(path, self.draw())
+
+
+@dataclass
+class CAMPrediction(Prediction):
+    """The CAM of one image.
+
+    Attributes:
+        cam: float32 [K, h, w] in [0, 1], one map per class in ``classes``, h = ceil(H / stride).
+        classes: Names of the K classes.
+        scores: Sigmoid score by class name, of all C classes.
+        size: (H, W) of the image.
+        gate: What chose the K classes: ``'label'`` what was given, ``'score'`` their scores, ``'top_k'`` their rank,
+            since no score was high enough.
+        source: The image's path, or ``None`` for one that was given in memory.
+    """
+    cam: np.ndarray
+    classes: tuple[str, ...]
+    scores: dict[str, float]
+    size: tuple[int, int]
+    gate: str
+
+    def full_size(self) -> np.ndarray:
+        """Returns the maps at the size of the image, float32 [K, H, W]."""
+        return np.asarray(resize_cam(self.cam, self.size))
+
+    def cam_file(self) -> CAMFile:
+        """Returns the CAM as the file of it holds it."""
+        names = list(self.scores)
+        ids = np.array([names.index(name) for name in self.classes], np.int64)
+        return CAMFile(ids, self.cam.astype(np.float16), self.size)
+
+    def pseudo_label(self, threshold: float | None = None, crf: bool = False, background: Mapping | None = None,
+                     postprocessors: Sequence[Mapping] | None = None) -> np.ndarray:
+        """Makes the label map of the image.
+
+        Args:
+            threshold: A pixel is background where no map exceeds it; ``None``: the default, as ``mmwsss label``.
+            crf: Refine it with a dense CRF.
+            background: In place of ``threshold``, see :func:`mmwsss.postprocessing.pseudo_label`.
+            postprocessors: In place of ``crf``: configs of POSTPROCESSORS, applied in this order.
+
+        Returns:
+            uint8 [H, W]: 0 background, k + 1 for class k of all C classes.
+        """
+        options = label_options(threshold, crf=crf)
+        built = build_postprocessors(options['postprocessors'] if postprocessors is None else postprocessors)
+        return pseudo_label(self.cam_file(), self.image(), background or options['background'], built)
+
+    def overlay(self, name: str | None = None, alpha: float = .5) -> np.ndarray:
+        """Lays the CAM of a class over the image as heat.
+
+        Args:
+            name: The class; ``None``: the one of the highest score among :attr:`classes`.
+            alpha: Weight of the heat.
+
+        Returns:
+            uint8 [H, W, 3] RGB; the image itself where no class is in it.
+
+        Raises:
+            UserError: If there is no CAM of this class.
+        """
+        if name is None and not self.classes:
+            return self.image()
+        name = name or max(self.classes, key=self.scores.__getitem__)
+        if name not in self.classes:
+            raise UserError(f'{name!r}: has no CAM in this image, only {", ".join(self.classes) or "no class"} has')
+        return draw_cam(self.image(), self.full_size()[self.classes.index(name)], alpha)
+
+    def draw(self, label: np.ndarray | None = None) -> np.ndarray:
+        """Draws the image, the CAM of every class with its score, and the label map.
+
+        Args:
+            label: uint8 [H, W]; ``None``: that of :meth:`pseudo_label`.
+
+        Returns:
+            uint8 [h, w, 3] RGB.
+        """
+        image = self.image()
+        label = self.pseudo_label() if label is None else label
+        maps = [draw_cam(image, cam) for cam in self.full_size()]
+        titles = [f'{name} {self.scores[name]:.2f}' for name in self.classes]
+        drawn = draw_label(image, label, voc_palette(len(self.scores) + 1))
+        return side_by_side([[image, *maps, drawn]], [self.source.name if self.source else 'image', *titles, 'label'],
+                            height=min(HEIGHT, image.shape[0]))
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes the picture of :meth:`draw` (``.png``), or the CAM file (``.npz``).
+
+        Raises:
+            UserError: For another extension.
+        """
+        if Path(path).suffix.lower() == '.npz':
+            write_cam(path, self.cam_file())
+        else:
+            self._save(path)
+
+
+@dataclass
+class SegPrediction(Prediction):
+    """The label map of one image.
+
+    Attributes:
+        label: uint8 [H, W]: 0 background, k + 1 for class k.
+        classes: Names of the C foreground classes.
+        source: The image's path, or ``None`` for one that was given in memory.
+    """
+    label: np.ndarray
+    classes: tuple[str, ...]
+
+    def shares(self) -> dict[str, float]:
+        """Returns the fraction of the image that each class covers which is in it, the background included."""
+        numbers, counts = np.unique(self.label, return_counts=True)
+        names = ('background', *self.classes)
+        return {names[number]: int(count) / self.label.size for number, count in zip(numbers, counts)}
+
+    def overlay(self, alpha: float = .6) -> np.ndarray:
+        """Lays the label map over the image in the classes' colours; returns uint8 [H, W, 3] RGB."""
+        return draw_label(self.image(), self.label, voc_palette(len(self.classes) + 1), alpha)
+
+    def draw(self) -> np.ndarray:
+        """Draws :meth:`overlay` with the names and colours of the classes below; returns uint8 [h, w, 3] RGB."""
+        palette, names, shares = voc_palette(len(self.classes) + 1), ('background', *self.classes), self.shares()
+        overlay = self.overlay()
+        legend = draw_legend(list(shares), [palette[names.index(name)] for name in shares], max(overlay.shape[1], 120))
+        sheet = np.full((overlay.shape[0] + legend.shape[0], legend.shape[1], 3), 255, np.uint8)
+        sheet[:overlay.shape[0], :overlay.shape[1]], sheet[overlay.shape[0]:] = overlay, legend
+        return sheet
+
+    def save(self, path: str | os.PathLike, picture: bool = False) -> None:
+        """Writes the label map as a palette PNG, or with ``picture`` what :meth:`draw` makes of it.
+
+        Raises:
+            UserError: For another extension than ``.png``.
+        """
+        if picture:
+            self._save(path)
+        elif Path(path).suffix.lower() != '.png':
+            raise UserError(f'{path}: cannot be written; a label map is a .png file')
+        else:
+            write_label(path, self.label)
