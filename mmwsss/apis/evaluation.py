@@ -92,6 +92,27 @@ def evaluate_label_dir(label_dir: str | os.PathLike, data: DataFolder | str | os
     return _compared(report, data, names, result.numbers)
 
 
+def label_confusion(label_dir: str | os.PathLike, data: DataFolder | str | os.PathLike, split: str | None,
+                    num_workers: int | None = None, missing: str = 'error') -> tuple[np.ndarray, tuple[str, ...]]:
+    """Counts the pixels of the label files of a split by ground truth and prediction.
+
+    Args:
+        label_dir: See :func:`evaluate_label_dir`, as for the other arguments and errors.
+        data: See there.
+        split: See there.
+        num_workers: See there.
+        missing: See there.
+
+    Returns:
+        int64 [C + 1, C + 2]: rows are the ground truth, columns the prediction, the last one without prediction; and
+        the names of the rows, the background first.
+    """
+    data = DataFolder.find(data)
+    names = _class_names(label_dir, data, _label_classes(label_dir))
+    counts = _run(_LabelJobs(Path(label_dir), data, len(names)), data, split, missing, num_workers).counts
+    return counts, ('background', *names)
+
+
 def evaluate(folder: str | os.PathLike, data: DataFolder | str | os.PathLike, split: str | None,
              **options: Any) -> dict[str, Any]:
     """Judges a folder of CAM files or of label files, whichever it holds for the split.

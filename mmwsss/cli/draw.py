@@ -3,8 +3,10 @@ import argparse
 
 from mmwsss.cli.main import fill_parser, load_command
 
-DESCRIPTION = 'Draw affinities, prototypes, or conflicts of labels and saliency'
+DESCRIPTION = 'Draw loss curves, confusion matrices, affinities, prototypes, or conflicts of labels and saliency'
 COMMANDS = {
+    'curves': 'losses, learning rates and figures of trainings over their steps',
+    'confusion': 'which classes label maps take for which',
     'affinity': 'what PCM takes as similar to some points of an image',
     'prototypes': "how alike RCM's prototypes of the classes are",
     'saliency-conflict': 'where pseudo labels and saliency maps conflict',

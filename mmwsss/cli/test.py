@@ -21,6 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--crf', action='store_true',
                         help="post-process the predictions as the config's test_postprocessors say (segmentors)")
     parser.add_argument('--out-dir', metavar='DIR', help='folder for the label maps that --crf makes')
+    parser.add_argument('--show-dir', metavar='DIR',
+                        help='draw every prediction into this folder: CAMs, or ground truth and mask')
     add_num_workers(parser, 'processes that --crf uses')
     add_config_arguments(parser)
 
@@ -33,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from mmwsss.cli.data import data_folder
     from mmwsss.cli.report_result import report_result
     from mmwsss.config.config import load_config
-    from mmwsss.config.seg_options import prepare_test
+    from mmwsss.config.seg_options import prepare_test, show_predictions
     from mmwsss.datasets.data_folder import DataFolder
     from mmwsss.utils.errors import EXIT_DONE, UserError
     from mmwsss.utils.fileio import write_json
@@ -53,8 +55,10 @@ def run(args: argparse.Namespace) -> int:
         dataset = cfg.test_dataloader.dataset
         print(f'{DataFolder.of_dataset(dataset).masks_path}: no masks of split {dataset.split}, so the evaluation is '
               'skipped')
-        if not args.out_dir:
+        if not args.out_dir and not args.show_dir:
             return EXIT_DONE
+    if args.show_dir:
+        show_predictions(cfg, args.show_dir)
     work_dir = args.work_dir or cfg.get('work_dir') or Path('work_dirs') / Path(args.config).stem
     result = test(cfg, args.checkpoint, work_dir, args.launcher)
     if args.out and is_main_process():

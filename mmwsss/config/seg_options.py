@@ -8,7 +8,7 @@ from mmengine.config import Config, ConfigDict
 
 from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.datasets.layout import check_output_dir
-from mmwsss.registry import DATASETS
+from mmwsss.registry import DATASETS, MODELS
 from mmwsss.utils.errors import UserError
 
 
@@ -105,6 +105,28 @@ def use_postprocessors(cfg: Config, postprocessors: Sequence[dict] | None = None
                         '[dict(type=DenseCRF)], see configs/_base_/datasets/voc_seg.py')
     evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
     cfg.test_evaluator = [*evaluators, dict(type='RefinedIoUMetric', postprocessors=list(postprocessors), **options)]
+    return cfg
+
+
+def show_predictions(cfg: Config, folder: str | Path) -> Config:
+    """Makes a test draw its predictions, in place: ``<folder>/<time>/vis_data/vis_image/*.png``.
+
+    Args:
+        cfg: The config of a CAM model, whose pictures show the CAM of every class, or of a segmentor, whose pictures
+            show ground truth and prediction.
+        folder: The folder.
+
+    Returns:
+        ``cfg``.
+    """
+    cls = MODELS.get(cfg.model.type) if isinstance(cfg.model.type, str) else cfg.model.type
+    is_cam = hasattr(cls, 'compute_cam')
+    hook = (dict(type='CAMVisualizationHook', interval=1) if is_cam else
+            dict(type='SegVisualizationHook', draw=True))
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
+    backends = cfg.get('vis_backends') or [dict(type='LocalVisBackend')]
+    cfg.visualizer = dict(cfg.get('visualizer') or {}, type='Visualizer' if is_cam else 'SegLocalVisualizer',
+                          vis_backends=backends, save_dir=str(folder))
     return cfg
 
 

@@ -127,3 +127,17 @@ def test_checkpoint_without_names_wants_them(segmentor, tmp_path):
     with pytest.raises(UserError, match='holds no class names'):
         SegInferencer(segmentor[0], tmp_path / 'nameless.pth')
     assert SegInferencer(segmentor[0], tmp_path / 'nameless.pth', CLASSES).classes == CLASSES
+
+
+@pytest.mark.parametrize('kind', ['segmentor', 'classifier'])
+def test_show_dir_of_a_test(kind, segmentor, classifier, generated_root, tmp_path, capsys):
+    config, checkpoint = segmentor if kind == 'segmentor' else classifier
+    state = torch.load(checkpoint, weights_only=True)
+    names = (generated_root / 'classes.txt').read_text().split()
+    state['meta']['dataset_meta']['classes'] = names if kind == 'classifier' else ['background', *names]
+    torch.save(state, tmp_path / 'model.pth')
+    with pytest.raises(SystemExit) as stop:
+        main(['test', str(config), str(tmp_path / 'model.pth'), '--data-root', str(generated_root), '--split', 'val',
+              '--work-dir', str(tmp_path / 'work'), '--show-dir', str(tmp_path / 'show')])
+    assert stop.value.code == 0, capsys.readouterr().err
+    assert len(list((tmp_path / 'show').rglob('vis_image/*.png'))) == 4
