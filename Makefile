@@ -6,8 +6,8 @@
 #   make test                              the test suite
 #   make lint                              ruff, and every config builds
 #
-# PIP_FLAGS goes to pip, e.g. PIP_FLAGS='--index-url URL'. A plain torch from PyPI
-# brings CUDA with it; for the small CPU build: TORCH_FLAGS='--index-url https://download.pytorch.org/whl/cpu'.
+# PIP_FLAGS goes to pip. A plain torch may bring CUDA with it; TORCH_FLAGS goes to pip for torch alone, e.g. the option
+# that PyTorch's installation page names for its small CPU build.
 
 PYTHON ?= python3
 VENV := .venv
