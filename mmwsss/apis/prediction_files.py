@@ -16,7 +16,8 @@ LABELS, OVERLAYS, INDEX = 'labels', 'overlays', 'predictions.json'
 class PredictionFiles:
     """Writes predictions into a folder, one after the other.
 
-    ``labels/<name>.png`` are label maps (palette PNG, 0 background, k + 1 for class k) of the size of the image,
+    ``labels/<name>.png`` are label maps (palette PNG, 0 background, k + 1 for class k; with more than 254 classes for
+    class k of those of the image) of the size of the image,
     ``overlays/<name>.png`` pictures, ``predictions.json`` the list of both with the classes of each image: the
     score of every class of a classifier, the share of the pixels of those in a segmentor's mask. A name is the image's
     without its extension, ``image`` for one without a file; a second image of one name gets a number.

@@ -10,7 +10,7 @@ from mmwsss.config.label_options import label_options
 from mmwsss.postprocessing import build_postprocessors, pseudo_label
 from mmwsss.structures.cam_file import CAMFile, write_cam
 from mmwsss.structures.image_file import read_image
-from mmwsss.structures.label_file import voc_palette, write_label
+from mmwsss.structures.label_file import IGNORE, voc_palette, write_label
 from mmwsss.structures.maps import resize_cam
 from mmwsss.utils.errors import UserError
 from mmwsss.visualization.draw import draw_cam, draw_label, draw_legend, save_png, side_by_side
@@ -82,11 +82,15 @@ class CAMPrediction(Prediction):
             postprocessors: In place of ``crf``: configs of POSTPROCESSORS, applied in this order.
 
         Returns:
-            uint8 [H, W]: 0 background, k + 1 for class k of all C classes.
+            uint8 [H, W]: 0 background, k + 1 for class k of all C classes; where these are more than 254, which 8 bits
+            cannot hold, for class k of :attr:`classes`.
         """
         options = label_options(threshold, crf=crf)
         built = build_postprocessors(options['postprocessors'] if postprocessors is None else postprocessors)
-        return pseudo_label(self.cam_file(), self.image(), background or options['background'], built)
+        cam_file = self.cam_file()
+        if len(self.scores) >= IGNORE:
+            cam_file.classes = np.arange(len(self.classes))
+        return pseudo_label(cam_file, self.image(), background or options['background'], built)
 
     def overlay(self, name: str | None = None, alpha: float = .5) -> np.ndarray:
         """Lays the CAM of a class over the image as heat.
@@ -121,7 +125,7 @@ class CAMPrediction(Prediction):
         label = self.pseudo_label() if label is None else label
         maps = [draw_cam(image, cam) for cam in self.full_size()]
         titles = [f'{name} {self.scores[name]:.2f}' for name in self.classes]
-        drawn = draw_label(image, label, voc_palette(len(self.scores) + 1))
+        drawn = draw_label(image, label, voc_palette(min(len(self.scores) + 1, IGNORE)))
         return side_by_side([[image, *maps, drawn]], [self.source.name if self.source else 'image', *titles, 'label'],
                             height=min(HEIGHT, image.shape[0]))
 

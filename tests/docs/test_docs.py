@@ -46,7 +46,7 @@ def commands(page):
 
 def parse(words):
     """Reads a command as the program would, without running it."""
-    words = [words[0], *(word for word in words[1:] if word != '$OPT')]  # settings that the page gave before
+    words = ['train_cfg.max_epochs=1' if word == '$OPT' else word for word in words]  # a page's own settings
     if words[0] == 'mmwsss':
         make_parser(words[1:]).parse_args(words[1:])
         return
