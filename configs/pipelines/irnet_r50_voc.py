@@ -1,4 +1,4 @@
-# CAM, IRNet, DeepLabV2 on VOC: trained on the pseudo labels of train_aug (10,582 images), judged on train (1,464 of
+# CAM, IRNet, DeepLabV2 on VOC: trained on the pseudo labels of train_aug (10,582 images), evaluated on train (1,464 of
 # them) and val. Its backbones differ: each config names its own weights, or --weights does, as
 # --weights cam=resnet50.pth irnet=resnet50.pth segmentor=resnet101.pth.
 _base_ = './_base_/irnet.py'

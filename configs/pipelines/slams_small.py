@@ -1,5 +1,5 @@
 # SLAMs -> CRF -> DeepLab on EfficientNet-Lite0: the semantic encoder is trained first, then the activation network that
-# it judges.
+# it evaluates.
 _base_ = './cam_small_without_crf.py'
 configs = dict(encoder='../slams/encoder_efflite0_small.py', cam='../slams/slam_efflite0_small.py')
 stages = dict(

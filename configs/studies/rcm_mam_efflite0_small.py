@@ -1,5 +1,5 @@
 # RCM and MAM against their baseline with three seeds, and the ablations of Tables 1 and 2 with one; all rows with the
-# same network, crop and epochs, judged on all training images with mirror images. The rows "other scales" are Table 5.
+# same network, crop and epochs, evaluated on all training images with mirror images; the rows "other scales": Table 5.
 # python tools/run_study.py configs/studies/rcm_mam_efflite0_small.py --data-root DIR --work-dir DIR
 _stem = '../rcm_mam/rcm_mam_efflite0_small'
 configs = {

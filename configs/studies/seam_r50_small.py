@@ -1,5 +1,5 @@
-# SEAM against its baseline with three seeds, and the ablation of its Table 1 with one: ResNet50, judged on all training
-# images.
+# SEAM against its baseline with three seeds, and the ablation of its Table 1 with one: ResNet50, evaluated on all
+# training images.
 # python tools/run_study.py configs/studies/seam_r50_small.py --data-root DIR --work-dir DIR --weights resnet50.pth
 configs = dict(cam='../cam/cam_r50_small.py', seam='../seam/seam_r50_small.py')
 split = 'train'

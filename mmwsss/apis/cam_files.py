@@ -49,9 +49,9 @@ def make_cam(cfg: Config, checkpoint: str | Path, out_dir: str | Path, split: st
     """
     if cam_loaders(cfg):
         raise UserError(f'{cfg.filename or "the config"}: refines CAMs (LoadCAM); use tools/refine_cam.py')
-    gate = (cfg.get('model') or {}).get('test_cfg', {}).get('gate', 'label')
+    class_filter = (cfg.get('model') or {}).get('test_cfg', {}).get('class_filter', 'label')
     return _write_cams(cfg, checkpoint, out_dir, split, work_dir or Path(out_dir) / 'logs', launcher,
-                       extra=dict(cam_gate=gate))
+                       extra=dict(class_filter=class_filter))
 
 
 def refine_cam(cfg: Config, checkpoint: str | Path, cam_dir: str | Path, out_dir: str | Path,
@@ -94,7 +94,8 @@ def refine_cam(cfg: Config, checkpoint: str | Path, cam_dir: str | Path, out_dir
     source = read_manifest(cam_dir)
     labels = dict(background=background, postprocessors=list(postprocessors))
     return _write_cams(cfg, checkpoint, out_dir / 'cam', split, work_dir or out_dir / 'logs', launcher,
-                       extra=dict(cam_gate=source.extra.get('cam_gate'), refined=dataclasses.asdict(source), **labels),
+                       extra=dict(class_filter=source.extra.get('class_filter'), refined=dataclasses.asdict(source),
+                                  **labels),
                        label_writer=dict(type='PseudoLabelWriter', out_dir=str(out_dir / 'labels'), **labels),
                        source_dir=cam_dir)
 
@@ -131,7 +132,7 @@ def _write_cams(cfg: Config, checkpoint: str | Path, out_dir: str | Path, split:
     on_rank_zero(lambda: open_cam_dir(out_dir, CAMManifest(
         checkpoint_sha256=sha256_of_file(checkpoint), config_hash=cam_config_hash(cfg),
         classes=samples.metainfo['classes'], extra=dict(extra, stride=stride, **max_side))))
-    on_rank_zero(lambda: remove_stale_cams(out_dir, samples, extra['cam_gate'], source_dir,
+    on_rank_zero(lambda: remove_stale_cams(out_dir, samples, extra['class_filter'], source_dir,
                                            label_writer and label_writer['out_dir']))
     try:
         return test(cfg, checkpoint, work_dir, launcher)
@@ -142,18 +143,18 @@ def _write_cams(cfg: Config, checkpoint: str | Path, out_dir: str | Path, split:
         raise
 
 
-def remove_stale_cams(out_dir: str | Path, dataset: Dataset, gate: str | None,
+def remove_stale_cams(out_dir: str | Path, dataset: Dataset, class_filter: str | None,
                       source_dir: str | Path | None = None, label_dir: str | Path | None = None) -> int:
     """Removes the CAM files of images that have changed since.
 
     These are files that are older than their image (or than the CAM that they were refined from), whose image has
-    another size, which cannot be read, or whose classes are not those of the image's label (under the gate
+    another size, which cannot be read, or whose classes are not those of the image's label (under the class filter
     ``'label'``).
 
     Args:
         out_dir: Folder of the CAM files.
         dataset: The images, with ``stem``, ``img_path``, ``height``, ``width`` and ``gt_img_label``.
-        gate: What the CAM files were gated by.
+        class_filter: What the CAM files were chosen by.
         source_dir: Folder of the CAM files that they were refined from, if they were.
         label_dir: Folder of label maps that were written with them: those of removed or missing CAM files go too.
 
@@ -165,7 +166,7 @@ def remove_stale_cams(out_dir: str | Path, dataset: Dataset, gate: str | None,
         info = dataset.get_data_info(index)
         path = cam_path(out_dir, info['stem'])
         sources = [info['img_path'], *([cam_path(source_dir, info['stem'])] if source_dir else ())]
-        if path.exists() and _is_stale(path, sources, info, gate):
+        if path.exists() and _is_stale(path, sources, info, class_filter):
             path.unlink()
             removed += 1
         if label_dir is not None and not path.exists():
@@ -176,7 +177,7 @@ def remove_stale_cams(out_dir: str | Path, dataset: Dataset, gate: str | None,
     return removed
 
 
-def _is_stale(path: Path, sources: Sequence[str | Path], info: dict, gate: str | None) -> bool:
+def _is_stale(path: Path, sources: Sequence[str | Path], info: dict, class_filter: str | None) -> bool:
     if any(path.stat().st_mtime_ns < os.stat(source).st_mtime_ns for source in sources if os.path.exists(source)):
         return True
     try:
@@ -185,7 +186,8 @@ def _is_stale(path: Path, sources: Sequence[str | Path], info: dict, gate: str |
         return True
     label = info.get('gt_img_label')
     return (cam_file.size != (info['height'], info['width'])
-            or (gate == 'label' and label is not None and cam_file.classes.tolist() != label.nonzero()[0].tolist()))
+            or (class_filter == 'label' and label is not None
+                and cam_file.classes.tolist() != label.nonzero()[0].tolist()))
 
 
 def cam_config_hash(cfg: Config) -> str:

@@ -1,4 +1,4 @@
-"""Judging folders of CAM files or label files by ground truth masks."""
+"""Evaluating folders of CAM files or label files by ground truth masks."""
 import logging
 import os
 from abc import abstractmethod
@@ -32,7 +32,7 @@ CHUNK = 16
 def evaluate_cam_dir(cam_dir: str | os.PathLike, data: DataFolder | str | os.PathLike, split: str | None,
                      thresholds: Sequence[float] | None = None, num_workers: int | None = None,
                      missing: str = 'error') -> dict[str, Any]:
-    """Judges the CAM files of a split at every threshold.
+    """Evaluates the CAM files of a split at every threshold.
 
     Args:
         cam_dir: Folder of the CAM files, with its manifest.
@@ -45,12 +45,12 @@ def evaluate_cam_dir(cam_dir: str | os.PathLike, data: DataFolder | str | os.Pat
     Returns:
         The report of :func:`mmwsss.evaluation.cam_report`, and ``omissions``: [(file, reason)] for the images that
         were left out: without a readable image, without mask, or with a mask that is unreadable, of another
-        size, or has an unknown label. ``cam_gate`` as the manifest's ``extra`` has it. ``masks_unlike_labels`` is the
-        share of the images whose masks show other classes than their image-level labels say, where it is above 0.
+        size, or has an unknown label. ``class_filter`` as the manifest's ``extra`` has it. ``masks_unlike_labels`` is
+        the share of the images whose masks show other classes than their image-level labels say, where it is above 0.
 
     Raises:
-        UserError: If a CAM file is missing or damaged, the classes differ, or no image can be judged; or if the masks
-            hold nothing but 0 and 255 and ``data`` has no ``mask_values``.
+        UserError: If a CAM file is missing or damaged, the classes differ, or no image can be evaluated; or if the
+            masks hold nothing but 0 and 255 and ``data`` has no ``mask_values``.
     """
     try:
         thresholds = tuple(DEFAULT_THRESHOLDS if thresholds is None else thresholds)
@@ -62,13 +62,13 @@ def evaluate_cam_dir(cam_dir: str | os.PathLike, data: DataFolder | str | os.Pat
     jobs = _CAMJobs(Path(cam_dir), data, len(names), thresholds)
     result = _run(jobs, data, split, missing, num_workers)
     report = cam_report(result.counts, thresholds, names, result.num_images, omissions=result.omissions,
-                        cam_gate=manifest.extra.get('cam_gate'))
+                        class_filter=manifest.extra.get('class_filter'))
     return _compared(report, data, names, result.numbers)
 
 
 def evaluate_label_dir(label_dir: str | os.PathLike, data: DataFolder | str | os.PathLike, split: str | None,
                        num_workers: int | None = None, missing: str = 'error') -> dict[str, Any]:
-    """Judges the label files of a split: pseudo labels, or predictions of a segmentor.
+    """Evaluates the label files of a split: pseudo labels, or predictions of a segmentor.
 
     Args:
         label_dir: Folder of ``<stem>.png``. If there is a manifest with ``classes``, they must be the data set's.
@@ -82,7 +82,7 @@ def evaluate_label_dir(label_dir: str | os.PathLike, data: DataFolder | str | os
 
     Raises:
         UserError: If a label file is missing, damaged or has an unknown label, the classes differ, or no image can
-            be judged.
+            be evaluated.
     """
     data = DataFolder.find(data)
     names = _class_names(label_dir, data, _label_classes(label_dir))
@@ -115,7 +115,7 @@ def label_confusion(label_dir: str | os.PathLike, data: DataFolder | str | os.Pa
 
 def evaluate(folder: str | os.PathLike, data: DataFolder | str | os.PathLike, split: str | None,
              **options: Any) -> dict[str, Any]:
-    """Judges a folder of CAM files or of label files, whichever it holds for the split.
+    """Evaluates a folder of CAM files or of label files, whichever it holds for the split.
 
     Args:
         folder: The folder.
@@ -259,7 +259,7 @@ def _run(jobs: _Jobs, data: DataFolder, split: str | None, missing: str, num_wor
     num_workers = check_num_workers(num_workers)
     if not any(stem in jobs.masks for stem in stems):
         raise UserError(f'{jobs.mask_dir}: has no ground truth mask of {describe_split(split)}, so nothing can '
-                        'be judged')
+                        'be evaluated')
     absent = _check_missing(jobs, stems, data, skip=missing == 'skip')
     todo = [stem for stem in stems if stem not in absent]
     chunks = [todo[i:i + CHUNK] for i in range(0, len(todo), CHUNK)]
@@ -275,7 +275,7 @@ def _run(jobs: _Jobs, data: DataFolder, split: str | None, missing: str, num_wor
                             refresh=True)
     if total.num_images == 0:
         path, reason = total.omissions[0]
-        raise UserError(f'{path}: {reason} (and none of the {len(stems)} images can be judged)')
+        raise UserError(f'{path}: {reason} (and none of the {len(stems)} images can be evaluated)')
     check_not_binary({jobs.masks[stem]: numbers for stem, numbers in total.numbers.items()})
     return total
 
@@ -284,10 +284,10 @@ def _compared(report: dict[str, Any], data: DataFolder, names: Sequence[str],
               numbers: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     """Adds to a report the share of the masks that do not show what the image-level labels say, if there are any."""
     if report['mIoU'] is None:
-        raise UserError(f'{data.masks_path}: every pixel of the masks is 255 (ignore), so nothing can be judged')
+        raise UserError(f'{data.masks_path}: every pixel of the masks is 255 (ignore), so nothing can be evaluated')
     try:
         labels = data.image_labels(list(numbers))
-    except UserError as error:  # the labels are not what is judged
+    except UserError as error:  # the labels are not what is evaluated
         print_log(f'the masks were not compared with the image-level labels: {error}', 'current',
                   level=logging.WARNING)
         return report
@@ -297,7 +297,7 @@ def _compared(report: dict[str, Any], data: DataFolder, names: Sequence[str],
 
 
 def _check_missing(jobs: _Jobs, stems: Sequence[str], data: DataFolder, skip: bool) -> dict[str, tuple[str, str]]:
-    """Returns stem -> omission for the images that have no file to judge, and rightly so.
+    """Returns stem -> omission for the images that have no file to evaluate, and rightly so.
 
     Args:
         jobs: Knows the files.

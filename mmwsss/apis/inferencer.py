@@ -33,7 +33,7 @@ class ImageInferencer:
     """What inferencers have in common: a trained model, and the ways that images come to it.
 
     One unusable file among many does not end the work: of a folder or a list it is left out, logged and listed in
-    :attr:`omissions`.
+    :attr:`skipped`.
 
     It is no ``BaseInferencer`` of MMEngine, which decides otherwise in four things: that holds all images and all
     predictions at once, where :meth:`iterate` holds a batch; it stops at the first file that is no image; it loads
@@ -52,7 +52,7 @@ class ImageInferencer:
     Attributes:
         classes: Names of the C foreground classes.
         model: The model. A call changes nothing in it.
-        omissions: (path, reason) of the images that the last call left out.
+        skipped: (path, reason) of the images that the last call left out.
 
     Raises:
         UserError: For a checkpoint of another model, or one without class names when none are given.
@@ -67,7 +67,7 @@ class ImageInferencer:
         self.load, self.transform = _split_pipeline(cfg.test_dataloader.dataset.pipeline)
         self.batch_size = batch_size
         self.max_side = (cfg.get('test_cfg') or {}).get('max_side')
-        self.omissions: list[tuple[str, str]] = []
+        self.skipped: list[tuple[str, str]] = []
 
     def _prepare(self, results: dict, label: Any) -> dict:
         """Transforms a loaded image; ``label`` is what was given for it."""
@@ -79,28 +79,28 @@ class ImageInferencer:
 
     def _iterate(self, images: Images, channel_order: str | None, labels: Sequence[Any] | None = None,
                  sources: Iterable | None = None) -> Iterator:
-        self.omissions = []
+        self.skipped = []
         named = isinstance(images, (str, Path)) and is_one(images)
         return self._generate(list_sources(images) if sources is None else sources, labels, channel_order,
-                              may_omit=not named)
+                              may_skip=not named)
 
     def _generate(self, sources: Iterable, labels: Sequence[Any] | None, channel_order: str | None,
-                  may_omit: bool) -> Iterator:
-        omissions, count = self.omissions, 0
+                  may_skip: bool) -> Iterator:
+        skipped, count = self.skipped, 0
         # Only neighbours of one size share a batch, so that a folder is never in memory as a whole.
-        items = self._items(sources, labels, channel_order, omissions, may_omit)
+        items = self._items(sources, labels, channel_order, skipped, may_skip)
         for _, run in groupby(items, key=lambda item: item[2]['inputs'].shape):
             while batch := list(islice(run, self.batch_size)):
                 predictions = self._predict(batch, labels is not None)
                 count += len(predictions)
                 yield from predictions
-        if count == 0 and omissions:
-            path, reason = omissions[0]
-            raise UserError(f'{path}: {reason} (and not one of the {len(omissions)} images can be used)')
+        if count == 0 and skipped:
+            path, reason = skipped[0]
+            raise UserError(f'{path}: {reason} (and not one of the {len(skipped)} images can be used)')
 
     def _items(self, sources: Iterable, labels: Sequence[Any] | None, channel_order: str | None,
-               omissions: list[tuple[str, str]],
-               may_omit: bool) -> Iterator[tuple[Path | None, np.ndarray | None, dict]]:
+               skipped: list[tuple[str, str]],
+               may_skip: bool) -> Iterator[tuple[Path | None, np.ndarray | None, dict]]:
         for i, source in enumerate(sources):
             names = None if labels is None else labels[i]
             if not isinstance(source, (str, PathLike)):
@@ -111,8 +111,8 @@ class ImageInferencer:
             loaded = self._from_file(path)
             if not isinstance(loaded, str):
                 yield path, None, self._prepare(loaded, names)
-            elif may_omit:
-                omissions.append((str(path), loaded))
+            elif may_skip:
+                skipped.append((str(path), loaded))
                 print_log(f'left out {path}: {loaded}', 'current', level=logging.WARNING)
             else:
                 raise UserError(f'{path}: {loaded}; name another image')
@@ -147,7 +147,7 @@ class CAMInferencer(ImageInferencer):
     """Makes CAMs with a trained model.
 
     One unusable file among many does not end the work: of a folder or a list it is left out, logged and listed in
-    :attr:`omissions`.
+    :attr:`skipped`.
 
     Args:
         config: The folder of a trained model (:func:`mmwsss.apis.export_model`); or a CAM config, the path of one, or
@@ -164,7 +164,7 @@ class CAMInferencer(ImageInferencer):
     Attributes:
         classes: Names of the C foreground classes.
         model: The model. A call changes nothing in it.
-        omissions: (path, reason) of the images that the last call left out.
+        skipped: (path, reason) of the images that the last call left out.
 
     Raises:
         UserError: For a checkpoint of another model, one without class names when none are given, the config of
@@ -207,7 +207,7 @@ class CAMInferencer(ImageInferencer):
 
         Returns:
             One prediction an image, in the order given (a folder: sorted by name), without those in
-            :attr:`omissions`.
+            :attr:`skipped`.
 
         Raises:
             UserError: For one file that is no image, a folder or list without a single usable image, an array or tensor
@@ -231,7 +231,7 @@ class CAMInferencer(ImageInferencer):
 
         Returns:
             A generator of the predictions that :meth:`__call__` gives. It holds at most a batch of images at a time.
-            :attr:`omissions` is complete when it has ended.
+            :attr:`skipped` is complete when it has ended.
 
         Raises:
             UserError: See there; errors of one file when it is its turn.
@@ -257,15 +257,16 @@ class CAMInferencer(ImageInferencer):
                  labelled: bool) -> list[CAMPrediction]:
         data = limit_side(pseudo_collate([data for _, _, data in batch]), self.max_side)
         data = self.model.data_preprocessor(data, False)
-        outputs = self.model.predict(data['inputs'], data['data_samples'], gate='label' if labelled else 'score',
-                                     score_thr=self.score_thr, top_k=self.top_k)
+        outputs = self.model.predict(data['inputs'], data['data_samples'],
+                                     class_filter='label' if labelled else 'score', score_thr=self.score_thr,
+                                     top_k=self.top_k)
         result = []
         for (source, pixels, _), output in zip(batch, outputs):
             scores = output.pred_img_label.score.tolist()
             result.append(CAMPrediction(
                 source, output.pred_cam.data.float().cpu().numpy(),
                 tuple(self.classes[k] for k in output.pred_img_label.label.tolist()),
-                dict(zip(self.classes, scores)), tuple(output.ori_shape[:2]), output.cam_gate, pixels=pixels))
+                dict(zip(self.classes, scores)), tuple(output.ori_shape[:2]), output.class_filter, pixels=pixels))
         return result
 
 

@@ -25,7 +25,7 @@ def write_predictions(inferencer: ImageInferencer, images: Sequence[str | Path],
         postprocessors: Configs of POSTPROCESSORS for these labels, applied in this order.
 
     Returns:
-        ``num_images``, the number of images that were written, and ``omissions``, (path, reason) of the others.
+        ``num_images``, the number of images that were written, and ``skipped``, (path, reason) of the others.
 
     Raises:
         UserError: If there is no such image, none can be used, or ``out_dir`` would replace an image.
@@ -39,4 +39,4 @@ def write_predictions(inferencer: ImageInferencer, images: Sequence[str | Path],
     with progress_bar() as progress:
         for _ in progress.track(files.write_all(inferencer.iterate(given)), len(sources), description='predictions'):
             pass
-    return dict(num_images=len(files.images), omissions=list(inferencer.omissions))
+    return dict(num_images=len(files.images), skipped=list(inferencer.skipped))

@@ -84,5 +84,5 @@ class PredictionFiles:
 
 
 def _seen_by_classifier(prediction: CAMPrediction) -> dict:
-    return dict(classes=list(prediction.classes), class_filter=prediction.gate,
+    return dict(classes=list(prediction.classes), class_filter=prediction.class_filter,
                 scores={name: round(score, 6) for name, score in prediction.scores.items()})

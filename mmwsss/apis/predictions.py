@@ -51,15 +51,15 @@ class CAMPrediction(Prediction):
         classes: Names of the K classes.
         scores: Sigmoid score by class name, of all C classes.
         size: (H, W) of the image.
-        gate: What chose the K classes: ``'label'`` what was given, ``'score'`` their scores, ``'top_k'`` their rank,
-            since no score was high enough.
+        class_filter: What chose the K classes: ``'label'`` what was given, ``'score'`` their scores, ``'top_k'`` their
+            rank, since no score was high enough.
         source: The image's path, or ``None`` for one that was given in memory.
     """
     cam: np.ndarray
     classes: tuple[str, ...]
     scores: dict[str, float]
     size: tuple[int, int]
-    gate: str
+    class_filter: str
 
     def full_size(self) -> np.ndarray:
         """Returns the maps at the size of the image, float32 [K, H, W]."""

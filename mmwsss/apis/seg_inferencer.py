@@ -26,7 +26,7 @@ class SegInferencer(ImageInferencer):
     Attributes:
         classes: Names of the C foreground classes.
         model: The model. A call changes nothing in it.
-        omissions: (path, reason) of the images that the last call left out.
+        skipped: (path, reason) of the images that the last call left out.
 
     Raises:
         UserError: For a checkpoint of another model, or one without class names when none are given.
@@ -51,7 +51,7 @@ class SegInferencer(ImageInferencer):
 
         Returns:
             One prediction an image, in the order given (a folder: sorted by name), without those in
-            :attr:`omissions`.
+            :attr:`skipped`.
 
         Raises:
             UserError: For one file that is no image, a folder or list without a single usable image, or an array or

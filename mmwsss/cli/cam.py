@@ -30,5 +30,5 @@ def run(args: argparse.Namespace) -> int:
         cfg.test_cfg.amp = args.amp
     result = make_cam(cfg, args.checkpoint, args.out_dir, args.split, args.work_dir, args.launcher)
     made = int(result.metrics.get('num_cams', 0))
-    gate = cfg.model.get('test_cfg', {}).get('gate', 'label')
-    return report_result(f'{args.out_dir}: {made} CAM files made, gated by {gate}', result.omissions)
+    class_filter = cfg.model.get('test_cfg', {}).get('class_filter', 'label')
+    return report_result(f'{args.out_dir}: {made} CAM files made, classes chosen by {class_filter}', result.omissions)

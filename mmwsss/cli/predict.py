@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     inferencer = load_inferencer(args, checkpoint)
     summary = write_predictions(inferencer, images, args.out_dir, **label_settings(args, inferencer))
     return report_result(f'{args.out_dir}: {summary["num_images"]} images, in labels/ and overlays/',
-                         summary['omissions'])
+                         summary['skipped'])
 
 
 def split_arguments(model: str, rest: list[str]) -> tuple[str | None, list[str]]:

@@ -49,9 +49,9 @@ def run(args: argparse.Namespace) -> int:
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
         if is_main_process():
             Path(args.out).unlink(missing_ok=True)  # of another test
-    judged = prepare_test(cfg, args.split, tta=args.tta, postprocessors=None if args.crf else (),
+    evaluated = prepare_test(cfg, args.split, tta=args.tta, postprocessors=None if args.crf else (),
                           out_dir=args.out_dir, num_workers=args.num_workers)
-    if not judged:
+    if not evaluated:
         dataset = cfg.test_dataloader.dataset
         print(f'{DataFolder.of_dataset(dataset).masks_path}: no masks of split {dataset.split}, so the evaluation is '
               'skipped')

@@ -37,20 +37,20 @@ def prepare_test(cfg: Config, split: str | None = None, *, tta: bool = False,
     dataset = cfg.test_dataloader.dataset
     if split is not None:
         dataset.split = split
-    judged = True
+    evaluated = True
     if _is_ours(dataset):
         data = DataFolder.of_dataset(dataset)
-        judged = data.has_masks(dataset.get('split'))
-        if not judged:
+        evaluated = data.has_masks(dataset.get('split'))
+        if not evaluated:
             data.check_images(dataset.get('split'))
             without_masks(cfg)
     if postprocessors is None or postprocessors:
-        use_postprocessors(cfg, postprocessors, out_dir=None if out_dir is None else str(out_dir), with_iou=judged,
+        use_postprocessors(cfg, postprocessors, out_dir=None if out_dir is None else str(out_dir), with_iou=evaluated,
                            num_workers=num_workers)
     elif out_dir is not None:
         evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
         cfg.test_evaluator = [*evaluators, dict(type='PseudoLabelWriter', out_dir=str(out_dir))]
-    return judged
+    return evaluated
 
 
 def _is_ours(dataset: dict) -> bool:

@@ -25,8 +25,8 @@ def check_supervision(cfg: Config) -> None:
     """
     if cfg.get('full_supervision') or not cfg.get('train_dataloader'):
         return
-    judged = Config(dict(val_dataloader=cfg.get('val_dataloader'), test_dataloader=cfg.get('test_dataloader')))
-    truth = {_mask_dir(dataset) for dataset in datasets_of(judged)}
+    evaluated = Config(dict(val_dataloader=cfg.get('val_dataloader'), test_dataloader=cfg.get('test_dataloader')))
+    truth = {_mask_dir(dataset) for dataset in datasets_of(evaluated)}
     for dataset in datasets_of(Config(dict(train_dataloader=cfg.train_dataloader))):
         folder = _mask_dir(dataset)
         if folder is None:

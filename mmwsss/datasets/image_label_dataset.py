@@ -36,7 +36,7 @@ class ImageLabelDataset(CheckedDataset):
         mask_dir: Folder of ``<stem>.png`` masks, for evaluation.
         saliency_dir: Folder of ``<stem>.png`` saliency maps.
         missing_label: What to do about images without a label: ``'error'``, ``'skip'`` (leave out), or ``'none'``
-            (keep without label: CAMs are then gated by scores). An image whose label is empty has one, a vector of
+            (keep without label: CAMs are then chosen by scores). An image whose label is empty has one, a vector of
             zeros: it shows none of the classes.
         use_crowd: Of a COCO json, also take labels from annotations that are marked ``iscrowd``.
         **kwargs: See :class:`~mmwsss.datasets.base.CheckedDataset`.

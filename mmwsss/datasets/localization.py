@@ -1,4 +1,4 @@
-"""Data sets for weakly supervised object localization: images of one class, with boxes or masks to be judged by."""
+"""Data sets for weakly supervised object localization: images of one class, with boxes or masks to be evaluated on."""
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""The loop that makes and judges CAMs."""
+"""The loop that makes and evaluates CAMs."""
 import logging
 from collections.abc import Sequence
 from typing import Any

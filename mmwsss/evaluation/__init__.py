@@ -1,4 +1,4 @@
-"""Judging CAMs and label maps."""
+"""Evaluating CAMs and label maps."""
 # ruff: noqa: E402
 from mmwsss.utils.quiet_imports import import_quietly
 

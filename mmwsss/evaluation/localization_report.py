@@ -17,7 +17,7 @@ ORACLE = 'oracle'
 
 
 def localization_report(counts: LocalizationCounts, thresholds: Sequence[float], ious: Sequence[float],
-                        chosen: dict[str, Any] | None = None, gate: str | None = None) -> dict[str, Any]:
+                        chosen: dict[str, Any] | None = None, class_filter: str | None = None) -> dict[str, Any]:
     """Computes everything from counts.
 
     Args:
@@ -26,7 +26,7 @@ def localization_report(counts: LocalizationCounts, thresholds: Sequence[float],
         ious: I IoUs of the benchmark.
         chosen: Thresholds that were chosen elsewhere: ``source`` (words), ``max``, ``union`` and ``benchmark``
             (floats). ``None``: the best ones on these very images are taken, and said to be ``'oracle'``.
-        gate: Which maps there were, see :class:`mmwsss.models.LocalizationClassifier`.
+        class_filter: Which maps there were, see :class:`mmwsss.models.LocalizationClassifier`.
 
     Returns:
         Fractions. ``num_images``; ``threshold_source``; ``errors`` {box kind: {``threshold``, ``gt_known``, ``top1``,
@@ -34,18 +34,18 @@ def localization_report(counts: LocalizationCounts, thresholds: Sequence[float],
         Of images with boxes ``MaxBoxAcc``, ``MaxBoxAccV2`` (by definition at the best thresholds of the largest and of
         any component) with ``accuracy_of_iou`` of both, and ``box_acc`` at the chosen threshold. Of images with masks
         ``PxAP``, ``peak_IoU`` and ``peak_threshold``. ``curves``: everything at all thresholds. ``None`` where there is
-        nothing to compute: without boxes or masks, and GT-known where the true class may have no map (``gate`` is not
-        ``'label'``).
+        nothing to compute: without boxes or masks, and GT-known where the true class may have no map
+        (``class_filter`` is not ``'label'``).
     """
     thresholds = [round(float(t), 6) for t in thresholds]
     num_images, with_boxes, with_masks = counts.images.tolist()
     report: dict[str, Any] = dict(num_images=num_images, num_with_boxes=with_boxes, num_with_masks=with_masks,
-                                  gate=gate, threshold_source=chosen['source'] if chosen else ORACLE,
+                                  class_filter=class_filter, threshold_source=chosen['source'] if chosen else ORACLE,
                                   ious=list(ious), thresholds=thresholds)
     report['classification_error'] = {name: _rest(count, num_images)
                                       for name, count in zip(('top1', 'top5'), counts.classified.tolist())}
     curves: dict[str, Any] = {}
-    report.update(_box_part(counts, thresholds, ious, chosen, gate, curves) if with_boxes else dict(
+    report.update(_box_part(counts, thresholds, ious, chosen, class_filter, curves) if with_boxes else dict(
         errors=None, oracle_errors=None, MaxBoxAcc=None, MaxBoxAccV2=None, accuracy_of_iou=None, box_acc=None))
     report.update(PxAP=None, peak_IoU=None, peak_threshold=None, peak_image_IoU=None)
     if with_masks:
@@ -61,10 +61,10 @@ def localization_report(counts: LocalizationCounts, thresholds: Sequence[float],
 
 
 def _box_part(counts: LocalizationCounts, thresholds: list[float], ious: Sequence[float],
-              chosen: dict[str, Any] | None, gate: str | None, curves: dict[str, Any]) -> dict[str, Any]:
+              chosen: dict[str, Any] | None, class_filter: str | None, curves: dict[str, Any]) -> dict[str, Any]:
     total = int(counts.images[1])
     errors = 1 - counts.hits / total
-    known = [name for name in ERRORS if name != 'gt_known' or gate in (None, 'label')]
+    known = [name for name in ERRORS if name != 'gt_known' or class_filter in (None, 'label')]
     part: dict[str, Any] = dict(errors={}, oracle_errors={})
     for kind, of_kind in zip(BOX_KINDS, errors):
         curves[kind] = {name: of_kind[ERRORS.index(name)].tolist() for name in known}

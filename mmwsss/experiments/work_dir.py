@@ -6,7 +6,7 @@
     report.json, report.md   the table of all stages; written when a run has come to its end
     NAME/key.json            what the content of the stage's folder belongs to, and how long earlier runs have worked
     NAME/complete.json       written last: key, seconds, output, metrics, omissions
-    NAME/metrics.json        the whole report of a stage that judges something, which the stage itself writes
+    NAME/metrics.json        the whole report of a stage that evaluates something, which the stage itself writes
     NAME.old/                what belonged to other settings
 
 Folders of earlier versions have no ``stages.json``, and no types, roles and runs: they are read all the same.

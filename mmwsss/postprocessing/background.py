@@ -4,7 +4,7 @@
 pixel's label is its largest score, and the background wins ties, so with a constant background a
 pixel belongs to a class only where the map *exceeds* the threshold.
 
-Labels made with much and with little background can be merged (:func:`merge_confident`): pixels on
+Labels made with a high and with a low background can be merged (:func:`merge_confident`): pixels on
 which they disagree are in doubt, and ignored. AffinityNet and IRNet are trained with such labels.
 """
 import math
@@ -65,7 +65,7 @@ def merge_confident(much_background: np.ndarray, little_background: np.ndarray,
                     conflict: str = 'background') -> np.ndarray:
     """Keeps the confident pixels of two label maps of one image; the others become 255, ignore.
 
-    A class that is there under much background is confident, and so is the background that is there under little::
+    A class that is there under a high background is confident, and so is the background that is there under little::
 
         label = much_background;  255 where that is background;  0 where little_background is background
 

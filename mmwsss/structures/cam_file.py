@@ -46,7 +46,7 @@ class CAMManifest:
         checkpoint_sha256: Hex digest of the checkpoint, ``None`` where it is not known.
         config_hash: Hex digest of the config, ``None`` where it is not known.
         classes: Names of the C foreground classes.
-        extra: Anything else that the files depend on (stride, scales, gate, ...), as json values.
+        extra: Anything else that the files depend on (stride, scales, class_filter, ...), as json values.
     """
     checkpoint_sha256: str | None
     config_hash: str | None

@@ -27,7 +27,7 @@ def init_dist(launcher: str = 'none', timeout_hours: float = 12) -> None:
 
     Args:
         launcher: ``'none'``, or how the processes were started: ``'pytorch'`` (torchrun), ``'slurm'``, ``'mpi'``.
-        timeout_hours: How long a process waits for the others. While one lists a data set, judges CAMs or runs a
+        timeout_hours: How long a process waits for the others. While one lists a data set, evaluates CAMs or runs a
             CRF, the others wait; MMEngine's ten or thirty minutes are too short for that.
 
     Raises:

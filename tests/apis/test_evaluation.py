@@ -36,7 +36,7 @@ def data(tmp_path):
         (root / folder).mkdir(parents=True)
     (root / 'classes.txt').write_text('\n'.join(CLASSES))
     (root / 'ImageSets' / 'train.txt').write_text('\n'.join(STEMS))
-    open_cam_dir(tmp_path / 'cams', CAMManifest(None, None, CLASSES, dict(cam_gate='label')))
+    open_cam_dir(tmp_path / 'cams', CAMManifest(None, None, CLASSES, dict(class_filter='label')))
     for i, stem in enumerate(STEMS):
         size = (16 + i, 21)
         Image.fromarray(rng.integers(0, 256, (*size, 3)).astype(np.uint8)).save(root / 'JPEGImages' / f'{stem}.jpg')
@@ -55,7 +55,7 @@ def expected_cam_report(root, stems=STEMS, thresholds=tuple(i / 100 for i in ran
         cam = read_cam(cam_path(root.parent / 'cams', stem))
         mask = read_label(label_path(root / 'SegmentationClass', stem))
         total += cam_histogram(resize_cam(cam.cam, cam.size), cam.classes, mask, thresholds, 2)
-    return cam_report(total, thresholds, CLASSES, len(stems), **dict(dict(cam_gate='label', omissions=[]), **extra))
+    return cam_report(total, thresholds, CLASSES, len(stems), **dict(dict(class_filter='label', omissions=[]), **extra))
 
 
 @pytest.mark.parametrize('num_workers', [0, 2])
@@ -156,7 +156,7 @@ def test_masks_that_cannot_be_used(data):
             assert path == str(label_path(masks, stem)) and reason in found
         assert len(report['omissions']) == 4
     label_path(masks, STEMS[4]).write_bytes(b'no png')
-    with pytest.raises(UserError, match='none of the 5 images can be judged'):
+    with pytest.raises(UserError, match='none of the 5 images can be evaluated'):
         evaluate_cam_dir(data.parent / 'cams', data, 'train', num_workers=0)
 
 
@@ -255,7 +255,7 @@ def test_masks_that_do_not_show_what_the_labels_say(data, monkeypatch):
     for folder in ('cams', 'labels'):
         assert evaluate(data.parent / folder, data, 'train', num_workers=0)['masks_unlike_labels'] == 2 / 5
     assert len(messages) == 2 and 'the masks of 2 of 5 images (40.0%)' in messages[0]
-    (data / 'labels.json').write_text('{')  # is not what is judged
+    (data / 'labels.json').write_text('{')  # is not what is evaluated
     logged = []
     monkeypatch.setattr(module, 'print_log', lambda message, *args, **kwargs: logged.append(message))
     assert evaluate(data.parent / 'cams', data, 'train', num_workers=0) == expected_cam_report(data)

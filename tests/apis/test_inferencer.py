@@ -44,7 +44,7 @@ def test_folder_with_labels_gives_the_cams_of_make_cam(inferencer, inferencer_pa
     files = [read_cam(tmp_path / f'{image.stem}.npz') for image in images]
     names = [[inferencer.classes[k] for k in file.classes] for file in files]
     for prediction, file, name, image in zip(inferencer(images, labels=names), files, names, images):
-        assert prediction.gate == 'label' and prediction.source == image and list(prediction.classes) == name
+        assert prediction.class_filter == 'label' and prediction.source == image and list(prediction.classes) == name
         assert prediction.size == file.size and prediction.full_size().shape == (len(name), *file.size)
         np.testing.assert_allclose(prediction.cam, file.cam.astype(np.float32), atol=2**-10)
 
@@ -59,8 +59,8 @@ def test_classes_are_those_that_the_model_sees(inferencer_parts, tiny_cam_cfg, g
         seen = {name for name, score in prediction.scores.items() if score > inferencer.score_thr}
         best = max(prediction.scores, key=prediction.scores.__getitem__)
         assert set(prediction.classes) == (seen or {best})
-        assert prediction.gate == ('score' if seen else 'top_k')
-        filters.add(prediction.gate)
+        assert prediction.class_filter == ('score' if seen else 'top_k')
+        filters.add(prediction.class_filter)
     assert filters == {'score', 'top_k'}
     inferencer.top_k = 0
     assert any(prediction.classes == () for prediction in inferencer(generated_root / 'JPEGImages'))
@@ -134,15 +134,15 @@ def test_bad_files_among_many_are_left_out(inferencer, photographs, monkeypatch)
     listed = sorted(photographs.glob('[a-e].jpg'))
     for images in (photographs, listed, iter(listed)):
         assert [p.source.name for p in inferencer(images)] == ['a.jpg', 'c.jpg', 'e.jpg']
-        (truncated, reason), empty = inferencer.omissions
+        (truncated, reason), empty = inferencer.skipped
         assert truncated == str(photographs / 'b.jpg') and reason.startswith('unreadable image')
         assert empty == (str(photographs / 'd.jpg'), 'empty file')
-    assert messages[:2] == [f'left out {path}: {why}' for path, why in inferencer.omissions] and len(messages) == 6
+    assert messages[:2] == [f'left out {path}: {why}' for path, why in inferencer.skipped] and len(messages) == 6
     # The labels stay with their images.
     names = [[inferencer.classes[i % 3]] for i in range(5)]
     assert [list(p.classes) for p in inferencer(photographs, names)] == [names[0], names[2], names[4]]
     inferencer(listed[0])
-    assert inferencer.omissions == []
+    assert inferencer.skipped == []
 
 
 def test_a_bad_file_that_was_named_is_an_error(inferencer, photographs):
@@ -165,7 +165,7 @@ def test_file_that_vanishes_between_check_and_loading(inferencer, photographs, m
     check_image = module.check_image
     monkeypatch.setattr(module, 'check_image', check_and_remove)
     assert [p.source.name for p in inferencer(photographs)] == ['c.jpg', 'e.jpg']
-    assert inferencer.omissions[0] == (str(photographs / 'a.jpg'), 'cannot be read as an image')
+    assert inferencer.skipped[0] == (str(photographs / 'a.jpg'), 'cannot be read as an image')
 
 
 def test_iterate_reads_a_batch_at_a_time(tiny_cam_cfg, inferencer_parts):
@@ -192,7 +192,7 @@ def test_mistakes_show_before_the_first_prediction(inferencer):
 def test_two_iterations_at_once(inferencer, generated_root):
     path = next((generated_root / 'JPEGImages').glob('*.jpg'))
     by_score, by_label = inferencer.iterate([path] * 9), inferencer.iterate([path] * 9, [[]] * 9)
-    assert {(a.gate != 'label', b.gate) for a, b in zip(by_score, by_label)} == {(True, 'label')}
+    assert {(a.class_filter != 'label', b.class_filter) for a, b in zip(by_score, by_label)} == {(True, 'label')}
 
 
 def test_kinds_of_images_in_memory_are_one(inferencer, generated_root):
@@ -266,7 +266,7 @@ def test_files_of_one_call(inferencer, generated_root, tmp_path):
     index = json.loads((tmp_path / 'predictions.json').read_text())
     assert len(predictions) == len(index['images']) == 16
     for prediction, entry in zip(predictions, index['images']):
-        assert entry['class_filter'] == prediction.gate and entry['classes'] == list(prediction.classes)
+        assert entry['class_filter'] == prediction.class_filter and entry['classes'] == list(prediction.classes)
         if prediction.source.stem.endswith('0'):
             np.testing.assert_array_equal(read_label(tmp_path / entry['label']), prediction.pseudo_label(crf=True))
     with pytest.raises(UserError, match='written to'):

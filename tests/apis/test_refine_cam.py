@@ -80,7 +80,7 @@ def test_pipeline_with_a_walk(finished):
         assert label.shape == after.size and set(np.unique(label)) <= {0, *(after.classes + 1)}
     assert changed > 6
     manifest = json.loads((finished / 'walk/cam/manifest.json').read_text())
-    assert manifest['extra']['cam_gate'] == 'label'
+    assert manifest['extra']['class_filter'] == 'label'
     assert manifest['extra']['refined']['checkpoint_sha256'] == json.loads(
         (finished / 'cam/cam/manifest.json').read_text())['checkpoint_sha256']
     for stage in ('eval_walk', 'eval_walk_label'):

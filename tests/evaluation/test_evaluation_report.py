@@ -39,8 +39,8 @@ def test_cam_report_is_the_label_report_at_the_best_threshold():
 
 def test_keys_and_values():
     cam, classes, gt = sample()
-    report = cam_report(cam_histogram(cam, classes, gt, [.2, .5], 3), [.2, .5], CLASSES, 1, cam_gate='label')
-    assert set(report) == KEYS | {'cam_gate'}
+    report = cam_report(cam_histogram(cam, classes, gt, [.2, .5], 3), [.2, .5], CLASSES, 1, class_filter='label')
+    assert set(report) == KEYS | {'class_filter'}
     assert report['oracle_threshold'] is True
     assert list(report['per_class']) == ['background', *CLASSES]
     assert report['per_class']['cow'] is None and report['per_class_m_FN']['cow'] is None

@@ -12,7 +12,7 @@ ROWS = [
          skipped=False),
     dict(stage='eval_cam', metric='m_FN', value=.31415, unit='', note='train', seconds=5, skipped=False),
     dict(stage='eval [crf]', metric='mIoU', value=None, unit='%', note='no masks | none', seconds=3700,
-         skipped='there are no masks to judge by'),
+         skipped='there are no masks to evaluate on'),
     dict(stage='count', metric='images', value=12345, seconds=.04),
     dict(stage='broken', metric='loss', value=float('nan')),
 ]
@@ -40,7 +40,7 @@ def test_both_tables_say_the_same(draw):
     assert 's' not in line_of(text, 'm_FN').split('0.3141')[1], 'the time of a stage is shown once'
     assert '1 min 24 s' in line_of(text, 'train_cam') and 'complete before' in line_of(text, 'train_cam')
     crf = line_of(text, 'eval [crf]')
-    assert ' - ' in crf and 'no masks to judge by' in crf and '1 h 01 min' in crf
+    assert ' - ' in crf and 'no masks to evaluate on' in crf and '1 h 01 min' in crf
     assert '12345' in line_of(text, 'images')
     assert 'nan' not in text
     assert '1 h 03 min' in line_of(text, 'all stages')

@@ -247,7 +247,8 @@ def test_inputs_of_the_caller_are_left_alone():
 @pytest.mark.parametrize('name', NAMES)
 @pytest.mark.parametrize('context', [torch.no_grad, torch.inference_mode])
 def test_bfloat16_autocast(name, context):
-    model, images = make_model(test_cfg=dict(gate='score', score_thr=0.0), cam_provider=dict(type=name)), make_images()
+    model = make_model(test_cfg=dict(class_filter='score', score_thr=0.0), cam_provider=dict(type=name))
+    images = make_images()
     expected = model.cam_provider(model, images, None)
     with context(), torch.autocast('cpu', torch.bfloat16):
         # Autocast keeps its copies of the weights: those made without gradient must do for both.

@@ -25,13 +25,13 @@ def test_conflicts_of_the_two_results():
     cam_file = CAMFile(np.array([4]), np.float16([[[0.1, 0.4, 0.8]]]), (1, 3))
 
     def inverted(score_map, image):
-        """What is a class under much background becomes background under little, and the other way round."""
+        """What is a class under a high background becomes background under a low one, and the other way round."""
         scores = score_map.scores.copy()
         scores[0] = 0.8 - scores[0]
         return ScoreMap(scores, score_map.classes)
 
     image = np.zeros((1, 3, 3), np.uint8)
     assert pseudo_label(cam_file, image, CONFIDENT).tolist() == [[0, 255, 5]]
-    # Background scores 0.2 and 0.6: the class under much is the background under little.
+    # Background scores 0.2 and 0.6: the class under much is the background under a low one.
     assert pseudo_label(cam_file, image, CONFIDENT, [inverted]).tolist() == [[0, 0, 5]]
     assert pseudo_label(cam_file, image, {**CONFIDENT, 'conflict': 'class'}, [inverted]).tolist() == [[0, 5, 5]]

@@ -6,7 +6,7 @@ from mmwsss.structures import SettingsFolder
 from mmwsss.structures.settings_folder import differing_settings
 from mmwsss.utils.errors import UserError
 
-SETTINGS = dict(threshold=.3, scales=(1, 2), extra=dict(stride=4, gate='label'))
+SETTINGS = dict(threshold=.3, scales=(1, 2), extra=dict(stride=4, class_filter='label'))
 
 
 def folder(path, settings=SETTINGS, **options):
@@ -32,7 +32,7 @@ def test_leftovers_go_only_where_the_folder_is_ours(tmp_path, leftover):
 
 @pytest.mark.parametrize('changes, names', [
     (dict(threshold=.4), 'threshold'), (dict(threshold=None, scales=[1]), 'threshold, scales'),
-    (dict(extra=dict(stride=8, gate='label')), 'stride'), (dict(extra=dict(stride=4)), 'gate'),
+    (dict(extra=dict(stride=8, class_filter='label')), 'stride'), (dict(extra=dict(stride=4)), 'class_filter'),
     (dict(added=1), 'added')])
 def test_other_settings_are_named(tmp_path, changes, names):
     folder(tmp_path).open()

@@ -17,11 +17,11 @@ def benchmark(load_tool):
 
 
 def test_every_way_is_timed(benchmark, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(benchmark, 'MARK_PIXELS', 12 * 9)
+    monkeypatch.setattr(benchmark, 'TARGET_PIXELS', 12 * 9)
     out = tmp_path / 'figures.json'
     assert benchmark.main(['--sizes', '7x8', '12x9', '16x10', '--max-dense', '110', '--rounds', '2', '--out',
                            str(out)]) == 0
-    assert 'mark: 50 x' in capsys.readouterr().out
+    assert 'target: 50 x' in capsys.readouterr().out
     results = json.loads(out.read_text())['sizes']
     assert [result['pixels'] for result in results] == [56, 108, 160]
     ours = {'exact', 'Chebyshev'}

@@ -81,7 +81,7 @@ def test_rows_of_both_tables(benchmark, run):
                                   for row in (rows if seed == 0 else ('no SSA', 'stage 4 + 5, 2 blocks'))}
     for report in (entry['report'] for entry in run.reports):
         assert report['num_images'] == report['num_with_boxes'] == report['num_with_masks'] == COUNTS['test']
-        assert report['threshold_source'].startswith('chosen on held-out images') and report['gate'] == 'label'
+        assert report['threshold_source'].startswith('chosen on held-out images') and report['class_filter'] == 'label'
         for kind in ('max', 'union'):
             assert report['errors'][kind]['gt_known'] >= report['oracle_errors'][kind]['gt_known']
 
@@ -148,7 +148,7 @@ def test_what_is_there_is_used_again(benchmark, run, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(('options', 'message'), [
-    (dict(side=64), r'features_.*other settings \(side\)'), (('--max-judged', '2'), 'features_.*images, num_images'),
+    (dict(side=64), r'features_.*other settings \(side\)'), (('--max-evaluated', '2'), 'features_.*images, num_images'),
     (('--max-train', '4'), 'features_train.*images, num_images')])
 def test_files_of_other_settings_are_refused(run, options, message):
     before = sorted(run.work.rglob('*'))

@@ -31,7 +31,7 @@ rows = [dict(name='baseline', config='cam'), dict(name='wide', config='cam', cfg
         work_dir.mkdir(parents=True)
         (work_dir / 'report.json').write_text(json.dumps(dict(
             mIoU=0.4, threshold=0.2, m_FN=1.0, m_FP=0.5, precision=0.5, recall=0.5, curve=[], num_images=12,
-            cam_gate='label')))
+            class_filter='label')))
         return RunResult(checkpoint)
 
     monkeypatch.setattr(gc, 'collect', lambda: 0)  # takes half a second in the suite's process

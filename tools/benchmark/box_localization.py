@@ -22,7 +22,7 @@ from mmwsss.structures import read_cam
 from mmwsss.structures.maps import resize_cam
 from mmwsss.utils.memory import keep_freed_memory
 
-MARK = 30  # times the loop, at 1,000 thresholds
+TARGET = 30  # times the loop, at 1,000 thresholds
 GT_BOXES = np.array([[40, 30, 150, 160], [90, 100, 200, 210]])
 
 
@@ -140,7 +140,7 @@ def main(argv: list[str] | None = None) -> int:
                       f'{ms["careful"]:.0f}', f'{ms["careful"] / ms["ours"]:.1f} x')
     console = Console()
     console.print(table)
-    console.print(f'lowest ratio to the loop: {lowest:.0f} x (mark at 1,000 thresholds: {MARK} x)', highlight=False)
+    console.print(f'lowest ratio to the loop: {lowest:.0f} x (target at 1,000 thresholds: {TARGET} x)', highlight=False)
     return 0
 
 

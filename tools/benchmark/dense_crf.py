@@ -1,7 +1,7 @@
 """Dense CRF: this package's backends against pydensecrf, on photographs with masks.
 
 The scores of an image are like CAMs of the classes present: their masks, blurred at stride 16 and uneven. Each way runs
-one CRF, and two with much and little background, as labels of confident pixels are made. 'pydensecrf x 2' builds its
+one CRF, and two with a high and a low background, as labels of confident pixels are made. 'pydensecrf x 2' builds its
 lattices for every CRF, as AffinityNet's and IRNet's code does; the others build them once for an image.
 
 On one core the ways run in turns on every image, in one thread, and its CPU time counts. Then, for each way, two
@@ -39,7 +39,7 @@ from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_json
 
 RELEASED = 'pydensecrf x 2'
-MARK_ONE, MARK_TWO, MARK_MB, MARK_LABELS = 1, 1.6, 300, 1e-3
+TARGET_ONE, TARGET_TWO, TARGET_MB, TARGET_LABELS = 1, 1.6, 300, 1e-3
 # The background of the one CRF, then of the two.
 BACKGROUNDS = {'label': (0.25, 0.35, 0.15), 'softmax': (4, 4, 24)}
 Way = Callable[[np.ndarray, Sequence[np.ndarray]], list[np.ndarray]]
@@ -249,11 +249,11 @@ def main(argv: list[str] | None = None) -> int:
     chosen = choose_backend()
     figure = report[chosen]
     if RELEASED in report:
-        console.print(f"'auto' is {chosen} here. Marks: one CRF {figure['one_ratio']:.2f} x ({MARK_ONE} x), two "
-                      f"{figure['two_ratio']:.2f} x ({MARK_TWO} x), other labels {figure['other_labels']:.4%} "
-                      f"({MARK_LABELS:.1%})", highlight=False)
+        console.print(f"'auto' is {chosen} here. Targets: one CRF {figure['one_ratio']:.2f} x ({TARGET_ONE} x), two "
+                      f"{figure['two_ratio']:.2f} x ({TARGET_TWO} x), other labels {figure['other_labels']:.4%} "
+                      f"({TARGET_LABELS:.1%})", highlight=False)
     if figure['peak_mb'] is not None:
-        console.print(f"{figure['peak_mb']:,.0f} MB (mark: {MARK_MB} MB)", highlight=False)
+        console.print(f"{figure['peak_mb']:,.0f} MB (target: {TARGET_MB} MB)", highlight=False)
     if args.out:
         write_json(args.out, dict(images=len(images), unary=args.unary, processes=args.processes, auto=chosen,
                                   ways=report))

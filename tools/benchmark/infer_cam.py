@@ -42,7 +42,7 @@ from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_json
 from mmwsss.utils.memory import keep_freed_memory
 
-MARK = 1.1  # wall time may exceed the ratio of pixels by this factor
+TARGET = 1.1  # wall time may exceed the ratio of pixels by this factor
 TOLERANCE = 2 ** -10
 OURS = (SplitUnite, IterativeErase, InferCam)
 NAMES = {1: 'one class', 2: 'two classes', 3: 'three or more'}
@@ -212,7 +212,7 @@ def main() -> int:
     if not args.without_slow:
         largest = max(result['figures']['ours']['largest_difference'] for result in results.values())
         console.print(f'one crop at a time gives the same maps; largest difference {largest:.5f}', highlight=False)
-    console.print(f'time / pixels of ours: the mark is at most {MARK}', highlight=False)
+    console.print(f'time / pixels of ours: the target is at most {TARGET}', highlight=False)
     if args.out:
         write_json(args.out, dict(threads=torch.get_num_threads(), results=results))
     return 0

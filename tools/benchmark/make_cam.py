@@ -5,7 +5,7 @@ image as a batch of two in float32, contiguous, add the maps at stride 4, write 
 same-sized images, channels-last, optionally in bfloat16.
 
 Both are timed from the first image read to the last file written, with the same
-number of reading workers and threads, and judged on the same images.
+number of reading workers and threads, and evaluated on the same images.
 
     python tools/benchmark/make_cam.py CONFIG CHECKPOINT --data-root DIR --split train --num-images 200
 """

@@ -26,7 +26,7 @@ from mmwsss.models.affinity.random_walk import RandomWalk
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_json
 
-MARK, MARK_PIXELS = 50, 5120  # ours, exact, is to be so many times faster at so many pixels
+TARGET, TARGET_PIXELS = 50, 5120  # ours, exact, is to be so many times faster at so many pixels
 TOLERANCE = 1e-3  # of a map's maximum; squaring in float32 is itself wrong by up to 2e-4
 RADIUS, BETA = 5, 10
 # 375 x 500 and 1,024 x 1,024 pixels at stride 4 come last.
@@ -181,7 +181,7 @@ def main(argv: list[str] | None = None) -> int:
                           f"{figure['memory_ratio']:.0f} x" if figure['memory_ratio'] else '-',
                           f"{figure['difference']:.1e}")
         table.add_section()
-        if DENSE in ways and pixels >= MARK_PIXELS:
+        if DENSE in ways and pixels >= TARGET_PIXELS:
             marked.append(figures[EXACT]['ratio'])
         report.append(dict(size=[height, width], pixels=pixels, figures=figures))
     console = Console()
@@ -189,7 +189,7 @@ def main(argv: list[str] | None = None) -> int:
     console.print('ratios and differences are to the first way of a grid; differences in units of a map\'s maximum',
                   highlight=False)
     if marked:
-        console.print(f'exact, from n = {MARK_PIXELS:,} on: at least {min(marked):.0f} x (mark: {MARK} x)',
+        console.print(f'exact, from n = {TARGET_PIXELS:,} on: at least {min(marked):.0f} x (target: {TARGET} x)',
                       highlight=False)
     if args.out:
         write_json(args.out, dict(threads=torch.get_num_threads(), device=args.device, steps=2 ** args.squarings,

@@ -182,7 +182,7 @@ def min_max(cam: torch.Tensor) -> torch.Tensor:
     return (cam - cam.min()) / (cam.max() - cam.min()).clamp(min=1e-12)
 
 
-def judge(dataset: LocalizationDataset, split: str, feats: dict, model: torch.nn.Module, states: list[dict],
+def evaluate(dataset: LocalizationDataset, split: str, feats: dict, model: torch.nn.Module, states: list[dict],
           whole: list[bool], skip: tuple[str, ...], chosen: dict) -> dict[tuple[str, int], dict]:
     """Evaluates the rows with the heads, those that are not ``whole`` with :data:`HEADLINE` only.
 
@@ -216,7 +216,7 @@ def judge(dataset: LocalizationDataset, split: str, feats: dict, model: torch.nn
                     metrics[row, k] = BoxLocalizationMetric(threshold=threshold and str(threshold), size='contour')
                 # As an evaluator hands over samples: dicts throughout.
                 metrics[row, k].process({}, [dict(
-                    info, ori_shape=size, cam_gate='label', pred_cam=dict(data=min_max(cam)[None].half()),
+                    info, ori_shape=size, class_filter='label', pred_cam=dict(data=min_max(cam)[None].half()),
                     gt_img_label=dict(label=label),
                     pred_img_label=dict(label=label.nonzero().flatten(), score=scores[k, i]))])
     return {key: metric.report(len(dataset)) for key, metric in metrics.items()}
@@ -257,7 +257,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--skip-stages', nargs='*', choices=STAGES[:1], default=[],
                         help='stage 3 has 3,136 positions, and takes most of the time')
     parser.add_argument('--max-train', type=int, help='train on so many images only')
-    parser.add_argument('--max-judged', type=int, help='judge on so many images of either split only')
+    parser.add_argument('--max-evaluated', type=int, help='evaluate on so many images of either split only')
     parser.add_argument('--all-rows', nargs='+', metavar='METHODSEED',
                         help='what all rows are computed of, such as CAM0; of the others only the first and the best '
                              'of the paper; default the first seed of every method')
@@ -309,7 +309,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
 
     def reports_of(split: str, chosen: dict) -> dict:
-        return judge(datasets[split], split, features(split), model, states, [name in all_rows for name in names],
+        return evaluate(datasets[split], split, features(split), model, states, [name in all_rows for name in names],
                      tuple(args.skip_stages), chosen)
 
     chosen: dict[tuple[str, int], Path] = {}
@@ -337,7 +337,7 @@ def check(args: argparse.Namespace, names: list[str], all_rows: list[str]) -> No
     if not Path(args.weights).is_file():
         raise UserError(f'--weights {args.weights}: no such file')
     for option, value, least in (('--epochs', args.epochs, 1), ('--side', args.side, 32),
-                                 ('--max-train', args.max_train, 1), ('--max-judged', args.max_judged, 1)):
+                                 ('--max-train', args.max_train, 1), ('--max-evaluated', args.max_judged, 1)):
         if value is not None and value < least:
             raise UserError(f'{option}: must be at least {least}, not {value}')
     if unknown := [name for name in all_rows if name not in names]:

@@ -10,7 +10,7 @@ train_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(type='VOCImageLabelDataset', data_root=data_root, split='train_aug', classes=None, pipeline=[]))
 auto_scale_lr = dict(base_batch_size=16, enable=False)
-# CAMs are made for the training images (tools/make_cam.py, which needs no masks) and judged on them (tools/test.py):
+# CAMs are made for the training images (tools/make_cam.py, which needs no masks) and evaluated on them (tools/test.py):
 # WSSS does not use these masks for training.
 test_dataloader = dict(
     batch_size=8,

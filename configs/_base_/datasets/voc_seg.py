@@ -1,4 +1,4 @@
-# Images of VOC's size with masks, in VOC layout: pseudo labels to train on, ground truth to judge by. What training
+# Images of VOC's size with masks, in VOC layout: pseudo labels to train on, ground truth to evaluate on. What training
 # images go through is in ../pipelines, see voc_cam.py.
 # mmsegmentation's own VOC config resizes to (2048, 512), which is wrong for VOC's photographs.
 data_root = 'data/VOC2012'

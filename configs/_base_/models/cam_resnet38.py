@@ -8,4 +8,4 @@ model = dict(
     cam_head=dict(type='CAMHead', in_channels=4096, num_classes=None, dropout_ratio=0.5,
                   init_cfg=dict(type='Xavier', distribution='uniform', layer='Conv2d')),
     inference_hooks=[dict(type='MultiScaleFlip', scales=(0.5, 1.0, 1.5, 2.0), flip=True)],
-    test_cfg=dict(gate='label', stride=4))
+    test_cfg=dict(class_filter='label', stride=4))

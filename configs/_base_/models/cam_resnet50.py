@@ -9,4 +9,4 @@ model = dict(
                   out_indices=(0, 1, 2, 3), frozen_stages=1, norm_eval=True, norm_cfg=norm_cfg),
     cam_head=dict(type='CAMHead', in_channels=2048, num_classes=None),
     inference_hooks=[dict(type='MultiScaleFlip', scales=(0.5, 1.0, 1.5, 2.0), flip=True)],
-    test_cfg=dict(gate='label', stride=4))
+    test_cfg=dict(class_filter='label', stride=4))

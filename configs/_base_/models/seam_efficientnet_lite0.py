@@ -11,4 +11,4 @@ model = dict(
     loss_ecr=dict(type='ECRLoss', hard_ratio=0.2),
     loss_min_pool=dict(type='MinPoolingLoss'),
     inference_hooks={{_base_.model.inference_hooks}},
-    test_cfg=dict(gate='label', stride=4, normalize='min_max'))
+    test_cfg=dict(class_filter='label', stride=4, normalize='min_max'))

@@ -16,4 +16,4 @@ model = dict(
     loss_regularization=dict(type='ActivationRegularizationLoss', loss_weight=0.075),
     loss_consistency=dict(type='ActivationConsistencyLoss', loss_weight=0.1),
     inference_hooks={{_base_.model.inference_hooks}},
-    test_cfg=dict(gate='label', stride=4, normalize='min_max'))  # a sigmoid is nowhere 0
+    test_cfg=dict(class_filter='label', stride=4, normalize='min_max'))  # a sigmoid is nowhere 0

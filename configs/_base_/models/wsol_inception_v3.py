@@ -7,4 +7,4 @@ model = dict(
     backbone=dict(type='InceptionV3', output_stride=8, out_indices=(2, 3)),
     neck=dict(type='ConvStack', in_channels=768, layers=((1024, 3, 1), (1024, 3, 1))),
     cam_head=dict(type='SingleLabelCAMHead', in_channels=1024, num_classes=None),
-    test_cfg=dict(gate='label', stride=1, normalize='min_max', rectify='min', crop_size=224, ten_crop=True))
+    test_cfg=dict(class_filter='label', stride=1, normalize='min_max', rectify='min', crop_size=224, ten_crop=True))

@@ -8,4 +8,4 @@ model = dict(
     neck=dict(type='ConvStack', in_channels=512, layers=((1024, 3, 1),)),
     cam_head=dict(type='SingleLabelCAMHead', in_channels=1024, num_classes=None),
     # The map is that of the whole image at 224 x 224; the scores are those of ten crops of 256 x 256 (section 4.1).
-    test_cfg=dict(gate='label', stride=1, normalize='min_max', rectify='min', crop_size=224, ten_crop=True))
+    test_cfg=dict(class_filter='label', stride=1, normalize='min_max', rectify='min', crop_size=224, ten_crop=True))

@@ -1,4 +1,4 @@
-# Labels of confident pixels to train IRNet with: two CRFs on hard labels, with much and with little background.
+# Labels of confident pixels to train IRNet with: two CRFs on hard labels, with a high and with a low background.
 # Use: tools/make_pseudo_label.py ... --config configs/_base_/postprocessing/affinity_label_hard.py
 _base_ = './crf_label.py'
 background = dict(

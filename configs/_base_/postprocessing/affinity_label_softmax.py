@@ -1,4 +1,4 @@
-# Labels of confident pixels to train AffinityNet with: two CRFs on scores, with much and with little background.
+# Labels of confident pixels to train AffinityNet with: two CRFs on scores, with a high and with a low background.
 # Use: tools/make_pseudo_label.py ... --config configs/_base_/postprocessing/affinity_label_softmax.py
 _base_ = './crf_softmax.py'
 background = dict(

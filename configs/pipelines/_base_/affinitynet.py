@@ -4,7 +4,7 @@ stages = dict(
     classifier=dict(type='train', config='cam', split='train'),
     cam=dict(type='make_cam', config='cam', split='train', inputs=dict(checkpoint='classifier')),
     eval_cam=dict(type='eval_cam', split='train', inputs=dict(cams='cam')),
-    # As in ../../_base_/postprocessing/affinity_label_softmax.py: two CRFs, with much and with little background.
+    # As in ../../_base_/postprocessing/affinity_label_softmax.py: two CRFs, with a high and with a low background.
     affinity_label=dict(
         type='pseudo_label', split='train', inputs=dict(cams='cam'),
         background=dict(type='confident', foreground=dict(type='power', alpha=4),

@@ -18,7 +18,7 @@ class PackWSSSInputs(PackSegInputs):
     - ``gt_img_label``: ``LabelData`` with ``label`` float32 [C], multi-hot over the foreground classes.
     - ``gt_saliency``: ``PixelData`` with ``data`` float32 [1, H, W] in [0, 1].
     - ``gt_cam``: ``PixelData`` with ``data`` float32 [K, h, w] in [0, 1], and ``gt_cam_classes``: ``LabelData`` with
-      ``label`` int64 [K], 0-based (:class:`LoadCAM`; its ``cam_gate`` becomes meta information). K may be 0.
+      ``label`` int64 [K], 0-based (:class:`LoadCAM`; its ``class_filter`` becomes meta information). K may be 0.
 
     Args:
         meta_keys: Keys of the sample that become meta information, where the sample has them.
@@ -26,7 +26,7 @@ class PackWSSSInputs(PackSegInputs):
 
     def __init__(self, meta_keys: Sequence[str] = (
             'img_path', 'stem', 'ori_shape', 'img_shape', 'pad_shape', 'scale_factor', 'flip', 'flip_direction',
-            'seg_map_path', 'mask_values', 'height', 'width', 'reduce_zero_label', 'cam_gate', 'gt_boxes')) -> None:
+            'seg_map_path', 'mask_values', 'height', 'width', 'reduce_zero_label', 'class_filter', 'gt_boxes')) -> None:
         super().__init__(meta_keys=meta_keys)
 
     def transform(self, results: dict) -> dict:

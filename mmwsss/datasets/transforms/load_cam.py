@@ -27,7 +27,7 @@ class LoadCAM(BaseTransform):
 
     - ``gt_cam``: [K, h, w] in [0, 1], float16 as stored, or float32 where it was resized.
     - ``gt_cam_classes``: int64 [K], the 0-based classes of the maps; K may be 0.
-    - ``cam_gate``: where these classes came from, ``'label'`` or ``'score'``, as the folder's manifest has it;
+    - ``class_filter``: where these classes came from, ``'label'`` or ``'score'``, as the folder's manifest has it;
       ``None`` where it does not say.
 
     Args:
@@ -58,18 +58,18 @@ class LoadCAM(BaseTransform):
         self._check_place(results)
         path = cam_path(self.cam_dir, results['stem'])
         cam_file = read_cam(path)
-        gate = self.manifest.extra.get('cam_gate')
+        class_filter = self.manifest.extra.get('class_filter')
         size, label = tuple(results['ori_shape'][:2]), results.get('gt_img_label')
         if cam_file.size != size:
             raise UserError(f'{path}: is the CAM of an image of {cam_file.size} (height, width), but '
                             f'{results["img_path"]} is {size}; {REMAKE}')
         if path.stat().st_mtime_ns < os.stat(results['img_path']).st_mtime_ns:
             raise UserError(f'{path}: is older than its image {results["img_path"]}; {REMAKE}')
-        self._check_classes(path, cam_file.classes, label, gate)
+        self._check_classes(path, cam_file.classes, label, class_filter)
         cam = cam_file.cam
         if self.stride is not None and cam.shape[1:] != grid_size(size, self.stride):
             cam = resize_cam(cam, grid_size(size, self.stride))
-        results['gt_cam'], results['gt_cam_classes'], results['cam_gate'] = cam, cam_file.classes, gate
+        results['gt_cam'], results['gt_cam_classes'], results['class_filter'] = cam, cam_file.classes, class_filter
         return results
 
     def _check_place(self, results: dict) -> None:
@@ -82,7 +82,7 @@ class LoadCAM(BaseTransform):
                             'right after LoadImage in the pipeline')
 
     def _check_classes(self, path: os.PathLike, classes: np.ndarray, label: np.ndarray | None,
-                       gate: str | None) -> None:
+                       class_filter: str | None) -> None:
         num_classes = len(self.manifest.classes)
         if label is not None and len(label) != num_classes:
             raise UserError(f'{os.path.join(self.cam_dir, MANIFEST_NAME)}: the CAMs are of {num_classes} classes, but '
@@ -91,7 +91,7 @@ class LoadCAM(BaseTransform):
         if len(classes) and classes.max() >= num_classes:
             raise UserError(f'{path}: has class id {classes.max()}, but there are {num_classes} classes; delete it '
                             'and run make_cam.py again')
-        if gate == 'label' and label is not None and sorted(classes) != np.flatnonzero(label).tolist():
+        if class_filter == 'label' and label is not None and sorted(classes) != np.flatnonzero(label).tolist():
             raise UserError(f'{path}: has maps of the classes {sorted(classes.tolist())}, but the label of the image '
                             f'has {np.flatnonzero(label).tolist()}; {REMAKE}')
 

@@ -19,7 +19,7 @@ class CAMVisualizationHook(Hook):
     """Draws some test images with their CAMs through the Runner's visualizer.
 
     Each picture shows the photograph and the maps of the classes present, the highest score first, with the class
-    name, its score and the gate (whether labels or scores chose the classes). The samples of the first rank are
+    name, its score and the class filter (whether labels or scores chose the classes). The samples of the first rank are
     counted over the test loop, and every ``interval``-th is drawn, beginning with the first. The visualizer's
     backends decide where pictures go; ``LocalVisBackend`` writes PNGs.
 
@@ -76,5 +76,5 @@ class CAMVisualizationHook(Hook):
             name = names[classes[i]] if names else f'class {classes[i]}'
             cell = fit_image(draw_cam(photo, cams[i]), self.height)
             cells.append(write_on(cell, f'{name} {float(scores[classes[i]]):.2f}'))
-        gate = 'predicted scores' if sample.cam_gate == 'score' else 'image-level labels'
-        return side_by_side([cells], captions=[f'{sample.stem}, classes from {gate}'], height=self.height)
+        class_filter = 'predicted scores' if sample.class_filter == 'score' else 'image-level labels'
+        return side_by_side([cells], captions=[f'{sample.stem}, classes from {class_filter}'], height=self.height)

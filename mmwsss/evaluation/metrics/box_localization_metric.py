@@ -94,7 +94,7 @@ class BoxLocalizationMetric(BaseMetric):
 
     def _reset(self) -> None:
         self.counts = LocalizationCounts.zeros(len(self.thresholds), len(self.ious))
-        self.gates: set[str] = set()
+        self.class_filters: set[str] = set()
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Counts the images of a batch.
@@ -113,25 +113,25 @@ class BoxLocalizationMetric(BaseMetric):
     def _count(self, sample: dict) -> None:
         name = sample.get('img_path')
         if sample.get('gt_img_label') is None:
-            raise UserError(f'{name}: has no image-level label, so its localization cannot be judged')
+            raise UserError(f'{name}: has no image-level label, so its localization cannot be evaluated')
         label = np.flatnonzero(sample['gt_img_label']['label'].cpu().numpy())
         if len(label) != 1:
-            raise UserError(f'{name}: has {len(label)} classes, but localization is judged on images of one; convert '
-                            'the data set with `mmwsss convert localization`')
+            raise UserError(f'{name}: has {len(label)} classes, but localization is evaluated on images of one; '
+                            'convert the data set with `mmwsss convert localization`')
         boxes, mask_path = sample.get('gt_boxes'), sample.get('seg_map_path')
         boxes = None if boxes is None or len(boxes) == 0 else np.asarray(boxes, np.float64)
         if boxes is None and mask_path is None:
-            raise UserError(f'{name}: has neither a box nor a mask to be judged by')
+            raise UserError(f'{name}: has neither a box nor a mask to be evaluated on')
         size = tuple(sample['ori_shape'][:2])
         classes = sample['pred_img_label']['label'].cpu().numpy()
         in_top = rank_of(sample['pred_img_label']['score'].cpu().numpy(), int(label[0])) < np.array(TOP_K)
         self.counts.images += (1, boxes is not None, mask_path is not None)
         self.counts.classified += in_top
-        self.gates.add(str(sample.get('cam_gate')))
+        self.class_filters.add(str(sample.get('class_filter')))
         place = np.flatnonzero(classes == label[0])
         if len(place):
             cam = sample['pred_cam']['data'][int(place[0]):int(place[0]) + 1].detach().cpu().numpy()
-        else:  # the gate took the map of the true class away: nothing is localized
+        else:  # the class filter took the map of the true class away: nothing is localized
             cam = np.zeros((1, 1, 1), np.float32)
         if not np.isfinite(cam).all():
             raise UserError(f'{name}: its CAM is not finite; check the checkpoint')
@@ -184,13 +184,13 @@ class BoxLocalizationMetric(BaseMetric):
 
     def report(self, size: int) -> dict[str, Any]:
         """Sums the counts over the ranks, forgets them, and returns the report; see :meth:`evaluate`."""
-        counts, gate = self._sum_over_ranks()
+        counts, class_filter = self._sum_over_ranks()
         self._reset()
         if counts.images[0] > size:
             raise UserError(f'BoxLocalizationMetric: {counts.images[0]} images were counted, but the data set has '
                             f'{size}; use batch_sampler=dict(type="SameSizeBatchSampler") or a sampler with '
                             'round_up=False')
-        report = localization_report(counts, self.thresholds, self.ious, self._chosen(), gate)
+        report = localization_report(counts, self.thresholds, self.ious, self._chosen(), class_filter)
         report['size'] = self.size
         return report
 
@@ -211,15 +211,15 @@ class BoxLocalizationMetric(BaseMetric):
 
     def _sum_over_ranks(self) -> tuple[LocalizationCounts, str | None]:
         counts = self.counts
-        gates = ('label', 'score', 'top_k')
-        seen = np.array([gate in self.gates for gate in gates], np.int64)
+        filters = ('label', 'score', 'top_k')
+        seen = np.array([name in self.class_filters for name in filters], np.int64)
         for kind, more in ((np.int64, [seen]), (np.float64, [])):
             parts = counts.arrays(kind) + more
             totals = torch.from_numpy(np.concatenate([part.ravel() for part in parts]))
             all_reduce(totals, op='sum')
             for part, total in zip(parts, np.split(totals.numpy(), np.cumsum([part.size for part in parts])[:-1])):
                 part[...] = total.reshape(part.shape)
-        used = [gate for gate, count in zip(gates, seen) if count]
+        used = [name for name, count in zip(filters, seen) if count]
         return counts, 'mixed' if len(used) > 1 else next(iter(used), None)
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:

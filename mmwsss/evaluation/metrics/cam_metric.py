@@ -19,7 +19,7 @@ from mmwsss.structures.maps import resize_cam
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_json
 
-GATES = ('label', 'score')
+FILTERS = ('label', 'score')
 
 
 @METRICS.register_module()
@@ -34,7 +34,7 @@ class CAMMetric(BaseMetric):
         thresholds: Increasing thresholds; default 0, 0.01, ..., 1.
         out_file: Json file for the report in fractions, see
             :func:`mmwsss.evaluation.evaluation_report.cam_report`; written by the main process. The report also
-            says ``cam_gate``: whether the classes of the maps came from the image-level ``'label'``, from the
+            says ``class_filter``: whether the classes of the maps came from the image-level ``'label'``, from the
             ``'score'``, or ``'mixed'`` (null where samples do not say).
         prefix: Put before the names of the metrics, with a slash.
 
@@ -58,7 +58,7 @@ class CAMMetric(BaseMetric):
     def _reset(self) -> None:
         self.histogram: CAMHistogram | None = None
         self.num_images = 0
-        self.gates = dict.fromkeys(GATES, 0)
+        self.class_filters = dict.fromkeys(FILTERS, 0)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Counts the pixels of a batch.
@@ -85,14 +85,14 @@ class CAMMetric(BaseMetric):
                 raise UserError(f'{sample.get("img_path")}: its CAM cannot be evaluated: {error}; check the '
                                 'checkpoint') from error
             self.num_images += 1
-            if sample.get('cam_gate') in self.gates:
-                self.gates[sample['cam_gate']] += 1
+            if sample.get('class_filter') in self.class_filters:
+                self.class_filters[sample['class_filter']] += 1
 
     @staticmethod
     def _load_mask(sample: dict, size: tuple[int, int], num_classes: int) -> np.ndarray:
         path = sample.get('seg_map_path')
         if path is None or not Path(path).is_file():
-            raise UserError(f'{path or sample.get("img_path")}: no ground truth mask to judge the CAM by; without '
+            raise UserError(f'{path or sample.get("img_path")}: no ground truth mask to evaluate the CAM on; without '
                             'masks, drop CAMMetric from the evaluators')
         return load_mask(path, size, num_classes, sample.get('mask_values'))
 
@@ -112,12 +112,13 @@ class CAMMetric(BaseMetric):
         """
         if self.histogram is None:  # no batch came to this rank
             self.histogram = CAMHistogram.zeros(len(self.dataset_meta['classes']), len(self.thresholds))
-        histogram, num_images, gate = self._sum_over_ranks()
+        histogram, num_images, class_filter = self._sum_over_ranks()
         self._reset()
         if num_images > size:
             raise UserError(f'CAMMetric: {num_images} images were counted, but the data set has {size}; use '
                             'batch_sampler=dict(type="SameSizeBatchSampler") or a sampler with round_up=False')
-        report = cam_report(histogram, self.thresholds, self.dataset_meta['classes'], num_images, cam_gate=gate)
+        report = cam_report(histogram, self.thresholds, self.dataset_meta['classes'], num_images,
+                            class_filter=class_filter)
         if is_main_process():
             self._show(report)
         metrics = self.compute_metrics([report])
@@ -125,13 +126,14 @@ class CAMMetric(BaseMetric):
 
     def _sum_over_ranks(self) -> tuple[CAMHistogram, int, str | None]:
         histogram = self.histogram
-        counts = [histogram.pred.ravel(), histogram.gt, [self.num_images], [self.gates[gate] for gate in GATES]]
+        counts = [histogram.pred.ravel(), histogram.gt, [self.num_images],
+                  [self.class_filters[name] for name in FILTERS]]
         totals = torch.from_numpy(np.concatenate(counts).astype(np.int64))
         all_reduce(totals, op='sum')
-        pred, gt, num_images, gates = np.split(totals.numpy(), np.cumsum([len(part) for part in counts[:-1]]))
-        used = [gate for gate, count in zip(GATES, gates) if count]
-        gate = 'mixed' if len(used) > 1 else next(iter(used), None)
-        return CAMHistogram(pred.reshape(histogram.pred.shape), gt), int(num_images[0]), gate
+        pred, gt, num_images, filters = np.split(totals.numpy(), np.cumsum([len(part) for part in counts[:-1]]))
+        used = [class_filter for class_filter, count in zip(FILTERS, filters) if count]
+        class_filter = 'mixed' if len(used) > 1 else next(iter(used), None)
+        return CAMHistogram(pred.reshape(histogram.pred.shape), gt), int(num_images[0]), class_filter
 
     def _show(self, report: dict) -> None:
         console = Console(file=io.StringIO(), width=100)

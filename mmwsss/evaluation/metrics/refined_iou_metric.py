@@ -55,7 +55,7 @@ def is_repeated(last: Sequence[str], others: Sequence[Sequence[str]], rank: int)
 
 @METRICS.register_module()
 class RefinedIoUMetric(BaseMetric):
-    """Post-processes the probabilities of a segmentor, and judges (and writes) the label maps that come out.
+    """Post-processes the probabilities of a segmentor, and evaluates (and writes) the label maps that come out.
 
     ``softmax(seg_logits)`` of the background and all classes goes through the post-processors together with the image,
     in worker processes, while the model goes on with the next images. All classes take part in a CRF, as in the code
@@ -67,7 +67,7 @@ class RefinedIoUMetric(BaseMetric):
     Args:
         postprocessors: Configs of POSTPROCESSORS, applied in this order; at least one.
         out_dir: Folder for the label maps, ``<stem>.png``, 8-bit palette PNGs.
-        with_iou: Judge by the masks; ``False`` only writes, for images without.
+        with_iou: Evaluate by the masks; ``False`` only writes, for images without.
         num_workers: Worker processes of each rank; 0: none. ``None``: the CPUs, shared by the ranks.
         out_file: Json file for the report in fractions, see :func:`mmwsss.evaluation.label_report`; written by the main
             process.
@@ -112,10 +112,10 @@ class RefinedIoUMetric(BaseMetric):
         Args:
             data_batch: Not used.
             data_samples: Predictions as dicts, with ``seg_logits``, ``img_path``, ``ori_shape``, and ``seg_map_path``
-                where it is to be judged by.
+                where it is to be evaluated on.
 
         Raises:
-            UserError: If a sample has no mask to judge by or one that does not fit; if the model predicts no
+            UserError: If a sample has no mask to evaluate on or one that does not fit; if the model predicts no
                 probabilities of all classes at the size of the image; if a post-processor fails.
         """
         if self._pool is None:
@@ -135,7 +135,7 @@ class RefinedIoUMetric(BaseMetric):
                             'predict them')
         mask_path = sample.get('seg_map_path') if self.with_iou else None
         if self.with_iou and mask_path is None:
-            raise UserError(f'{path}: no ground truth mask to judge by; without masks, set with_iou=False')
+            raise UserError(f'{path}: no ground truth mask to evaluate on; without masks, set with_iou=False')
         probabilities = logits.detach().float().softmax(dim=0).cpu().numpy()
         return _Job(path, sample.get('stem') or Path(path).stem, probabilities, mask_path, sample.get('mask_values'))
 
@@ -214,7 +214,7 @@ class _Job:
 
 
 class _Refiner:
-    """Refines, writes and judges one image; what a worker does."""
+    """Refines, writes and evaluates one image; what a worker does."""
 
     def __init__(self, postprocessors: Sequence[Postprocessor], out_dir: Path | None) -> None:
         self.postprocessors = postprocessors
@@ -228,7 +228,7 @@ class _Refiner:
         except UserError as error:
             raise UserError(f'{job.img_path}: {error}') from error
         num_foreground = len(job.probabilities) - 1
-        # Judged before anything is written, wherever that goes.
+        # Evaluated before anything is written, wherever that goes.
         confusion = 0 if job.mask_path is None else confusion_matrix(
             label, load_mask(job.mask_path, label.shape, num_foreground, job.mask_values), num_foreground)
         if self.out_dir is not None:

@@ -90,7 +90,7 @@ def comparison_notes(comparison: Comparison) -> list[str]:
     if any(cell.difference is not None for cell in cells):
         notes.append(f'In brackets: difference of the mean to that of {comparison.baseline}, percentages in points.')
     if any(line.measure.oracle for line in lines):
-        notes.append('oracle: chosen on the ground truth that it is judged by, such as the best of all thresholds.')
+        notes.append('oracle: chosen on the ground truth that it is evaluated on, such as the best of all thresholds.')
     states = {cell.state for line in [*lines, *comparison.times] for cell in line.cells.values()}
     legend = {MISSING: 'missing: the stage is not complete', UNMEASURED: '-: not measured',
               ABSENT: 'empty: the pipeline has no such stage'}
@@ -157,7 +157,7 @@ def _image_notes(comparison: Comparison) -> Iterator[str]:
                 counts[name] = list(map(str, known))
         if len({count for known in counts.values() for count in known}) > 1:
             text = ', '.join(f'{name} {"/".join(known)}' for name, known in counts.items())
-            yield f'{stage}: judged on different numbers of images ({text}), so these figures are not comparable.'
+            yield f'{stage}: evaluated on different numbers of images ({text}), so these figures are not comparable.'
 
 
 def comparison_markdown(comparison: Comparison) -> str:

@@ -12,7 +12,7 @@ def find_roles(stages: Mapping[str, Stage]) -> dict[str, str | None]:
 
     It is the one that the stage names, or that of its type (CAMs are CAMs). A training has the role of the first stage
     that reads its checkpoint; label maps are what they are to the network that is trained with them; and what only
-    judges has the role of what it judges.
+    evaluates has the role of what it evaluates.
 
     Args:
         stages: The stages, in order.
@@ -28,7 +28,7 @@ def find_roles(stages: Mapping[str, Stage]) -> dict[str, str | None]:
     made = {source: role for stage_name, stage in stages.items() for option, source in stage.inputs.items()
             if option == 'labels' and (role := LABEL_ROLES.get(roles[stage_name] or ''))}
     for name, stage in stages.items():
-        if roles[name] is None and stage.JUDGES:
+        if roles[name] is None and stage.EVALUATES:
             source = next(iter(stage.inputs.values()), '')
             roles[name] = made.get(source, roles.get(source.partition('/')[0]))
     return roles

@@ -120,7 +120,7 @@ class Stage(abc.ABC):
         ANY_INPUT: Whether it takes inputs of other names too, which are files.
         READS: What it reads of the data set, of :data:`mmwsss.datasets.data_folder.PARTS`.
         ROLE: Its role, if all stages of its type have the same.
-        JUDGES: Whether it only judges its input, and so has the role of that.
+        EVALUATES: Whether it only evaluates its input, and so has the role of that.
         MAIN_PROCESS_ONLY: Whether it runs on the main process only, in a distributed run.
 
     Args:
@@ -136,7 +136,7 @@ class Stage(abc.ABC):
     ANY_INPUT: ClassVar[bool] = False
     READS: ClassVar[Collection[str]] = ('images',)
     ROLE: ClassVar[str | None] = None
-    JUDGES: ClassVar[bool] = False
+    EVALUATES: ClassVar[bool] = False
     MAIN_PROCESS_ONLY: ClassVar[bool] = False
 
     name: str
@@ -210,12 +210,12 @@ class ConfigStage(Stage):
 
 
 def say_without_masks(context: StageContext, name: str, split: str) -> None:
-    """Says at the start that a stage will not judge anything, where a split has no masks."""
+    """Says at the start that a stage will not evaluate anything, where a split has no masks."""
     if not context.data.has_masks(split):
-        print_log(f'stage {name}: split {split} will not be judged, as {context.data.masks_path} has no mask of it',
+        print_log(f'stage {name}: split {split} will not be evaluated, as {context.data.masks_path} has no mask of it',
                   'current', level=logging.WARNING)
 
 
 def no_masks(context: StageContext) -> str:
-    """Returns why nothing was judged."""
-    return f'skipped: {context.data.masks_path} has no masks to judge by'
+    """Returns why nothing was evaluated."""
+    return f'skipped: {context.data.masks_path} has no masks to evaluate on'

@@ -1,4 +1,4 @@
-"""A study: rows of settings, each trained with several seeds and judged by several tests, in one table.
+"""A study: rows of settings, each trained with several seeds and evaluated by several tests, in one table.
 
 Its work folder is described in :mod:`mmwsss.experiments.study.study_dir`.
 
@@ -234,7 +234,8 @@ class Study:
         def finish() -> None:
             report, seconds = read_json(report_file), float(_iteration_times('test/time').sum())
             del report['curve']  # most of the report, which stays in its own file
-            setting.update(num_images=report['num_images'], gate=report['cam_gate'], threads=torch.get_num_threads(),
+            setting.update(num_images=report['num_images'], class_filter=report['class_filter'],
+                           threads=torch.get_num_threads(),
                            device=torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu')
             self.work.write_entry(
                 row.name, seed, test, keys.tests[test], setting=setting, metrics=report, training=training['times'],

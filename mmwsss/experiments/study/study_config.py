@@ -54,8 +54,8 @@ class StudyConfig:
             * ``seeds``: of the rows that name none; default ``(0,)``. A seed is ``randomness.seed`` of a training.
             * ``cfg_options``: settings with dotted keys, for all rows; behind the name of a config or of a row, for it
               only.
-            * ``split``: the images that are judged; default ``'train'``. ``num_images``: judge only so many of them,
-              evenly spread and always the same ones; default ``None``, all.
+            * ``split``: the images that are evaluated; default ``'train'``. ``num_images``: evaluate only so many of
+              them, evenly spread and always the same ones; default ``None``, all.
             * ``baseline``: name of the row that the others are compared with; default the first.
         data: The data set, or its root folder.
         weights: File with weights for every backbone that is trained, instead of its config's; or {name of a config or
@@ -121,7 +121,7 @@ class StudyConfig:
                 isinstance(row, ConfigDict) and isinstance(row.get('name'), str) for row in rows):
             raise UserError(f'{self.path}: rows must be a list of dicts, each with a name')
         if not isinstance(split, str):
-            raise UserError(f'{self.path}: split must name the images that are judged, not {split!r}')
+            raise UserError(f'{self.path}: split must name the images that are evaluated, not {split!r}')
         if count is not None and (not isinstance(count, int) or count < 1):
             raise UserError(f'{self.path}: num_images must be at least 1, or None for all, not {count!r}')
         _check_seeds(config.get('seeds', (0,)), str(self.path))
@@ -196,15 +196,15 @@ class StudyConfig:
             test: The name of a test.
 
         Returns:
-            The config, fitted to the data; it judges the config's split.
+            The config, fitted to the data; it evaluates the config's split.
 
         Raises:
-            UserError: If a setting does not fit, or if the config judges no CAMs.
+            UserError: If a setting does not fit, or if the config evaluates no CAMs.
         """
         cfg = self._load(row, seed, row.test_options, self.tests[test])
         if not cfg.get('test_dataloader') or cam_metric(cfg) is None:
             raise UserError(f'{self.configs[row.config]}: has no test_dataloader or no CAMMetric in test_evaluator; a '
-                            'study judges CAMs')
+                            'study evaluates CAMs')
         return cfg
 
     def _load(self, row: Row, seed: int, *further: dict[str, Any]) -> Config:

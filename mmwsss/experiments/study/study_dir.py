@@ -3,7 +3,7 @@
 ::
 
     results.md, results.json        the table (mmwsss.experiments.study.study_table), written anew after every row
-    train_300.txt                   the images that are judged, where num_images is set
+    train_300.txt                   the images that are evaluated, where num_images is set
     ROW/seed0/TEST.json             what a test of a row and a seed has measured, and with which setting
     ROW/seed0/TEST_logs/            logs of the test, and the whole report of CAMMetric
     ROW/seed0/train_KEY/            logs and checkpoint of the training; complete.json is written last
@@ -30,11 +30,11 @@ class StudyDir:
         self.path = Path(path)
 
     def list_file(self, split: str, num_images: int) -> Path:
-        """Returns the list of the images that are judged."""
+        """Returns the list of the images that are evaluated."""
         return self.path / f'{Path(split).stem}_{num_images}.txt'
 
     def write_list(self, split: str, num_images: int, stems: Sequence[str]) -> None:
-        """Writes the list of the images that are judged: so many, evenly spread over the stems."""
+        """Writes the list of the images that are evaluated: so many, evenly spread over the stems."""
         count = min(num_images, len(stems))
         chosen = [stems[i * len(stems) // count] for i in range(count)]
         self.path.mkdir(parents=True, exist_ok=True)

@@ -102,8 +102,9 @@ def _notes(lines: Sequence[Mapping[str, Any]], entries: Sequence[Mapping[str, An
     if not entries:
         return ['no results yet']
     notes = [
-        f'Judged on {values("num_images")} images of {values("split")}, classes gated by {values("gate")}. Every mIoU '
-        'is at the best of all thresholds, chosen on the ground truth (oracle); the other figures are at the same one.',
+        f'Evaluated on {values("num_images")} images of {values("split")}, classes chosen by {values("class_filter")}. '
+        'Every mIoU is at the best of all thresholds, chosen on the ground truth (oracle); the other figures are at '
+        'the same one.',
         'mIoU: mean ± standard deviation (n - 1) over the seeds; all else: means over the seeds. Difference: to '
         f'{baseline}, in points, over the seeds that both have.',
         's / image: wall time of the test loop. Train step: median time of a training iteration, relative to '

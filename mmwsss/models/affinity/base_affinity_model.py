@@ -154,7 +154,7 @@ class BaseAffinityModel(BaseSegmentor):
             background, k + 1 for class k), and with the walked CAM in the format of
             :meth:`mmwsss.models.classifiers.BaseCAMModel.predict`: ``pred_cam`` (PixelData, ``data`` float16 K x h x w,
             normalised as ``test_cfg.normalize`` says), ``pred_img_label`` (LabelData, ``label`` int64 [K]) and the
-            metainfo ``cam_gate``, that of ``gt_cam`` where the sample says it, else ``None``.
+            metainfo ``class_filter``, that of ``gt_cam`` where the sample says it, else ``None``.
 
         Raises:
             UserError: If an image has no CAM.
@@ -181,7 +181,7 @@ class BaseAffinityModel(BaseSegmentor):
         # However little a map has left after the walk, it is brought to [0, 1] before it is rounded.
         sample.pred_cam = PixelData(data=NORMALIZATIONS[self.test_cfg['normalize']](coarse).half())
         sample.pred_img_label = LabelData(label=classes)
-        sample.set_metainfo(dict(cam_gate=sample.get('cam_gate')))
+        sample.set_metainfo(dict(class_filter=sample.get('class_filter')))
 
 
 def _stack(cams: Sequence[Tensor]) -> Tensor:

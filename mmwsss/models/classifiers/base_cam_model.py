@@ -17,7 +17,7 @@ from mmwsss.structures import CAMFunction, CAMOutput
 from mmwsss.structures.maps import grid_size, max_normalize, min_max_normalize, resize_maps
 from mmwsss.utils.errors import UserError
 
-GATES = ('label', 'score')
+FILTERS = ('label', 'score')
 NORMALIZATIONS = {'max': max_normalize, 'min_max': min_max_normalize}
 
 
@@ -26,18 +26,18 @@ class BaseCAMModel(BaseSegmentor):
 
     A subclass says how class maps come about (:meth:`forward_maps`, :meth:`pool`) and what its losses are. In
     ``predict`` mode the innermost CAM function (:meth:`compute_cam`, or the ``cam_provider``) is wrapped by the
-    inference hooks, the maps of the classes that the gate lets pass are kept, brought to the output grid and
+    inference hooks, the maps of the classes that the class filter lets pass are kept, brought to the output grid and
     normalised.
 
     Args:
         inference_hooks: Configs of the inference hooks, outermost first.
         cam_provider: Config of a :class:`mmwsss.inference.CAMProvider` (e.g. Grad-CAM) that makes the CAM instead
             of :meth:`compute_cam`.
-        test_cfg: ``gate``: ``'label'`` keeps the maps of the classes of the image-level label (the CAM of
+        test_cfg: ``class_filter``: ``'label'`` keeps the maps of the classes of the image-level label (the CAM of
             WSSS training images), ``'score'`` those whose sigmoid score is above ``score_thr`` (images
             without label); where none is, the ``top_k`` classes of the highest score (default 0). Every prediction
-            says which in its metainfo ``cam_gate``: ``'label'``, ``'score'`` or ``'top_k'``. The scores are those of
-            the plain forward at scale 1. ``stride``: pixels of the original image per position of the
+            says which in its metainfo ``class_filter``: ``'label'``, ``'score'`` or ``'top_k'``. The scores are those
+            of the plain forward at scale 1. ``stride``: pixels of the original image per position of the
             output (default 4; 1 is full size). ``normalize``: ``'max'`` (default) divides every map by its
             maximum, ``'min_max'`` takes off its minimum first, as SEAM does.
         train_cfg: Accepted for OpenMMLab's conventions; must be empty.
@@ -45,7 +45,7 @@ class BaseCAMModel(BaseSegmentor):
         init_cfg: Initialisation.
 
     Raises:
-        ValueError: For an unknown gate, normalisation or key, or a stride below 1, in ``test_cfg``.
+        ValueError: For an unknown class filter, normalisation or key, or a stride below 1, in ``test_cfg``.
     """
 
     def __init__(self, inference_hooks: Sequence[dict] = (), cam_provider: dict | None = None,
@@ -58,14 +58,14 @@ class BaseCAMModel(BaseSegmentor):
         name = type(self).__name__
         if train_cfg:
             raise ValueError(f'{name} has no training options, got train_cfg={train_cfg}')
-        self.test_cfg = dict(gate='label', score_thr=0.5, top_k=0, stride=4, normalize='max')
+        self.test_cfg = dict(class_filter='label', score_thr=0.5, top_k=0, stride=4, normalize='max')
         unknown = set(test_cfg or {}) - set(self.test_cfg)
         self.test_cfg.update(test_cfg or {})
         stride = self.test_cfg['stride']
-        if (unknown or self.test_cfg['gate'] not in GATES or self.test_cfg['normalize'] not in NORMALIZATIONS
+        if (unknown or self.test_cfg['class_filter'] not in FILTERS or self.test_cfg['normalize'] not in NORMALIZATIONS
                 or not isinstance(stride, int) or stride < 1):
-            raise ValueError(f'{name} test_cfg: gate one of {GATES}, score_thr, stride at least 1, normalize one of '
-                             f'{tuple(NORMALIZATIONS)}; got {test_cfg}')
+            raise ValueError(f'{name} test_cfg: class_filter one of {FILTERS}, score_thr, stride at least 1, '
+                             f'normalize one of {tuple(NORMALIZATIONS)}; got {test_cfg}')
         self.inference_hooks = [INFERENCE_HOOKS.build(hook) for hook in inference_hooks]
         for hook in self.inference_hooks:
             if isinstance(hook, InferenceHook):  # any callable of the same arguments will do
@@ -128,17 +128,17 @@ class BaseCAMModel(BaseSegmentor):
 
         Args:
             inputs: N x 3 x H x W normalised images.
-            data_samples: Their data samples; ``None`` for images without label, which needs the gate
+            data_samples: Their data samples; ``None`` for images without label, which needs the class filter
                 ``'score'``.
             options: Settings in place of those of ``test_cfg``, for this call.
 
         Returns:
             The data samples with ``pred_cam`` (PixelData, ``data`` float16 K x h x w in [0, 1] with
             h = ceil(H / stride) of the original image), ``pred_img_label`` (LabelData, ``label`` int64 [K]
-            the classes of these maps, ``score`` float32 [C] sigmoid scores) and metainfo ``cam_gate``.
+            the classes of these maps, ``score`` float32 [C] sigmoid scores) and metainfo ``class_filter``.
 
         Raises:
-            UserError: If the gate is ``'label'`` and an image has no label.
+            UserError: If the class filter is ``'label'`` and an image has no label.
         """
         if data_samples is None:
             shape = tuple(inputs.shape[-2:])
@@ -147,7 +147,7 @@ class BaseCAMModel(BaseSegmentor):
             raise ValueError(f'{type(self).__name__} predicts on images as they are: remove the test padding '
                              '(test_cfg) from the data preprocessor')
         options = {**self.test_cfg, **options}
-        output, labels, filters = self._gated_cam(inputs, data_samples, options)
+        output, labels, filters = self._filtered_cam(inputs, data_samples, options)
         scores = self.scores_of(output.logits)
         normalize = NORMALIZATIONS[options['normalize']]
         for i, sample in enumerate(data_samples):
@@ -158,17 +158,17 @@ class BaseCAMModel(BaseSegmentor):
             # files give the same numbers.
             sample.pred_cam = PixelData(data=cam.half())
             sample.pred_img_label = LabelData(label=classes, score=scores[i])
-            sample.set_metainfo(dict(cam_gate=filters[i]))
+            sample.set_metainfo(dict(class_filter=filters[i]))
         return data_samples
 
     def scores_of(self, logits: Tensor) -> Tensor:
         """Turns logits N x C into scores in [0, 1]."""
         return logits.float().sigmoid()
 
-    def _gated_cam(self, inputs: Tensor, data_samples: list[SegDataSample],
+    def _filtered_cam(self, inputs: Tensor, data_samples: list[SegDataSample],
                    options: dict) -> tuple[CAMOutput, Tensor, list[str]]:
         """Returns the CAM of all classes, the N x C mask of the classes to keep, and what chose them."""
-        if options['gate'] == 'label':
+        if options['class_filter'] == 'label':
             labels, filters = stack_labels(data_samples).to(inputs.device), ['label'] * len(inputs)
             return compose(self.cam_function, self.inference_hooks)(inputs, labels), labels, filters
         plain = self.compute_cam(inputs)
@@ -225,6 +225,6 @@ def stack_labels(data_samples: Sequence[SegDataSample]) -> Tensor:
     """
     for sample in data_samples:
         if 'gt_img_label' not in sample:
-            raise UserError(f'{sample.get("img_path", "an image")}: has no image-level label; label it, or gate '
-                            "by predicted scores: --cfg-options model.test_cfg.gate=score")
+            raise UserError(f'{sample.get("img_path", "an image")}: has no image-level label; label it, or choose '
+                            "by predicted scores: --cfg-options model.test_cfg.class_filter=score")
     return torch.stack([sample.gt_img_label.label for sample in data_samples])

@@ -20,13 +20,13 @@ class LocalizationClassifier(CAMClassifier):
     """Backbone, neck and CAM head for images of a single class, with softmax scores.
 
     Args:
-        test_cfg: As in :class:`mmwsss.models.BaseCAMModel`, and: ``gate`` may be ``'top_k'``, which keeps the maps of
-            the ``top_k`` classes (default 5) with the highest scores, and needs no labels. ``crop_size``: side of the
-            square that the whole image is resized to for the map (default: the image as it comes). ``ten_crop``: the
-            scores are the mean of the softmax over ten crops of ``crop_size`` (the corners, the centre and their mirror
-            images), as in SSA, section 4.1; otherwise they come with the map. ``rectify``: how a class map becomes
-            non-negative, ``'relu'`` or ``'min'``, by taking off its minimum: the CAM of localization has no rectifier,
-            and is brought to [0, 1] by its minimum and maximum.
+        test_cfg: As in :class:`mmwsss.models.BaseCAMModel`, and: ``class_filter`` may be ``'top_k'``, which keeps the
+            maps of the ``top_k`` classes (default 5) with the highest scores, and needs no labels. ``crop_size``: side
+            of the square that the whole image is resized to for the map (default: the image as it comes).
+            ``ten_crop``: the scores are the mean of the softmax over ten crops of ``crop_size`` (the corners, the
+            centre and their mirror images), as in SSA, section 4.1; otherwise they come with the map. ``rectify``: how
+            a class map becomes non-negative, ``'relu'`` or ``'min'``, by taking off its minimum: the CAM of
+            localization has no rectifier, and is brought to [0, 1] by its minimum and maximum.
         **kwargs: See :class:`mmwsss.models.CAMClassifier`.
 
     Raises:
@@ -36,9 +36,9 @@ class LocalizationClassifier(CAMClassifier):
     def __init__(self, *args: object, test_cfg: dict | None = None, **kwargs: object) -> None:
         test_cfg = dict(test_cfg or {})
         own = {name: test_cfg.pop(name, value) for name, value in OWN_OPTIONS.items()}
-        by_rank = test_cfg.get('gate') == 'top_k'
+        by_rank = test_cfg.get('class_filter') == 'top_k'
         if by_rank:
-            del test_cfg['gate']
+            del test_cfg['class_filter']
         if own['rectify'] not in RECTIFIERS or not isinstance(own['top_k'], int) or own['top_k'] < 1 or (
                 own['ten_crop'] and not own['crop_size']):
             raise ValueError(f'LocalizationClassifier test_cfg: rectify one of {RECTIFIERS}, top_k at least 1, '
@@ -48,7 +48,7 @@ class LocalizationClassifier(CAMClassifier):
         # Read by LossWeightScheduleHook: SPA's loss starts later than the training.
         self.loss_weights = dict(restricted=1.0)
         if by_rank:
-            self.test_cfg['gate'] = 'top_k'
+            self.test_cfg['class_filter'] = 'top_k'
 
     def compute_cam(self, inputs: Tensor, labels: Tensor | None = None) -> CAMOutput:
         """See :meth:`mmwsss.models.BaseCAMModel.compute_cam`."""
@@ -69,20 +69,20 @@ class LocalizationClassifier(CAMClassifier):
         """Returns the softmax of logits N x C."""
         return logits.float().softmax(dim=1)
 
-    def _gated_cam(self, inputs: Tensor, data_samples: list[SegDataSample],
+    def _filtered_cam(self, inputs: Tensor, data_samples: list[SegDataSample],
                    options: dict) -> tuple[CAMOutput, Tensor, list[str]]:
-        gate = options['gate']
+        class_filter = options['class_filter']
         image = whole_image(inputs, options['crop_size']) if options['crop_size'] else inputs
         logits = self.ten_crop_logits(inputs) if options['ten_crop'] else None
-        filters = [gate] * len(inputs)
-        if gate == 'label':
+        filters = [class_filter] * len(inputs)
+        if class_filter == 'label':
             labels = stack_labels(data_samples).to(inputs.device)
         else:
             if logits is None:
                 logits = self.compute_cam(image).logits
-            # No score is above 1, so that the gate 'top_k' goes by rank alone.
-            labels, filters = classes_by_score(self.scores_of(logits), 1 if gate == 'top_k' else options['score_thr'],
-                                               options['top_k'])
+            # No score is above 1, so that the class filter 'top_k' goes by rank alone.
+            score_thr = 1 if class_filter == 'top_k' else options['score_thr']
+            labels, filters = classes_by_score(self.scores_of(logits), score_thr, options['top_k'])
         output = compose(self.cam_function, self.inference_hooks)(image, labels)
         return CAMOutput(output.cam, output.logits if logits is None else logits, output.feats), labels, filters
 

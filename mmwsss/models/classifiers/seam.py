@@ -127,7 +127,7 @@ class SEAM(BaseCAMModel):
         """
         present = labels[:, :, None, None].to(cam1.dtype)
         losses = dict(loss_cls=(self.loss_by_maps(cam1, labels) + self.loss_by_maps(cam2, labels)) / 2)
-        # Normalised, transformed, gated: in this order.
+        # Normalised, transformed, filtered: in this order.
         a_cam1 = transform(min_max_normalize(cam1)) * present
         cam2 = min_max_normalize(cam2) * present
         if self.loss_er is not None:

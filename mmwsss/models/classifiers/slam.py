@@ -1,4 +1,4 @@
-"""SLAMs: activation maps that a semantic encoder judges."""
+"""SLAMs: activation maps that a semantic encoder evaluates."""
 from collections.abc import Sequence
 
 from mmseg.structures import SegDataSample
@@ -29,7 +29,7 @@ class SLAM(BaseCAMModel):
     - ``loss_regularization``: objects are small, the background is large (compactness);
     - ``loss_consistency``: the transformed image has the transformed activations (consistency).
 
-    Maps of classes that are not in an image are trained by nothing, so predictions must be gated by labels. The
+    Maps of classes that are not in an image are trained by nothing, so predictions must be chosen by labels. The
     encoder is not part of predictions.
 
     Args:
@@ -44,8 +44,8 @@ class SLAM(BaseCAMModel):
         **kwargs: See :class:`BaseCAMModel`.
 
     Raises:
-        ValueError: If ``test_cfg.gate`` is ``'score'``, encoder and head have another number of classes, or there is
-            neither ``loss_foreground`` nor ``loss_background``, without which nothing says what the maps show.
+        ValueError: If ``test_cfg.class_filter`` is ``'score'``, encoder and head have another number of classes, or
+            there is neither ``loss_foreground`` nor ``loss_background``, without which nothing says what the maps show.
     """
 
     def __init__(self, backbone: dict, cam_head: dict, encoder: dict,
@@ -54,8 +54,9 @@ class SLAM(BaseCAMModel):
                  loss_regularization: dict | None = None, loss_consistency: dict | None = None,
                  **kwargs: object) -> None:
         super().__init__(**kwargs)
-        if self.test_cfg['gate'] == 'score':
-            raise ValueError('SLAM: nothing trains the maps of absent classes; gate by labels (test_cfg.gate=label)')
+        if self.test_cfg['class_filter'] == 'score':
+            raise ValueError('SLAM: nothing trains the maps of absent classes; choose by labels '
+                             '(test_cfg.class_filter=label)')
         self.backbone = MODELS.build(backbone)
         self.cam_head = MODELS.build(cam_head)
         self.encoder = MODELS.build(encoder).requires_grad_(False).eval()

@@ -18,7 +18,7 @@ class CAMArea(Stage):
     """
     INPUTS = dict(cams=FILES)
     REQUIRED = ('cams',)
-    JUDGES = True  # its role in comparisons is that of what it reads
+    EVALUATES = True  # its role in comparisons is that of what it reads
     MAIN_PROCESS_ONLY = True
 
     split: str

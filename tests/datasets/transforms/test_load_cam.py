@@ -18,7 +18,7 @@ NAMES = ('cat', 'dog', 'sheep')
 
 @pytest.fixture
 def cam_dir(tmp_path):
-    open_cam_dir(tmp_path / 'cams', CAMManifest('0' * 64, '1' * 64, NAMES, dict(cam_gate='label', stride=4)))
+    open_cam_dir(tmp_path / 'cams', CAMManifest('0' * 64, '1' * 64, NAMES, dict(class_filter='label', stride=4)))
     return tmp_path / 'cams'
 
 
@@ -40,7 +40,7 @@ def test_cam_is_loaded_as_stored(make, cam_dir):
     results = TRANSFORMS.build(dict(type='LoadCAM', cam_dir=str(cam_dir)))(results)
     np.testing.assert_array_equal(results['gt_cam'], cam_file.cam)
     assert results['gt_cam'].dtype == np.float16 and results['gt_cam_classes'].dtype == np.int64
-    assert results['gt_cam_classes'].tolist() == [0, 2] and results['cam_gate'] == 'label'
+    assert results['gt_cam_classes'].tolist() == [0, 2] and results['class_filter'] == 'label'
 
 
 @pytest.mark.parametrize('stored, stride, grid', [((3, 4), 2, (6, 8)), ((3, 4), 5, (3, 4)), ((12, 16), 5, (3, 4)),
@@ -66,7 +66,7 @@ def test_packed(make, cam_dir):
     sample = PackWSSSInputs()(LoadCAM(cam_dir)(results))['data_samples']
     assert sample.gt_cam.data.dtype == torch.float32
     np.testing.assert_array_equal(sample.gt_cam.data.numpy(), cam_file.cam.astype(np.float32))
-    assert sample.gt_cam_classes.label.tolist() == [0, 2] and sample.cam_gate == 'label'
+    assert sample.gt_cam_classes.label.tolist() == [0, 2] and sample.class_filter == 'label'
     results['gt_cam'][:] = 0
     assert sample.gt_cam.data.any()  # a copy
     del results['gt_cam']
@@ -78,7 +78,7 @@ def test_manifest_is_read_once_and_late(make, tmp_path, cam_dir):
     results, _ = make()
     transform(dict(results))
     (cam_dir / 'manifest.json').unlink()
-    assert transform(dict(results))['cam_gate'] == 'label'
+    assert transform(dict(results))['class_filter'] == 'label'
     with pytest.raises(UserError, match=r'manifest\.json: no such file.*make_cam\.py'):
         LoadCAM(cam_dir)(dict(results))
     assert LoadCAM(tmp_path / 'not made yet').cam_dir == tmp_path / 'not made yet'
@@ -90,9 +90,9 @@ def test_classes_by_scores_need_not_be_those_of_the_label(make, tmp_path, cam_di
         LoadCAM(cam_dir)(dict(results))
     (cam_dir / 'manifest.json').unlink()
     cam_path(cam_dir, 'a.b').rename(tmp_path / 'kept.npz')
-    open_cam_dir(cam_dir, CAMManifest(None, None, NAMES, dict(cam_gate='score')))
+    open_cam_dir(cam_dir, CAMManifest(None, None, NAMES, dict(class_filter='score')))
     (tmp_path / 'kept.npz').rename(cam_path(cam_dir, 'a.b'))
-    assert LoadCAM(cam_dir)(dict(results))['cam_gate'] == 'score'
+    assert LoadCAM(cam_dir)(dict(results))['class_filter'] == 'score'
     unlabelled = {**results, 'gt_img_label': None}
     assert LoadCAM(cam_dir)(unlabelled)['gt_cam_classes'].tolist() == [0, 2]
 

@@ -16,7 +16,7 @@ from mmwsss.utils.errors import UserError
 
 
 def make_sample(path, classes=(2, 0), stem=None) -> SegDataSample:
-    sample = SegDataSample(metainfo=dict(img_path=str(path), stem=stem or path.stem, cam_gate='label'))
+    sample = SegDataSample(metainfo=dict(img_path=str(path), stem=stem or path.stem, class_filter='label'))
     levels = torch.linspace(.9, .1, max(len(classes), 1))[:len(classes)]
     sample.pred_cam = PixelData(data=levels[:, None, None].expand(len(classes), 10, 16).half())
     sample.pred_img_label = LabelData(label=torch.tensor(classes, dtype=torch.int64), score=torch.tensor([.9, .2, .6]))

@@ -24,7 +24,7 @@ def make_sample(name, cam, label=0, scores=(.7, .2, .1), boxes=((0, 0, 4, 4),), 
     """A prediction whose map is that of class ``label``; [h, w] at the size of the image."""
     cam = torch.tensor(cam).half()
     return SegDataSample(
-        metainfo=dict(dict(img_path=name, ori_shape=tuple(cam.shape), seg_map_path=mask, cam_gate='label',
+        metainfo=dict(dict(img_path=name, ori_shape=tuple(cam.shape), seg_map_path=mask, class_filter='label',
                            gt_boxes=np.array(boxes, np.float32).reshape(-1, 4)), **more),
         gt_img_label=LabelData(label=torch.eye(len(scores))[label]),
         pred_cam=PixelData(data=cam[None]),
@@ -76,7 +76,7 @@ def test_by_hand(samples, tmp_path):
     assert report['classification_error'] == dict(top1=.5, top5=.25)
     assert report['errors'] == report['oracle_errors']
     assert report['errors']['max'] == dict(threshold=.5, gt_known=.25, top1=.5, top5=.25)
-    assert report['threshold_source'] == 'oracle' and report['gate'] == 'label' and report['num_images'] == 4
+    assert report['threshold_source'] == 'oracle' and report['class_filter'] == 'label' and report['num_images'] == 4
     assert (report['num_with_boxes'], report['num_with_masks']) == (4, 1)
     assert report['PxAP'] > .999 and report['peak_IoU'] > .99  # at 224 pixels the edge is a slope
     assert metrics['gt_known_error_max'] == 25 and metrics['top1_error_union'] == 75 and metrics['threshold_max'] == .5
@@ -105,7 +105,7 @@ def test_given_threshold_and_held_out_images(samples, tmp_path):
 def test_gate_that_loses_the_true_class(samples):
     lost = samples[0]
     lost.pred_img_label.label = torch.tensor([3])
-    lost.set_metainfo(dict(cam_gate='top_k'))
+    lost.set_metainfo(dict(class_filter='top_k'))
     metrics = run([lost])
     assert 'gt_known_error_max' not in metrics and metrics['top1_error_max'] == 100
 

@@ -30,7 +30,7 @@ def make_samples(folder, count=6, seed=0):
         write_label(folder / f'{i}.png', mask)
         samples.append(SegDataSample(
             metainfo=dict(img_path=f'{i}.jpg', stem=str(i), ori_shape=size, seg_map_path=str(folder / f'{i}.png'),
-                          cam_gate='label'),
+                          class_filter='label'),
             pred_cam=PixelData(data=cam), pred_img_label=LabelData(label=torch.from_numpy(classes))))
     return samples
 
@@ -52,7 +52,7 @@ def expected_report(samples, thresholds):
             total = counts
         else:
             total += counts
-    return cam_report(total, thresholds, CLASSES, len(samples), cam_gate='label')
+    return cam_report(total, thresholds, CLASSES, len(samples), class_filter='label')
 
 
 def test_report_and_metrics(tmp_path):
@@ -60,7 +60,7 @@ def test_report_and_metrics(tmp_path):
     metrics = run(samples, out_file=str(tmp_path / 'new' / 'eval.json'))
     report = json.loads((tmp_path / 'new' / 'eval.json').read_text())
     assert report == expected_report(samples, [i / 100 for i in range(101)])
-    assert report['num_images'] == 6 and report['cam_gate'] == 'label'
+    assert report['num_images'] == 6 and report['class_filter'] == 'label'
     assert metrics == dict(mIoU=100 * report['mIoU'], precision=100 * report['precision'],
                            recall=100 * report['recall'], threshold=report['threshold'], m_FN=report['m_FN'],
                            m_FP=report['m_FP'], oracle_threshold=True)
@@ -83,14 +83,14 @@ def test_options_and_second_epoch(tmp_path):
         CAMMetric(thresholds=[.5, .25])
 
 
-@pytest.mark.parametrize('gates, expected', [(('score',) * 6, 'score'), (('label', 'score') * 3, 'mixed'),
+@pytest.mark.parametrize('filters, expected', [(('score',) * 6, 'score'), (('label', 'score') * 3, 'mixed'),
                                              ((None,) * 6, None)])
-def test_gate(tmp_path, gates, expected):
+def test_gate(tmp_path, filters, expected):
     samples = make_samples(tmp_path)
-    for sample, gate in zip(samples, gates):
-        sample.set_metainfo(dict(cam_gate=gate))
+    for sample, class_filter in zip(samples, filters):
+        sample.set_metainfo(dict(class_filter=class_filter))
     run(samples, out_file=str(tmp_path / 'eval.json'))
-    assert json.loads((tmp_path / 'eval.json').read_text())['cam_gate'] == expected
+    assert json.loads((tmp_path / 'eval.json').read_text())['class_filter'] == expected
 
 
 def test_nothing_true(tmp_path):

@@ -67,10 +67,10 @@ def test_folder_that_a_tool_has_opened(tmp_path):
 
 
 def test_manifest_of_the_config(tmp_path):
-    given = dict(checkpoint_sha256='ab', config_hash='cd', extra=dict(cam_gate='label'))
+    given = dict(checkpoint_sha256='ab', config_hash='cd', extra=dict(class_filter='label'))
     run(tmp_path, [make_sample('a')], manifest=given)
     run(tmp_path, [make_sample('b')], manifest=given)
-    assert read_manifest(tmp_path) == CAMManifest('ab', 'cd', CLASSES, dict(cam_gate='label', stride=4))
+    assert read_manifest(tmp_path) == CAMManifest('ab', 'cd', CLASSES, dict(class_filter='label', stride=4))
     with pytest.raises(UserError, match='checkpoint_sha256 differ'):
         run(tmp_path, [make_sample('c')], manifest=dict(given, checkpoint_sha256='xy'))
     assert not (tmp_path / 'c.npz').exists()

@@ -102,7 +102,7 @@ def test_images_without_masks_are_only_written(tmp_path):
     assert run(samples, with_iou=False, out_dir=str(tmp_path / 'out')) == {'refined/num_labels': len(SIZES)}
     for i, sample in enumerate(samples):
         np.testing.assert_array_equal(read_label(tmp_path / f'out/sub/{i}.png'), sample.pred_sem_seg.data[0].numpy())
-    with pytest.raises(UserError, match=r'0\.png: no ground truth mask to judge by'):
+    with pytest.raises(UserError, match=r'0\.png: no ground truth mask to evaluate on'):
         run(samples)
 
 

@@ -26,11 +26,11 @@ def make(make_work_dir, tmp_path):
 def comparison(make):
     """Two seeds of a baseline, three of SEAM, of which one has not come to its end, and a pipeline without masks."""
     def stages(cam, label, **others):
-        def judged(value, images, **more):
+        def evaluated(value, images, **more):
             return dict(metrics=[row(value, **more)], metrics_json=dict(
                 num_images=images, oracle_threshold='oracle' in more, per_class={'c|t': value / 100, 'dog': None}))
-        return {'train': dict(seconds=90.), 'eval_cam': judged(cam, 12, note='train, threshold 0.4', oracle=True),
-                **others, 'eval_label': judged(label, 12)}
+        return {'train': dict(seconds=90.), 'eval_cam': evaluated(cam, 12, note='train, threshold 0.4', oracle=True),
+                **others, 'eval_label': evaluated(label, 12)}
 
     walk = {'walk': dict(seconds=5., omissions=[['a.jpg', 'broken\nfile'], ['b.jpg', 'gone']])}
     half = {**stages(49., 1., **walk), 'eval_label': None}
@@ -72,9 +72,9 @@ def test_notes_say_what_is_behind_the_figures(comparison, tmp_path):
             f'seam ({tmp_path}/s2): has not run to its end (there is no report.json)',
             'seam: 6 files left out in 3 seeds together (walk 6), e.g. a.jpg: broken file.',
             '[red]<b>: eval_cam: mIoU was not measured: skipped: no masks.',
-            'eval_label: judged on different numbers of images (base 12, seam 12, [red]<b> 7)'):
+            'eval_label: evaluated on different numbers of images (base 12, seam 12, [red]<b> 7)'):
         assert words in text
-    assert text.count('judged on different') == 1 and len(notes) == text.count('\n') + 1
+    assert text.count('evaluated on different') == 1 and len(notes) == text.count('\n') + 1
 
 
 def test_notes_are_only_what_is_needed(make):

@@ -35,6 +35,6 @@ def test_a_missing_label_can_be_followed_up(tiny_pipeline, csv_folder, tmp_path)
     assert len(hints) == 2
     options = dict(hint.split('=') for hint in hints)
     pipeline = Pipeline(tiny_pipeline, csv_folder, tmp_path / 'work', cfg_options=options)
-    for stage in list(pipeline.stages)[3:]:  # up to the stage that judges the CAMs
+    for stage in list(pipeline.stages)[3:]:  # up to the stage that evaluates the CAMs
         del pipeline.stages[stage]
     assert pipeline.run() == EXIT_OMISSIONS != EXIT_DONE

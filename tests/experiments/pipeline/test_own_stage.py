@@ -41,7 +41,7 @@ class CountNames(Stage):
     """Counts the files that it should find."""
     INPUTS = dict(names=FILES)
     REQUIRED = ('names',)
-    JUDGES = True
+    EVALUATES = True
     split: str
     factor: float = 1
 

@@ -103,7 +103,7 @@ def test_an_entry_states_its_setting_and_its_cost(real, generated_root):
     assert metrics['oracle_threshold'] and metrics['num_images'] == setting['num_images'] == 5
     assert 'curve' not in metrics and 'curve' in read(real.work / 'no_flip/seed3/scale1_logs/report.json')
     assert 0 <= metrics['mIoU'] <= 1 and {'threshold', 'm_FN', 'm_FP', 'precision', 'recall'} <= set(metrics)
-    assert setting['gate'] == 'label' and setting['epochs'] == 2 and setting['checkpoint_of'] == 'baseline'
+    assert setting['class_filter'] == 'label' and setting['epochs'] == 2 and setting['checkpoint_of'] == 'baseline'
     assert setting['threads'] == torch.get_num_threads() and setting['device'] and setting['version']
     assert setting['cfg_options'][0]['train_cfg.max_epochs'] == 2
     assert setting['test_options'] == [{'model.inference_hooks': [dict(type='MultiScaleFlip', scales=[1.0],
@@ -160,7 +160,7 @@ def fake(monkeypatch):
                             checkpoint.parts[-4:-2]))
         note_times('test')
         report = dict(mIoU=0.4 + 0.1 * cfg.randomness.seed ** 2, threshold=0.2, m_FN=None, m_FP=0.5, precision=0.5,
-                      recall=0.5, per_class={}, curve=[], num_images=5, cam_gate='label')
+                      recall=0.5, per_class={}, curve=[], num_images=5, class_filter='label')
         work_dir.mkdir(parents=True, exist_ok=True)
         (work_dir / 'report.json').write_text(json.dumps(report))
         assert cfg.test_evaluator.out_file == str(work_dir / 'report.json')
@@ -231,7 +231,7 @@ def test_changed_data_redoes_what_read_it(make, fake, generated_copy):
     make(generated_copy).run()
     trained, tested = fake.pop()
     assert trained == [] and len(tested) == 7
-    image = generated_copy / f'JPEGImages/{stems[1]}.jpg'  # not among those that are judged
+    image = generated_copy / f'JPEGImages/{stems[1]}.jpg'  # not among those that are evaluated
     image.write_bytes(image.read_bytes() + b'\0')
     make(generated_copy).run()
     trained, tested = fake.pop()

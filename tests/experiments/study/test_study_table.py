@@ -10,7 +10,7 @@ def entry(miou, step=0.5, image=0.1, source=None, m_fn=0.3, **setting):
     return dict(
         metrics=dict(mIoU=miou, m_FN=m_fn, m_FP=0.4, precision=0.625, recall=0.75, threshold=0.25),
         training=dict(seconds_per_iteration=step), testing=dict(seconds_per_image=image),
-        setting=dict(dict(checkpoint_of=source, num_images=300, split='train', gate='label', version='0.2',
+        setting=dict(dict(checkpoint_of=source, num_images=300, split='train', class_filter='label', version='0.2',
                           device='cpu', threads=2), **setting))
 
 
@@ -65,7 +65,7 @@ def test_markdown_lines_up_and_labels_the_oracle(lines):
     assert rows[4][:5] == ['+ER', 'one', '2', '50.50 ± 3.54', '+3.00'] and rows[4][-1] == '1.50 x'
     assert rows[5][0] == 'SSA / 4' and rows[5][-1] == '-'
     assert rows[7][2:5] == ['0 of 2', '-', '-']
-    assert '300 images of train, classes gated by label' in text and 'chosen on the ground truth (oracle)' in text
+    assert '300 images of train, classes chosen by label' in text and 'chosen on the ground truth (oracle)' in text
     assert 'cannot be compared' not in text and 'run the same command again' in text
 
 

@@ -57,7 +57,7 @@ def test_prediction_equals_the_dense_walk(border):
     walk = dict(type='RandomWalk', beta=30, steps=4, radius=3, border=border)
     model, inputs, size = toy_affinity_net(random_walk=walk, test_cfg=dict(alpha=5, stride=4)), images(), (26, 30)
     classes, cam = [[4, 1], [0, 7]], two_objects(2, 7, 8)
-    samples = model.predict(inputs, cam_samples(cam, classes, size, cam_gate='label'))
+    samples = model.predict(inputs, cam_samples(cam, classes, size, class_filter='label'))
     affinity = model.affinity(model.extract_feat(inputs), 3)[0]
     for n, sample in enumerate(samples):
         full = F.interpolate(cam[n:n + 1].double(), size, mode='bilinear', align_corners=False)[0]
@@ -74,7 +74,7 @@ def test_prediction_equals_the_dense_walk(border):
         background, *walked = F.interpolate(scores[None], (7, 8), mode='bilinear', align_corners=False)[0]
         walked = torch.stack([one / (background + one) for one in walked])
         torch.testing.assert_close(sample.pred_cam.data, walked.half(), rtol=0, atol=2**-10)
-        assert sample.pred_img_label.label.tolist() == classes[n] and sample.cam_gate == 'label'
+        assert sample.pred_img_label.label.tolist() == classes[n] and sample.class_filter == 'label'
 
 
 @torch.no_grad()

@@ -100,7 +100,8 @@ def test_cams_of_any_stride_for_images_that_were_resized(toy):
 def test_evaluators_take_the_predictions(toy, tmp_path):
     classes = ['cat', 'dog', 'owl']
     model, inputs = toy(), images()
-    samples = model(inputs, cam_samples(cams(2, 2, 5, 6), [[0, 2], [1, 2]], (18, 21), cam_gate='label'), mode='predict')
+    given = cam_samples(cams(2, 2, 5, 6), [[0, 2], [1, 2]], (18, 21), class_filter='label')
+    samples = model(inputs, given, mode='predict')
     for n, sample in enumerate(samples):
         write_label(tmp_path / f'mask{n}.png', sample.pred_sem_seg.data[0].to(torch.uint8).numpy())
         sample.set_metainfo(dict(stem=f'photo{n}', seg_map_path=str(tmp_path / f'mask{n}.png')))
@@ -123,7 +124,7 @@ def test_evaluators_take_the_predictions(toy, tmp_path):
 @pytest.mark.parametrize('toy', TOYS)
 def test_gate_is_that_of_the_cam_where_it_is_known(toy):
     sample, = toy().predict(images(1), cam_samples(cams(1, 1, 5, 6), [[0]], (18, 21)))
-    assert sample.cam_gate is None
+    assert sample.class_filter is None
 
 
 @pytest.mark.parametrize('toy', TOYS)
@@ -195,7 +196,7 @@ def two_ranks(tmp_path_factory):
 
 @pytest.mark.parametrize('toy', TOYS)
 @pytest.mark.parametrize('arguments, words', [
-    (dict(test_cfg=dict(gate='label')), 'test_cfg: takes stride, .*, not gate'),
+    (dict(test_cfg=dict(class_filter='label')), 'test_cfg: takes stride, .*, not class_filter'),
     (dict(test_cfg=dict(stride=0)), 'test_cfg.stride must be a whole number of at least 1, got 0'),
     (dict(grid_stride=2.5), 'grid_stride must be'), (dict(train_cfg=dict(a=1)), 'has no training options'),
     (dict(radius=1), 'radius must be a whole number of at least 2, got 1'),

@@ -93,7 +93,7 @@ def test_prediction_equals_the_dense_walk():
     walk = dict(type='RandomWalk', beta=30, steps=4, radius=3)
     model, inputs, size = toy_irnet(random_walk=walk, test_cfg=dict(background=0.4)), images(), (18, 21)
     classes, cam = [[4, 1], [0, 7]], two_objects(2, 5, 6)
-    samples = model.predict(inputs, cam_samples(cam, classes, size, cam_gate='score'))
+    samples = model.predict(inputs, cam_samples(cam, classes, size, class_filter='score'))
     edge = model.edge_map(inputs)
     affinity = edge_affinity(edge, half_disc_offsets(3))
     for n, sample in enumerate(samples):
@@ -106,7 +106,7 @@ def test_prediction_equals_the_dense_walk():
         walked = F.interpolate(scores[None], (5, 6), mode='bilinear', align_corners=False)[0]
         walked = walked / walked.max()
         torch.testing.assert_close(sample.pred_cam.data, walked.half(), rtol=0, atol=2**-10)
-        assert sample.pred_img_label.label.tolist() == classes[n] and sample.cam_gate == 'score'
+        assert sample.pred_img_label.label.tolist() == classes[n] and sample.class_filter == 'score'
 
 
 @pytest.mark.parametrize('test_cfg', [dict(background=1.0), dict(background=-0.1), dict(scales=())])

@@ -21,7 +21,7 @@ def dataset(tmp_path_factory):
     tmp_path = tmp_path_factory.mktemp('cam files')
     rng = np.random.default_rng(0)
     (tmp_path / 'images').mkdir()
-    open_cam_dir(tmp_path / 'cams', CAMManifest(None, None, NAMES, dict(cam_gate='label')))
+    open_cam_dir(tmp_path / 'cams', CAMManifest(None, None, NAMES, dict(class_filter='label')))
     for stem, classes in LABELS.items():
         cv2.imwrite(str(tmp_path / f'images/{stem}.png'), rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8))
         # The maps of d are stored at full size, the others at stride 4.
@@ -49,7 +49,7 @@ def test_batches_of_images_with_different_numbers_of_classes(toy, num_workers, d
     together, alone = predict(toy, dataset, 4, num_workers), predict(toy, dataset, 1)
     assert [sample.stem for sample in together] == list(LABELS)
     for sample, single, classes in zip(together, alone, LABELS.values()):
-        assert sample.cam_gate == 'label' and sample.pred_img_label.label.tolist() == classes
+        assert sample.class_filter == 'label' and sample.pred_img_label.label.tolist() == classes
         assert sample.gt_cam.data.shape == sample.pred_cam.data.shape == (len(classes), 5, 6)
         assert set(sample.pred_sem_seg.data.unique().tolist()) <= {0, *(k + 1 for k in classes)}
         assert (sample.pred_sem_seg.data == single.pred_sem_seg.data).float().mean() > 0.99

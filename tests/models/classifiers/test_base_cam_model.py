@@ -112,7 +112,7 @@ def test_provider_is_inside_of_all_hooks():
 def test_gate_by_score_asks_the_plain_model_and_tells_the_provider(hooks):
     """The provider's scores are one higher than the model's; those of the plain forward decide."""
     inputs = images() / 2
-    model = model_of(dict(gate='score', score_thr=0.7), inference_hooks=hooks,
+    model = model_of(dict(class_filter='score', score_thr=0.7), inference_hooks=hooks,
                      cam_provider=dict(type='SquaredProvider'))
     expected = inputs.amax(dim=(2, 3)).sigmoid() > 0.7
     assert 0 < expected.sum() < expected.numel()
@@ -125,7 +125,7 @@ def test_gate_by_score_asks_the_plain_model_and_tells_the_provider(hooks):
 
 @pytest.mark.parametrize('hooks', [[], [dict(type='NegateHook')]])
 def test_model_runs_once_where_the_gate_needs_no_more(hooks):
-    model = model_of(dict(gate='score'), inference_hooks=hooks)
+    model = model_of(dict(class_filter='score'), inference_hooks=hooks)
     calls, forward_maps = [], model.forward_maps
     model.forward_maps = lambda inputs: calls.append(1) or forward_maps(inputs)
     model.predict(images())
@@ -143,11 +143,11 @@ def test_normalisation_by_minimum_and_maximum():
         torch.testing.assert_close(both.pred_cam.data[k].float(), expected, rtol=0, atol=1e-3)
     nothing, = model_of(dict(normalize='min_max')).predict(torch.ones(1, 3, 8, 4), labelled([1, 0, 0]))
     assert (nothing.pred_cam.data == 0).all()
-    none, = model_of(dict(normalize='min_max', gate='score', score_thr=1.0)).predict(inputs[:1])
+    none, = model_of(dict(normalize='min_max', class_filter='score', score_thr=1.0)).predict(inputs[:1])
     assert none.pred_cam.data.shape == (0, 8, 4)
 
 
-@pytest.mark.parametrize('kwargs', [dict(test_cfg=dict(normalize='mean')), dict(test_cfg=dict(gate='guess')),
+@pytest.mark.parametrize('kwargs', [dict(test_cfg=dict(normalize='mean')), dict(test_cfg=dict(class_filter='guess')),
                                     dict(test_cfg=dict(stride=2.5)), dict(test_cfg=dict(scale=1)),
                                     dict(train_cfg=dict(weight=1))])
 def test_unknown_options_are_refused(kwargs):

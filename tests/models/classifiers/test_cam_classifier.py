@@ -61,7 +61,7 @@ def test_prediction_keeps_the_labelled_classes_normalised(make_model):
     maps = model(images, mode='tensor')
     assert [p.pred_img_label.label.tolist() for p in predictions] == [[0, 2], [1]]
     for prediction, raw in zip(predictions, maps):
-        assert prediction.cam_gate == 'label'
+        assert prediction.class_filter == 'label'
         cam = prediction.pred_cam.data
         assert cam.dtype == torch.float16 and cam.shape[-2:] == (4, 3)
         for k, c in enumerate(prediction.pred_img_label.label):
@@ -79,24 +79,25 @@ def test_output_grid_belongs_to_the_original_image(make_model):
 
 @pytest.mark.parametrize('hooks', [[], [dict(type='MultiScaleFlip', scales=(1.0, 2.0))]])
 def test_gate_by_score_needs_no_labels(make_model, hooks):
-    model = make_model(test_cfg=dict(gate='score', score_thr=0.5), inference_hooks=hooks)
+    model = make_model(test_cfg=dict(class_filter='score', score_thr=0.5), inference_hooks=hooks)
     images = torch.randn(4, 3, 16, 12)
     plain = model(images, mode='tensor').mean(dim=(2, 3)).sigmoid() > 0.5
     assert 0 < plain.sum() < plain.numel()
     predictions = model(images, samples(None, None, None, None), mode='predict')
     assert [p.pred_img_label.label.tolist() for p in predictions] == [row.nonzero().flatten().tolist() for row in plain]
-    assert {p.cam_gate for p in predictions} == {'score'}
+    assert {p.class_filter for p in predictions} == {'score'}
     assert len(model(images, mode='predict')) == 4
 
 
 def test_image_without_any_class_has_no_maps(make_model):
-    model = make_model(test_cfg=dict(gate='score', score_thr=1.0), inference_hooks=[dict(type='MultiScaleFlip')])
+    model = make_model(test_cfg=dict(class_filter='score', score_thr=1.0),
+                       inference_hooks=[dict(type='MultiScaleFlip')])
     prediction, = model(torch.randn(1, 3, 16, 12), samples(None), mode='predict')
     assert prediction.pred_cam.data.shape == (0, 4, 3)
 
 
 def test_gate_by_label_without_label_names_the_image(make_model):
-    with pytest.raises(UserError, match=r'photo\.jpg.*gate=score'):
+    with pytest.raises(UserError, match=r'photo\.jpg.*class_filter=score'):
         make_model()(torch.randn(1, 3, 16, 12), samples(None), mode='predict')
 
 
@@ -110,7 +111,7 @@ def test_batch_gives_what_single_images_give(make_model):
         assert (alone.pred_cam.data.float() - prediction.pred_cam.data.float()).abs().max() <= 2**-10
 
 
-@pytest.mark.parametrize('kwargs', [dict(test_cfg=dict(gate='guess')), dict(test_cfg=dict(strides=4)),
+@pytest.mark.parametrize('kwargs', [dict(test_cfg=dict(class_filter='guess')), dict(test_cfg=dict(strides=4)),
                                     dict(test_cfg=dict(stride=0)), dict(train_cfg=dict(weight=1))])
 def test_unknown_options_are_refused(make_model, kwargs):
     with pytest.raises(ValueError, match='CAMClassifier'):

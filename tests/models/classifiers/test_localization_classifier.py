@@ -38,7 +38,7 @@ def test_map_and_scores(image):
     maps, feats = model.forward_maps(resize_maps(image, (32, 32)))
     assert [feat.shape[1] for feat in feats] == [256, 512, 512, 8]
     torch.testing.assert_close(sample.pred_img_label.score, maps.mean(dim=(2, 3)).softmax(dim=1)[0])
-    assert sample.pred_img_label.label.tolist() == [4] and sample.cam_gate == 'label'
+    assert sample.pred_img_label.label.tolist() == [4] and sample.class_filter == 'label'
     cam = resize_maps(maps[:, 4:5], (20, 30))[0, 0]
     cam = (cam - cam.min()) / (cam.max() - cam.min())
     torch.testing.assert_close(sample.pred_cam.data[0].float(), cam, atol=1e-2, rtol=0)  # eps
@@ -68,11 +68,11 @@ def test_ten_crops(image):
 @pytest.mark.parametrize('ten_crop', [False, True])
 @torch.no_grad()
 def test_top_k_gate_needs_no_labels(image, ten_crop):
-    model = build(gate='top_k', top_k=2, crop_size=32, ten_crop=ten_crop)
+    model = build(class_filter='top_k', top_k=2, crop_size=32, ten_crop=ten_crop)
     sample, = model.predict(image, [SegDataSample(metainfo=dict(ori_shape=(20, 30)))])
-    assert sample.cam_gate == 'top_k' and sample.pred_cam.data.shape == (2, 20, 30)
+    assert sample.class_filter == 'top_k' and sample.pred_cam.data.shape == (2, 20, 30)
     assert set(sample.pred_img_label.label.tolist()) == set(sample.pred_img_label.score.topk(2).indices.tolist())
-    every, = build(gate='top_k', top_k=99).predict(image, [SegDataSample(metainfo=dict(ori_shape=(20, 30)))])
+    every, = build(class_filter='top_k', top_k=99).predict(image, [SegDataSample(metainfo=dict(ori_shape=(20, 30)))])
     assert every.pred_img_label.label.tolist() == list(range(6))
 
 
@@ -80,7 +80,8 @@ def test_top_k_gate_needs_no_labels(image, ten_crop):
 def test_score_gate(image):
     scores = build().predict(image, samples_of())[0].pred_img_label.score
     middle = scores.sort().values[2:4].mean().item()
-    sample, = build(gate='score', score_thr=middle).predict(image, [SegDataSample(metainfo=dict(ori_shape=(9, 9)))])
+    model = build(class_filter='score', score_thr=middle)
+    sample, = model.predict(image, [SegDataSample(metainfo=dict(ori_shape=(9, 9)))])
     assert sample.pred_img_label.label.tolist() == (scores > middle).nonzero().flatten().tolist()
 
 
@@ -108,6 +109,7 @@ def test_training_step():
 
 
 def test_options():
-    for options in (dict(rectify='abs'), dict(top_k=0), dict(ten_crop=True), dict(unknown=1), dict(gate='best')):
+    for options in (dict(rectify='abs'), dict(top_k=0), dict(ten_crop=True), dict(unknown=1),
+                    dict(class_filter='best')):
         with pytest.raises(ValueError, match='test_cfg'):
             build(**options)

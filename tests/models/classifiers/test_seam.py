@@ -101,7 +101,7 @@ def test_which_loss_trains_what():
 
 
 def test_maps_of_absent_classes_do_not_count():
-    """Normalised, transformed, gated: what a channel of an absent class holds changes nothing but its score."""
+    """Normalised, transformed, filtered: what a channel of an absent class holds changes nothing but its score."""
     model = toy_seam()
     transform, labels = model.view.sample(1, (10, 10)), torch.tensor([[0.0, 1.0, 0.0]])
     outputs = [random(1, c, s, s, seed=s + c).float() for s, c in ((10, 3), (10, 4), (3, 3), (3, 4))]

@@ -104,13 +104,13 @@ def test_provider_gets_the_maps_before_pcm():
 
 @pytest.mark.parametrize('hooks', [[], HOOKS])
 def test_gate_by_score_is_that_of_the_classifier(hooks):
-    model = toy_seam(inference_hooks=hooks, test_cfg=dict(gate='score', score_thr=0.5)).eval()
+    model = toy_seam(inference_hooks=hooks, test_cfg=dict(class_filter='score', score_thr=0.5)).eval()
     inputs = images(6)
     scores = model.classifier.pool(model.forward_maps(inputs)[0]).sigmoid()
     assert 0 < (scores > 0.5).sum() < scores.numel()
     for prediction, score in zip(model(inputs, mode='predict'), scores):
         assert prediction.pred_img_label.label.tolist() == (score > 0.5).nonzero().flatten().tolist()
-        assert len(prediction.pred_cam.data) == (score > 0.5).sum() and prediction.cam_gate == 'score'
+        assert len(prediction.pred_cam.data) == (score > 0.5).sum() and prediction.class_filter == 'score'
 
 
 def test_settings_of_the_model_inside_have_no_effect():
@@ -121,7 +121,7 @@ def test_settings_of_the_model_inside_have_no_effect():
     inputs = images()
     plain = MODELS.build(config())
     other = MODELS.build(config(inference_hooks=HOOKS, cam_provider=dict(type='UnrevisedProvider'),
-                                test_cfg=dict(gate='score', stride=1)))
+                                test_cfg=dict(class_filter='score', stride=1)))
     other.load_state_dict(plain.state_dict())
     assert equal(predicted(other, inputs), predicted(plain, inputs))
 

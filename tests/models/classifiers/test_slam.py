@@ -113,7 +113,7 @@ def test_predictions_do_without_the_encoder():
 
 
 @pytest.mark.parametrize(('kwargs', 'message'), [
-    (dict(test_cfg=dict(gate='score')), 'gate by labels'),
+    (dict(test_cfg=dict(class_filter='score')), 'choose by labels'),
     (dict(loss_foreground=None, loss_background=None), 'say what the maps show'),
     (dict(encoder=encoder_config(4)), 'has 3 classes, the encoder 4')])
 def test_settings_that_make_no_sense(kwargs, message):

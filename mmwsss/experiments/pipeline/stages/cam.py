@@ -1,4 +1,4 @@
-"""Making, refining and judging CAM files, as stages."""
+"""Making, refining and evaluating CAM files, as stages."""
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -95,18 +95,18 @@ class EvalStage(Stage):
             left out is not missing.
     """
     READS = ('images', 'masks')
-    JUDGES = True
+    EVALUATES = True
     MAIN_PROCESS_ONLY = True
 
     split: str
     missing: str = 'error'
 
     def check(self, context: StageContext) -> None:
-        """Says where there is nothing to judge by."""
+        """Says where there is nothing to evaluate on."""
         super().check(context)
         say_without_masks(context, self.name, self.split)
 
-    def judge(self, evaluate: Callable[..., dict], folder: str, context: StageContext) -> StageResult:
+    def evaluate(self, evaluate: Callable[..., dict], folder: str, context: StageContext) -> StageResult:
         """Writes ``metrics.json``, with what a function returns for a folder of files."""
         out = context.folder / 'metrics.json'
         if not context.data.has_masks(self.split):
@@ -124,10 +124,10 @@ class EvalStage(Stage):
 @STAGES.register_module('eval_cam')
 @dataclass(kw_only=True)
 class EvalCAM(EvalStage):
-    """Judges CAM files at every threshold; its output is ``metrics.json``. Input: ``cams``."""
+    """Evaluates CAM files at every threshold; its output is ``metrics.json``. Input: ``cams``."""
     INPUTS = dict(cams=FILES)
     REQUIRED = ('cams',)
 
     def run(self, context: StageContext) -> StageResult:
         """See :meth:`Stage.run`."""
-        return self.judge(evaluate_cam_dir, context.inputs['cams'], context)
+        return self.evaluate(evaluate_cam_dir, context.inputs['cams'], context)

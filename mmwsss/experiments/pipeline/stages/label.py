@@ -1,4 +1,4 @@
-"""Pseudo labels, and judging label maps, as stages."""
+"""Pseudo labels, and evaluating label maps, as stages."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -41,10 +41,10 @@ class PseudoLabel(Stage):
 @STAGES.register_module('eval_label')
 @dataclass(kw_only=True)
 class EvalLabel(EvalStage):
-    """Judges label maps; its output is ``metrics.json``. Input: ``labels``."""
+    """Evaluates label maps; its output is ``metrics.json``. Input: ``labels``."""
     INPUTS = dict(labels=FILES)
     REQUIRED = ('labels',)
 
     def run(self, context: StageContext) -> StageResult:
         """See :meth:`Stage.run`."""
-        return self.judge(evaluate_label_dir, context.inputs['labels'], context)
+        return self.evaluate(evaluate_label_dir, context.inputs['labels'], context)

@@ -66,7 +66,7 @@ class TestSegmentor(ConfigStage):
         return key
 
     def check(self, context: StageContext) -> None:
-        """Says where there is nothing to judge by."""
+        """Says where there is nothing to evaluate on."""
         super().check(context)
         say_without_masks(context, self.name, self.split)
 
@@ -77,12 +77,12 @@ class TestSegmentor(ConfigStage):
             use_tta(cfg)
         cfg.test_dataloader.dataset.split = self.split
         predictions = context.folder / 'predictions'
-        judged = data.has_masks(self.split)
-        if not judged:
+        evaluated = data.has_masks(self.split)
+        if not evaluated:
             without_masks(cfg)
         postprocessors = self.postprocessors
         if postprocessors is None or postprocessors:
-            use_postprocessors(cfg, postprocessors, out_dir=str(predictions), with_iou=judged,
+            use_postprocessors(cfg, postprocessors, out_dir=str(predictions), with_iou=evaluated,
                                num_workers=self.num_workers)
             postprocessors = cfg.test_evaluator[-1].postprocessors
         else:
@@ -91,12 +91,12 @@ class TestSegmentor(ConfigStage):
         result = runner.test(cfg, context.inputs['checkpoint'], context.folder / 'logs', context.launcher)
         if is_main_process():
             metrics = dict(result.metrics)
-            if judged:
+            if evaluated:
                 metrics['per_class'] = evaluate_label_dir(predictions, data, self.split, missing='skip')['per_class']
             write_json(context.folder / 'metrics.json', metrics)
-        note = self.split if judged else no_masks(context)
-        rows = [dict(metric='mIoU', value=result.metrics['mIoU'] if judged else None, unit='%', note=note)]
-        if judged and postprocessors:
+        note = self.split if evaluated else no_masks(context)
+        rows = [dict(metric='mIoU', value=result.metrics['mIoU'] if evaluated else None, unit='%', note=note)]
+        if evaluated and postprocessors:
             names = ', '.join(config['type'] for config in postprocessors)
             rows[0]['note'] = f'{self.split}, before {names}'
             rows.insert(0, dict(metric='mIoU', value=result.metrics['refined/mIoU'], unit='%',
