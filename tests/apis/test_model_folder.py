@@ -175,7 +175,7 @@ def test_imagenet_classifier_needs_no_checkpoint(repo_root, images, tmp_path, ca
     prediction, = inferencer(images[0])
     assert len(prediction.scores) == 1000 and sum(prediction.scores.values()) == pytest.approx(1, abs=1e-4)
     assert prediction.class_filter == 'top_k' and len(prediction.classes) == 1
-    assert set(np.unique(prediction.pseudo_label())) == {0, 1}  # 8 bits: numbers of the classes in the image
+    assert set(np.unique(prediction.pseudo_label())) <= {0, 1}  # 8 bits: numbers of the classes in the image
     with pytest.raises(SystemExit) as stop:
         main(['predict', 'cam_efflite0_imagenet', str(images[0]), '--out-dir', str(tmp_path), '--top-k', '2'])
     assert stop.value.code == 0, capsys.readouterr().err
