@@ -9,6 +9,7 @@ from mmseg.models.backbones import ResNet
 from torch import nn
 
 import mmwsss.engine  # noqa: F401
+from mmwsss.models.heads import CAMHead
 from mmwsss.utils.errors import UserError
 
 
@@ -151,3 +152,24 @@ def test_resnet_of_mmseg_with_caffe_weights():
     assert torch.equal(model.layer4[2].bn3.weight, weights['layer4.2.bn3.weight'].float())
     with pytest.raises(UserError, match='not the weights of ResNet'):
         ResNet(18, init_cfg=init(checkpoint=str(path))).init_weights()
+
+
+@pytest.mark.parametrize('bias', [True, False])
+def test_head_of_a_pretrained_classifier(tmp_path, bias):
+    """The scores of the head are those of the linear layer after a global average pooling."""
+    weight, features = torch.randn(3, 4), torch.randn(2, 4, 5, 6)
+    state = {'fc.weight': weight.half(), 'fc.bias': torch.randn(3), 'other.weight': torch.ones(1)}
+    torch.save(state, tmp_path / 'a.pth')
+
+    def head(num_classes=3, **options):
+        return CAMHead(4, num_classes, bias=bias, init_cfg=dict(
+            type='PretrainedClassifier', checkpoint=str(tmp_path / 'a.pth'), **{'prefix': 'fc', **options}))
+
+    model = head()
+    model.init_weights()
+    expected = features.mean(dim=(2, 3)) @ weight.half().float().T + (state['fc.bias'] if bias else 0)
+    torch.testing.assert_close(model.pool(model([features])), expected)
+    with pytest.raises(UserError, match='has no classifier.weight'):
+        head(prefix='classifier').init_weights()
+    with pytest.raises(UserError, match='other classes or channels'):
+        head(num_classes=4).init_weights()

@@ -1,10 +1,13 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
+from mmwsss.apis import CAMInferencer, SegInferencer
 from mmwsss.experiments.pipeline.pipeline import Pipeline
+from mmwsss.structures.label_file import read_label
 from mmwsss.utils.errors import EXIT_DONE, EXIT_OMISSIONS, UserError
 
 STAGES = ['classifier', 'cam', 'eval_cam', 'label', 'eval_label', 'segmentor', 'eval_segmentor', 'picture_train',
@@ -35,6 +38,18 @@ def test_every_stage_leaves_its_output(finished):
     marker = json.loads((finished / 'eval_cam/complete.json').read_text())
     row, = marker['metrics']
     assert row['oracle'] and row['value'] == pytest.approx(100 * report['mIoU'])
+
+
+def test_trained_models_are_folders_that_predict(finished, generated_root):
+    """What a user takes to new photographs; nothing of the training is in it."""
+    image = next((generated_root / 'JPEGImages').glob('val_*.jpg'))
+    mask, = SegInferencer(finished / 'segmentor/model')(image)
+    assert np.array_equal(mask.label, read_label(finished / f'eval_segmentor/predictions/{image.stem}.png'))
+    cam, = CAMInferencer(finished / 'classifier/model')(image)
+    assert cam.classes and set(cam.scores) == set(mask.classes)
+    for stage in ('segmentor', 'classifier'):
+        text = (finished / stage / 'model/config.py').read_text()
+        assert str(finished) not in text and str(generated_root) not in text
 
 
 def test_segmentor_was_trained_on_the_pseudo_labels(finished):
