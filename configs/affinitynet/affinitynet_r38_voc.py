@@ -7,10 +7,9 @@ crop_size = (448, 448)
 train_pipeline = [
     dict(type='LoadImage'),
     dict(type='LoadMask'),
-    dict(type='RandomCrop', crop_size=crop_size),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion', brightness_delta=32, contrast_range=(0.7, 1.3), saturation_range=(0.7, 1.3),
-         hue_delta=18),
+    dict(type='ColorJitter', brightness=0.3, contrast=0.3, saturation=0.3, hue=0.1),
+    dict(type='RandomPlaceCrop', crop_size=crop_size),
     dict(type='PackWSSSInputs'),
 ]
 model = dict(data_preprocessor=dict(size=crop_size))

@@ -1,6 +1,6 @@
 # InferCam over a ResNet38 classifier of output stride 8, as in the paper (section 4.1). The paper took AffinityNet's
-# weights as they are; the recipe here is that of SEAM's baseline.
+# released weights as they are (README.md has the command); the recipe of a training here is that of SEAM's baseline.
 _base_ = '../cam/cam_r38_voc.py'
 model = dict(inference_hooks=[
     dict(type='InferCam'),
-    dict(type='MultiScaleFlip', scales=(0.5, 1.0, 1.5, 2.0), flip=True)])
+    dict(type='MultiScaleFlip', scales=(0.5, 1.0, 1.5, 2.0), flip=True, interpolation='bicubic')])

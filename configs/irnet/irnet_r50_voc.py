@@ -7,9 +7,9 @@ crop_size = (512, 512)
 train_pipeline = [
     dict(type='LoadImage'),
     dict(type='LoadMask'),
-    dict(type='RandomResizeLong', long_side=(250, 750)),  # 0.5 to 1.5 x
-    dict(type='RandomCrop', crop_size=crop_size),
+    dict(type='RandomResizeLong', long_side=(250, 750), interpolation='bicubic', backend='pillow'),  # 0.5 to 1.5 x
     dict(type='RandomFlip', prob=0.5),
+    dict(type='RandomPlaceCrop', crop_size=crop_size),
     dict(type='PackWSSSInputs'),
 ]
 model = dict(data_preprocessor=dict(size=crop_size))

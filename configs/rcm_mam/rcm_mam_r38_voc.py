@@ -6,11 +6,11 @@ _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/voc_cam.py', '../_
 crop_size = (192, 192)
 train_pipeline = [
     dict(type='LoadImage'),
-    dict(type='RandomResizeLong', long_side=(250, 650)),
-    dict(type='RandomCrop', crop_size=crop_size),
+    dict(type='RandomResizeLong', long_side=(250, 650), interpolation='bicubic', backend='pillow'),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion', brightness_delta=32, contrast_range=(0.7, 1.3), saturation_range=(0.7, 1.3),
-         hue_delta=18),
+    # "Color jittering" with a reference to AlexNet, which adds principal components; see ..._color_jitter.py.
+    dict(type='PCALighting', std=0.1),
+    dict(type='RandomPlaceCrop', crop_size=crop_size),
     dict(type='PackWSSSInputs'),
 ]
 model = dict(data_preprocessor=dict(size=crop_size))

@@ -1,6 +1,6 @@
 # SEAM as in the paper: ResNet38, VOC trainaug, long side 448-768, crop 448, batch 8 over all GPUs, 8 epochs, lr 0.01.
-# The momentum is that of the released code, whose optimizer hands weight_decay to SGD in momentum's place; the paper's
-# 0.9 is the power of the poly schedule (see ../_base_/schedules/cam_sgd.py).
+# The paper names no momentum; this is that of the released code, whose optimizer hands weight_decay to SGD in
+# momentum's place (see ../_base_/schedules/cam_sgd.py). Images and predictions are as in that code, see README.md.
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/voc_cam.py', '../_base_/pipelines/cam_448.py',
           '../_base_/models/seam_resnet38.py', '../_base_/schedules/cam_sgd.py']
 model = dict(data_preprocessor=dict(size={{_base_.crop_size}}))

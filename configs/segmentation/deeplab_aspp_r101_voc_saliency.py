@@ -1,4 +1,5 @@
-# deeplab_aspp_r101_voc.py with the saliency-conflict loss: InferCam's last stage.
+# deeplab_aspp_r101_voc.py with the saliency-conflict loss; InferCam's own is DeepLabV2
+# (deeplab_v2_r101_voc_saliency.py).
 _base_ = './deeplab_aspp_r101_voc.py'
 model = dict(type='SaliencyEncoderDecoder', decode_head=dict(loss_decode=dict(
     _delete_=True, type='SaliencyConflictLoss', loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True))))

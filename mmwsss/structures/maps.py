@@ -62,12 +62,14 @@ def resize_aligned(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(maps, size=tuple(size), mode='bilinear', align_corners=True)
 
 
-def rescale_images(images: Tensor, scale: float) -> Tensor:
-    """Rescales a batch of images bilinearly, with an antialiasing filter when it gets smaller.
+def rescale_images(images: Tensor, scale: float, interpolation: str = 'bilinear') -> Tensor:
+    """Rescales a batch of images, with an antialiasing filter when it gets smaller.
 
     Args:
         images: N x 3 x H x W.
         scale: Factor for both sides.
+        interpolation: ``'bilinear'``, or ``'bicubic'``: the filter of PIL. It goes beyond the values of the image at
+            sharp edges, where PIL cuts off at 0 and 255.
 
     Returns:
         N x 3 x max(1, round(scale * H)) x max(1, round(scale * W)), same memory format; the
@@ -80,7 +82,9 @@ def rescale_images(images: Tensor, scale: float) -> Tensor:
     if size[1] == 1:
         # With the filter, torch 2.13 mixes up the rows of a channels-last image that becomes one pixel wide.
         images = images.contiguous()
-    return F.interpolate(images, size=size, mode='bilinear', align_corners=False, antialias=scale < 1)
+    # Larger, bilinear is the same with the filter and without; bicubic is PIL's with it, and OpenCV's without.
+    return F.interpolate(images, size=size, mode=interpolation, align_corners=False,
+                         antialias=scale < 1 or interpolation == 'bicubic')
 
 
 def max_normalize(cam: Tensor, eps: float = 1e-5) -> Tensor:

@@ -1,8 +1,12 @@
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from mmseg.structures import SegDataSample
+from PIL import Image
 
 from mmwsss.inference import MultiScaleFlip, compose
+from mmwsss.models.data_preprocessor import WSSSDataPreProcessor
 from mmwsss.structures import CAMOutput
 
 KERNEL = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
@@ -68,7 +72,8 @@ def test_one_pixel():
     assert MultiScaleFlip()(cam_function, torch.zeros(1, 3, 1, 1), None).cam.shape == (1, 4, 1, 1)
 
 
-@pytest.mark.parametrize('kwargs', [dict(scales=()), dict(scales=(0.0,)), dict(reduce='mean')])
+@pytest.mark.parametrize('kwargs', [dict(scales=()), dict(scales=(0.0,)), dict(reduce='mean'),
+                                    dict(interpolation='nearest')])
 def test_bad_options(kwargs):
     with pytest.raises(ValueError, match='MultiScaleFlip'):
         MultiScaleFlip(**kwargs)
@@ -89,3 +94,36 @@ def test_compose_puts_the_first_hook_outermost():
     torch.testing.assert_close(composed(images, None).logits, cam_function(images, None).logits)
     assert calls == ['outer', 'inner']
     assert compose(cam_function, []) is cam_function
+
+
+def bicubic_view(scale, values):
+    """An image that is nothing but edges, and its view with known limits and without, in 0 to 255."""
+    preprocessor = WSSSDataPreProcessor(mean=[120.0, 110, 100], std=[60.0, 55, 50], bgr_to_rgb=True)
+    pixels = np.random.default_rng(0).choice(values, (14, 18, 3)).astype(np.uint8)
+    inputs = preprocessor({'inputs': [torch.from_numpy(pixels[..., ::-1].copy()).permute(2, 0, 1)],
+                           'data_samples': [SegDataSample()]}, training=False)['inputs']
+    seen = []
+
+    def recorder(view, labels):
+        seen.append((view * preprocessor.std + preprocessor.mean)[0].permute(1, 2, 0).numpy())
+        return cam_function(view, labels)
+
+    hook = MultiScaleFlip((scale,), flip=False, interpolation='bicubic')
+    hook(recorder, inputs, None)
+    hook.bind(preprocessor)
+    hook(recorder, inputs, None)
+    return pixels, seen[1], seen[0]
+
+
+@pytest.mark.parametrize('scale', [0.5, 1.5, 2.0])
+def test_bicubic_views_are_those_of_pil(scale):
+    pixels, found, _ = bicubic_view(scale, (80, 120, 175))
+    expected = np.asarray(Image.fromarray(pixels).resize((round(scale * 18), round(scale * 14)),
+                                                         Image.Resampling.BICUBIC)).astype(np.float64)
+    assert np.abs(found - expected).max() < 1.5  # PIL rounds after either direction
+
+
+def test_bicubic_views_have_no_values_that_images_have_not():
+    _, found, free = bicubic_view(2.0, (0, 60, 255))
+    assert free.min() < -20 and free.max() > 275
+    np.testing.assert_allclose(found, free.clip(0, 255), atol=1e-3)

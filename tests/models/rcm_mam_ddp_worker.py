@@ -16,6 +16,7 @@ OPTIONS = {
     'default': ({}, {}),
     'pixels': (dict(pixel_weighted=True, log=False), dict(mode='mmm', reduction='sum')),
     'balanced': (dict(normalize='balanced'), dict(mode='smm')),
+    'class_sum': (dict(normalize='class_sum'), dict(renormalize=True)),
     'sums': (dict(normalize='none'), dict(mode='smm')),
     'direct': (dict(mode='direct'), dict(reduction='sum')),
 }

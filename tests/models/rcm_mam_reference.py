@@ -66,6 +66,9 @@ def total(terms, num_images, normalize):
         means = {k: sum(mine) / len(mine) for k, mine in of_class.items()}
         foreground = [mean for k, mean in means.items() if k > 0]
         return (means.get(0, 0) + (sum(foreground) / len(foreground) if foreground else 0)) / 2
+    if normalize == 'class_sum':
+        of_class = {k: [loss for other, loss in terms if other == k] for k, _ in terms}
+        return sum(sum(mine) / len(mine) for mine in of_class.values())
     return sum(losses) / (len(losses) if normalize == 'count' else num_images)
 
 
@@ -102,7 +105,7 @@ def msinf(maps):
     return mean / mean.max()
 
 
-def mam(main, support, labels, mode='mam', reduction='mean', reference_index=1):
+def mam(main, support, labels, mode='mam', reduction='mean', reference_index=1, renormalize=False, detach=True):
     """``main`` and ``support``: a list of N x C x h x w over the scales."""
     loss = torch.zeros((), dtype=torch.float64)
     for n, k in itertools.product(range(len(labels)), range(labels.shape[1])):
@@ -111,11 +114,14 @@ def mam(main, support, labels, mode='mam', reduction='mean', reference_index=1):
         own, theirs = [maps[n, k] for maps in main], [maps[n, k].detach() for maps in support]
         for i in range(len(own)):
             if mode == 'mam':
-                target = sum(attention(own[i].detach(), maps) * maps for maps in theirs) / len(theirs)
+                mine = own[i].detach() if detach else own[i]
+                target = sum(attention(mine, maps) * maps for maps in theirs) / len(theirs)
             elif mode == 'mmm' or i == reference_index:
-                target = msinf(theirs)
+                target = sum(theirs) / len(theirs)
             else:
                 continue
+            if renormalize:
+                target = target / target.max()
             distance = (target - own[i]).abs()
             loss = loss + (distance.mean() if reduction == 'mean' else distance.sum())
     return loss / len(labels)

@@ -101,23 +101,26 @@ def er(cam1, cam2):
     return sum((a - b).abs().sum() for a, b in zip(cam1, cam2)) / cam1.numel()
 
 
-def onehot_max(maps):
+def onehot_max(maps, detach=True):
     """Of the foreground of each position only the largest stays."""
-    maps = maps.detach()
+    maps = maps.detach() if detach else maps
     result = maps.clone()
     for n in range(maps.shape[0]):
         for y, x in positions(maps.shape[2:]):
-            best = max(float(value) for value in maps[n, 1:, y, x])
+            best = max(value.item() for value in maps[n, 1:, y, x])
             for c in range(1, maps.shape[1]):
-                if float(maps[n, c, y, x]) < best:
+                if maps[n, c, y, x].item() < best:
                     result[n, c, y, x] = 0.0
     return result
 
 
-def ecr(cam, revised, hard_ratio):
-    target, means = onehot_max(cam), []
+def ecr(cam, revised, hard_ratio, over_pixels=False, detach=True):
+    target, means = onehot_max(cam, detach), []
     for n in range(len(cam)):
         entries = (target[n] - revised[n]).abs().flatten()
+        if over_pixels:
+            entries = torch.stack([sum(abs(target[n, c, y, x] - revised[n, c, y, x]) for c in range(cam.shape[1]))
+                                   / cam.shape[1] for y, x in positions(cam.shape[2:])])
         hardest = sorted(entries, key=Tensor.item, reverse=True)[:math.floor(hard_ratio * len(entries))]
         means.append(sum(hardest) / len(hardest))
     return sum(means) / len(means)

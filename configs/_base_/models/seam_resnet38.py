@@ -11,5 +11,8 @@ model = dict(
     loss_er=dict(type='ERLoss'),
     loss_ecr=dict(type='ECRLoss', hard_ratio=0.2),
     loss_min_pool=dict(type='MinPoolingLoss'),
-    inference_hooks={{_base_.model.inference_hooks}},
-    test_cfg=dict(class_filter='label', stride=4, normalize='min_max'))
+    # As in the released code: maps are resized to their view with aligned corners, from there to the image, and
+    # normalised at the image's size. test_cfg.stride=1 keeps that size in the CAM files.
+    inference_hooks=[dict(type='MultiScaleFlip', scales=(0.5, 1.0, 1.5, 2.0), flip=True, stride=1,
+                          interpolation='bicubic', align_views=True)],
+    test_cfg=dict(class_filter='label', stride=4, normalize='min_max', full_size=True))

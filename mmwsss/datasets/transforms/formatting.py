@@ -26,7 +26,8 @@ class PackWSSSInputs(PackSegInputs):
 
     def __init__(self, meta_keys: Sequence[str] = (
             'img_path', 'stem', 'ori_shape', 'img_shape', 'pad_shape', 'scale_factor', 'flip', 'flip_direction',
-            'seg_map_path', 'mask_values', 'height', 'width', 'reduce_zero_label', 'class_filter', 'gt_boxes')) -> None:
+            'seg_map_path', 'mask_values', 'height', 'width', 'reduce_zero_label', 'class_filter', 'gt_boxes',
+            'canvas_offset')) -> None:
         super().__init__(meta_keys=meta_keys)
 
     def transform(self, results: dict) -> dict:

@@ -36,16 +36,18 @@ class RandomResizeLong(Resize):
     Args:
         long_side: Range (low, high) of the length in pixels, both included; every integer is as likely.
         interpolation: Interpolation of the image, one of mmcv's.
+        backend: ``'cv2'``, or ``'pillow'``, whose filters also smooth when the image gets smaller; ``'bicubic'`` of the
+            latter is what PSA, SEAM and IRNet train with.
 
     Raises:
         UserError: If the range is empty or not positive.
     """
 
-    def __init__(self, long_side: Sequence[int], interpolation: str = 'bilinear') -> None:
+    def __init__(self, long_side: Sequence[int], interpolation: str = 'bilinear', backend: str = 'cv2') -> None:
         if len(long_side) != 2 or not all(isinstance(n, int) for n in long_side) \
                 or not 1 <= long_side[0] <= long_side[1]:
             raise UserError(f'RandomResizeLong: long_side must be (low, high) with 1 <= low <= high, not {long_side}')
-        super().__init__(scale=tuple(long_side), interpolation=interpolation)
+        super().__init__(scale=tuple(long_side), interpolation=interpolation, backend=backend)
         self.long_side = tuple(long_side)
 
     @cache_randomness
@@ -69,7 +71,8 @@ class RandomResizeLong(Resize):
                     results[key], results['scale'], interpolation='bilinear' if key == 'gt_saliency' else 'nearest')
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(long_side={self.long_side}, interpolation={self.interpolation!r})'
+        return (f'{type(self).__name__}(long_side={self.long_side}, interpolation={self.interpolation!r}, '
+                f'backend={self.backend!r})')
 
 
 @TRANSFORMS.register_module()

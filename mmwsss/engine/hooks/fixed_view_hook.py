@@ -6,7 +6,8 @@ from mmwsss.registry import HOOKS
 from mmwsss.utils.errors import UserError
 
 # Transforms that change an image at random, beside those whose name says so.
-RANDOM_TRANSFORMS = ('Albu', 'CutOut', 'PhotoMetricDistortion', 'RandAugment', 'SplitPatch')
+RANDOM_TRANSFORMS = ('Albu', 'ColorJitter', 'CutOut', 'PCALighting', 'PhotoMetricDistortion', 'RandAugment',
+                     'SplitPatch')
 
 
 @HOOKS.register_module()

@@ -39,7 +39,9 @@ class BaseCAMModel(BaseSegmentor):
             says which in its metainfo ``class_filter``: ``'label'``, ``'score'`` or ``'top_k'``. The scores are those
             of the plain forward at scale 1. ``stride``: pixels of the original image per position of the
             output (default 4; 1 is full size). ``normalize``: ``'max'`` (default) divides every map by its
-            maximum, ``'min_max'`` takes off its minimum first, as SEAM does.
+            maximum, ``'min_max'`` takes off its minimum first, as SEAM does. ``full_size``: whether maps are
+            resized to the image and normalised there, as SEAM does, before they are brought to the grid of the
+            output (default ``False``: normalised on that grid).
         train_cfg: Accepted for OpenMMLab's conventions; must be empty.
         data_preprocessor: Config of the data preprocessor.
         init_cfg: Initialisation.
@@ -58,14 +60,14 @@ class BaseCAMModel(BaseSegmentor):
         name = type(self).__name__
         if train_cfg:
             raise ValueError(f'{name} has no training options, got train_cfg={train_cfg}')
-        self.test_cfg = dict(class_filter='label', score_thr=0.5, top_k=0, stride=4, normalize='max')
+        self.test_cfg = dict(class_filter='label', score_thr=0.5, top_k=0, stride=4, normalize='max', full_size=False)
         unknown = set(test_cfg or {}) - set(self.test_cfg)
         self.test_cfg.update(test_cfg or {})
         stride = self.test_cfg['stride']
         if (unknown or self.test_cfg['class_filter'] not in FILTERS or self.test_cfg['normalize'] not in NORMALIZATIONS
                 or not isinstance(stride, int) or stride < 1):
-            raise ValueError(f'{name} test_cfg: class_filter one of {FILTERS}, score_thr, stride at least 1, '
-                             f'normalize one of {tuple(NORMALIZATIONS)}; got {test_cfg}')
+            raise ValueError(f'{name} test_cfg: class_filter one of {FILTERS}, score_thr, top_k, stride at least 1, '
+                             f'normalize one of {tuple(NORMALIZATIONS)}, full_size; got {test_cfg}')
         self.inference_hooks = [INFERENCE_HOOKS.build(hook) for hook in inference_hooks]
         for hook in self.inference_hooks:
             if isinstance(hook, InferenceHook):  # any callable of the same arguments will do
@@ -153,7 +155,11 @@ class BaseCAMModel(BaseSegmentor):
         for i, sample in enumerate(data_samples):
             classes = labels[i].nonzero().flatten()
             size = grid_size(sample.ori_shape[:2], options['stride'])
-            cam = normalize(resize_maps(output.cam[i:i + 1, classes], size))[0]
+            cam = output.cam[i:i + 1, classes]
+            if options['full_size']:
+                cam = resize_maps(normalize(resize_maps(cam, sample.ori_shape[:2])), size)[0]
+            else:
+                cam = normalize(resize_maps(cam, size))[0]
             # Rounded here and not when a file is written, so that evaluating predictions and evaluating
             # files give the same numbers.
             sample.pred_cam = PixelData(data=cam.half())

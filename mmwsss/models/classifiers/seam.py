@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mmwsss.models.classifiers.base_cam_model import BaseCAMModel, name_feats, stack_labels
 from mmwsss.models.losses.ecr_loss import with_background
-from mmwsss.models.utils import ComposeViews
+from mmwsss.models.utils import ComposeViews, ViewFunction
 from mmwsss.registry import MODELS
 from mmwsss.structures import CAMOutput
 from mmwsss.structures.maps import min_max_normalize, resize_aligned
@@ -110,8 +110,8 @@ class SEAM(BaseCAMModel):
         revised = None if self.pcm is None else resize_aligned(self.pcm(maps, feats, view), view.shape[-2:])
         return resize_aligned(maps.float(), view.shape[-2:]), revised
 
-    def losses(self, cam1: Tensor, revised1: Tensor | None, cam2: Tensor, revised2: Tensor | None, transform,
-               labels: Tensor) -> dict[str, Tensor]:
+    def losses(self, cam1: Tensor, revised1: Tensor | None, cam2: Tensor, revised2: Tensor | None,
+               transform: ViewFunction, labels: Tensor) -> dict[str, Tensor]:
         """Computes the losses from the maps of both views.
 
         Args:
@@ -119,7 +119,7 @@ class SEAM(BaseCAMModel):
             revised1: N x (C + 1) x H x W revised maps of the image, background first; ``None`` without PCM.
             cam2: N x C x H' x W', those of the transformed image.
             revised2: N x (C + 1) x H' x W', those of the transformed image; ``None`` without PCM.
-            transform: A: a function from maps of H x W to maps of H' x W'.
+            transform: A: a function from maps of H x W to maps of H' x W', zero where it looks beyond the image.
             labels: N x C multi-hot.
 
         Returns:
@@ -138,8 +138,15 @@ class SEAM(BaseCAMModel):
         if self.loss_min_pool is not None:
             losses['loss_min_pool'] = (self.loss_min_pool((revised1 * present)[:, 1:])
                                        + self.loss_min_pool((revised2 * present)[:, 1:])) / 2
-        a_revised1 = transform(min_max_normalize(revised1)) * present
+        a_revised1 = self._transform_revised(revised1, transform) * present
         revised2 = min_max_normalize(revised2) * present
         losses['loss_ecr'] = (self.loss_ecr(with_background(cam2), a_revised1)
                               + self.loss_ecr(with_background(a_cam1), revised2))
         return losses
+
+    @staticmethod
+    def _transform_revised(revised: Tensor, transform: ViewFunction) -> Tensor:
+        """Normalises and transforms; what comes in from outside of the image is background, as in eq. 11."""
+        moved = transform(min_max_normalize(revised))
+        outside = 1 - transform(torch.ones_like(revised[:, :1]))
+        return torch.cat([moved[:, :1] + outside, moved[:, 1:]], dim=1)

@@ -15,19 +15,22 @@ class MAM(nn.Module):
     :func:`mmwsss.models.losses.multi_scale_attention`.
 
     Args:
-        mode: ``'mam'``, or one of the ablations of Table 1: ``'mmm'`` (every scale is pulled to the multi-scale CAM),
-            ``'smm'`` (only ratio 1 is).
+        mode: ``'mam'``, or one of the ablations of Table 1: ``'mmm'`` (every scale is pulled to the mean over
+            SupportNet's scales), ``'smm'`` (only ratio 1 is).
         reduction: ``'mean'`` or ``'sum'`` over the pixels.
         reference_index: Place of ratio 1 among the scales; the default is that of (0.5, 1, 2).
         skip_empty: Whether classes of an image for which SupportNet has no CAM are left out; the paper pulls MainNet's
             to zero there.
+        renormalize: Whether targets are divided by their maximum again. By eq. 7 they are not, and neither are those of
+            the ablations, so that these are MAM without attention.
+        detach_attention: ``True``: the attention only makes targets. ``False``: gradient flows through it (eq. 6).
 
     Raises:
         ValueError: If ``mode`` or ``reduction`` is unknown.
     """
 
     def __init__(self, mode: str = 'mam', reduction: str = 'mean', reference_index: int = 1,
-                 skip_empty: bool = False) -> None:
+                 skip_empty: bool = False, renormalize: bool = False, detach_attention: bool = True) -> None:
         super().__init__()
         if mode not in MODES:
             raise ValueError(f'MAM: mode is one of {", ".join(MODES)}, got {mode!r}')
@@ -37,6 +40,8 @@ class MAM(nn.Module):
         self.reduction = reduction
         self.reference_index = reference_index
         self.skip_empty = skip_empty
+        self.renormalize = renormalize
+        self.detach_attention = detach_attention
 
     def forward(self, main_cams: Sequence[Tensor], support_cams: Sequence[Tensor], labels: Tensor) -> Tensor:
         """Computes the loss.
@@ -56,4 +61,4 @@ class MAM(nn.Module):
             raise ValueError(f'MAM: expects as many CAMs of MainNet as of SupportNet and reference_index '
                              f'{self.reference_index} among them, got {len(main_cams)} and {len(support_cams)}')
         return multi_scale_attention(main_cams, support_cams, labels, self.mode, self.reduction,
-                                     self.reference_index, self.skip_empty)
+                                     self.reference_index, self.skip_empty, self.renormalize, self.detach_attention)

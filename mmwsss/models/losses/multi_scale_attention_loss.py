@@ -45,20 +45,21 @@ def scale_attention(main_maps: Tensor, support_maps: Tensor) -> Tensor:
     return 2 - products / (lengths[:, None] * support_lengths)
 
 
-@torch.no_grad()
-def attention_targets(main_maps: Tensor, support_maps: Tensor) -> Tensor:
+def attention_targets(main_maps: Tensor, support_maps: Tensor, detach_attention: bool = True) -> Tensor:
     """Makes the maps that MAM pulls MainNet's to (eq. 7): ``1/S sum_j xi_ij A_j^G``.
 
-    They are targets: no gradient flows into SupportNet, nor through the attention into MainNet.
+    No gradient flows into SupportNet.
 
     Args:
         main_maps: S x ... x h x w, A^F, non-negative.
         support_maps: S x ... x h x w, A^G, non-negative.
+        detach_attention: Whether they are targets, and no gradient flows through the attention into MainNet either.
 
     Returns:
         S x ... x h x w, in [0, 2] for maps in [0, 1].
     """
-    attention = scale_attention(main_maps, support_maps)
+    support_maps = support_maps.detach()
+    attention = scale_attention(main_maps.detach() if detach_attention else main_maps, support_maps)
     with no_autocast(main_maps.device):
         weighted = torch.einsum('ij...,j...hw->i...hw', attention, support_maps.to(attention.dtype))
     return weighted / len(support_maps)
@@ -66,7 +67,8 @@ def attention_targets(main_maps: Tensor, support_maps: Tensor) -> Tensor:
 
 def multi_scale_attention(main_cams: Sequence[Tensor], support_cams: Sequence[Tensor], labels: Tensor,
                           mode: str = 'mam', reduction: str = 'mean', reference_index: int = 1,
-                          skip_empty: bool = False) -> Tensor:
+                          skip_empty: bool = False, renormalize: bool = False,
+                          detach_attention: bool = True) -> Tensor:
     """Pulls MainNet's CAMs of all scales to what SupportNet knows from all scales (eq. 8 and Table 1).
 
     ``sum_k sum_i || target_i^k - A_i^{F,k} ||_1`` over the classes k of an image and the scales i, with the mean over
@@ -77,12 +79,15 @@ def multi_scale_attention(main_cams: Sequence[Tensor], support_cams: Sequence[Te
         support_cams: The same of SupportNet, in the same order; no gradient flows into them.
         labels: N x C, multi-hot.
         mode: ``'mam'``: the targets are :func:`attention_targets`; ``'mmm'`` (multi-multi): the target of every scale
-            is :func:`multi_scale_cam` of SupportNet; ``'smm'`` (single-multi): the same, and only the scale
-            ``reference_index`` counts.
+            is the mean over SupportNet's scales, which is eq. 7 without attention; ``'smm'`` (single-multi): the same,
+            and only the scale ``reference_index`` counts.
         reduction: ``'mean'`` or ``'sum'`` over the pixels; the latter is the L1 norm, and depends on the size.
         reference_index: Place of ratio 1 among the scales.
         skip_empty: Leave out classes of an image for which SupportNet has no CAM at any scale. By the paper their
             target is zero, which keeps a class empty that has not been learned yet.
+        renormalize: Whether the targets are divided by their maximum; those of ``'mmm'`` and ``'smm'`` then are
+            :func:`multi_scale_cam`.
+        detach_attention: See :func:`attention_targets`.
 
     Returns:
         A scalar, at least float32; 0 if no image has a class.
@@ -94,11 +99,13 @@ def multi_scale_attention(main_cams: Sequence[Tensor], support_cams: Sequence[Te
     main = torch.stack([at_least_float32(cam[present]) for cam in main_cams])
     support = torch.stack([at_least_float32(cam.detach()[present]) for cam in support_cams])
     if mode == 'mam':
-        target = attention_targets(main, support)
+        target = attention_targets(main, support, detach_attention)
     else:
-        target = multi_scale_cam(support)
+        target = support.mean(dim=0, keepdim=True)
         if mode == 'smm':
             main = main[reference_index:][:1]
+    if renormalize:
+        target = max_normalize(target)
     distance = (target - main).abs()
     distance = distance.mean(dim=(-2, -1)) if reduction == 'mean' else distance
     return global_mean(distance.sum(), torch.tensor(len(labels), device=labels.device))

@@ -32,7 +32,8 @@ class RCM(nn.Module):
         log: Whether eq. 5 has a logarithm; it is printed without.
         pixel_weighted: Whether a prototype is the mean over pixels instead of over images, see
             :func:`mmwsss.models.losses.class_prototypes`.
-        normalize: ``'count'``, ``'balanced'`` or ``'none'``, see :func:`mmwsss.models.losses.regional_contrast`.
+        normalize: ``'count'``, ``'balanced'``, ``'class_sum'`` or ``'none'``, see
+            :func:`mmwsss.models.losses.regional_contrast`.
         mode: ``'contrast'``, or ``'direct'`` for the ablation of Table 2: MainNet's CAM is pulled to the regions by
             :func:`mmwsss.models.losses.region_cross_entropy`, without prototypes.
         skip_incomplete: Whether images in which some class of the label has no pixel are left out, see

@@ -10,7 +10,7 @@ from mmwsss.utils.autocast import at_least_float32, no_autocast
 
 # The least length of a feature vector: also bounds the gradient at pixels without features.
 EPS = 1e-5
-NORMALIZATIONS = ('count', 'balanced', 'none')
+NORMALIZATIONS = ('count', 'balanced', 'class_sum', 'none')
 
 
 def class_region_masks(cam: Tensor, labels: Tensor, threshold: float = 0.2) -> Tensor:
@@ -94,8 +94,9 @@ def regional_contrast(features: Tensor, prototypes: Tensor, masks: Tensor, tempe
         log: With the logarithm (InfoNCE, which the paper names); without it the ratio itself, as eq. 5 is printed.
         normalize: ``'count'`` divides the sum by the number of pixels that carry a mask. ``'balanced'`` divides that of
             each class by its own number; the background counts half, and the mean of the classes that have pixels
-            the other half, so that small and rare classes weigh as much as others. ``'none'`` (eq. 5 as printed)
-            divides by the number of images only. All counts are over all ranks.
+            the other half, so that small and rare classes weigh as much as others. ``'class_sum'`` adds up the means
+            over the pixels of each class, the background's too, as "we sum the contrastive losses for all classes" can
+            be read. ``'none'`` (eq. 5 as printed) divides by the number of images only. All counts are over all ranks.
         valid: bool (C + 1), the prototypes that exist (default: all). The others are left out of the denominator,
             and the pixels of their classes out of the loss.
 
@@ -146,9 +147,11 @@ def _masked_mean(score: Tensor, masks: Tensor, normalize: str, num_backgrounds: 
     # score: N x K x hw, masks: N x K x h x w. Not score * masks: a score may be infinite where no mask is set.
     masks = masks.flatten(2)
     loss, counts = -score.where(masks, 0).sum(dim=(0, 2)), masks.sum(dim=(0, 2))
-    if normalize == 'balanced':
+    if normalize in ('balanced', 'class_sum'):
         all_reduce(counts)
         means, has_pixels = loss / counts.clamp(min=1), counts[num_backgrounds:] > 0
+        if normalize == 'class_sum':
+            return get_world_size() * means.sum()
         classes = means[num_backgrounds:].sum() / has_pixels.sum().clamp(min=1)
         return get_world_size() * (means[:num_backgrounds].sum() + classes) / 2
     count = counts.sum() if normalize == 'count' else torch.tensor(len(masks), device=masks.device)

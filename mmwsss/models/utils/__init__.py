@@ -5,6 +5,7 @@ from mmwsss.models.utils.view_transforms import (
     RescaleView,
     RotateView,
     TranslateView,
+    ViewFunction,
     ViewTransform,
     flip_images,
     rescale,
@@ -12,5 +13,5 @@ from mmwsss.models.utils.view_transforms import (
     translate,
 )
 
-__all__ = ['ComposeViews', 'FlipView', 'RescaleView', 'RotateView', 'TranslateView', 'ViewTransform', 'flip_images',
-           'rescale', 'rotate', 'translate']
+__all__ = ['ComposeViews', 'FlipView', 'RescaleView', 'RotateView', 'TranslateView', 'ViewFunction',
+           'ViewTransform', 'flip_images', 'rescale', 'rotate', 'translate']

@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 from mmengine.dataset import Compose
+from PIL import Image
 
 import mmwsss.datasets  # noqa: F401  (registers the transforms)
 from mmwsss.datasets.transforms import RandomResizeLong, ScaleImage, scaled_size, size_for_long_side
@@ -110,3 +111,17 @@ def test_scale_of_one_is_the_image_itself():
 def test_bad_factor(factor):
     with pytest.raises(ValueError, match='ScaleImage: factor'):
         ScaleImage(factor)
+
+
+@pytest.mark.parametrize('long_side', [15, 47])
+def test_bicubic_as_the_released_codes_have_it(long_side):
+    """PIL's filter, which smooths when the image gets smaller; maps stay as they are resized otherwise."""
+    rng = np.random.default_rng(0)
+    image, mask = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8), rng.choice([0, 3], (20, 30)).astype(np.uint8)
+    results = RandomResizeLong((long_side, long_side), interpolation='bicubic', backend='pillow')(
+        {'img': image, 'gt_seg_map': mask, 'seg_fields': ['gt_seg_map']})
+    size = results['scale']
+    rgb = Image.fromarray(np.ascontiguousarray(image[..., ::-1]))
+    expected = np.asarray(rgb.resize(size, Image.Resampling.BICUBIC))
+    np.testing.assert_array_equal(results['img'], expected[..., ::-1])
+    np.testing.assert_array_equal(results['gt_seg_map'], cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST))

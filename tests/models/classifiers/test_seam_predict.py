@@ -2,10 +2,11 @@
 import pytest
 import seam_reference as slow
 import torch
+import torch.nn.functional as F
 from seam_reference import random
 from seam_toy import WITHOUT_PCM, samples, toy_seam
 
-from mmwsss.inference import CAMProvider
+from mmwsss.inference import CAMProvider, MultiScaleFlip
 from mmwsss.registry import CAM_PROVIDERS, MODELS
 from mmwsss.structures import CAMOutput
 from mmwsss.structures.maps import max_normalize, rescale_images, resize_maps
@@ -166,3 +167,31 @@ def test_blocks_give_the_dense_prediction():
     dense, blocks = toy_seam(), toy_seam(pcm_options=dict(max_entries=1000))
     for one, two in zip(predicted(dense, inputs), predicted(blocks, inputs)):
         torch.testing.assert_close(one, two, rtol=0, atol=2**-10)
+
+
+def test_inference_of_the_released_code():
+    """One view after the other: aligned to the view, plainly to the image; minimum and maximum at full size."""
+    hook = dict(type='MultiScaleFlip', scales=(0.5, 1.0, 1.5), stride=1, align_views=True)
+    model = toy_seam(inference_hooks=[hook], test_cfg=dict(stride=2, normalize='min_max', full_size=True))
+    inputs = images()
+    for n, cam in enumerate(predicted(model, inputs)):
+        total = torch.zeros(3, 12, 10, dtype=torch.float64)
+        for scale in (0.5, 1.0, 1.5):
+            for flip in (False, True):
+                view = rescale_images(inputs[n:n + 1], scale)
+                view = view.flip(-1) if flip else view
+                maps = F.interpolate(model.compute_cam(view).cam, view.shape[2:], mode='bilinear', align_corners=True)
+                maps = F.interpolate(maps, (12, 10), mode='bilinear', align_corners=False)[0].double()
+                total += maps.flip(-1) if flip else maps
+        low, high = total.amin(dim=(1, 2), keepdim=True), total.amax(dim=(1, 2), keepdim=True)
+        full = (total - low - 1e-5).clamp(min=0) / (high - low + 1e-5)
+        # Stride 2: the middle of the four pixels of a position.
+        expected = full.unflatten(1, (6, 2)).unflatten(3, (5, 2)).mean(dim=(2, 4))[torch.tensor(LABELS[n]).bool()]
+        torch.testing.assert_close(cam.double(), expected, rtol=0, atol=1e-3)
+
+
+def test_two_steps_move_content():
+    model, inputs = toy_seam(), images()
+    outputs = [MultiScaleFlip((0.5,), stride=1, align_views=align)(model.compute_cam, inputs, None).cam
+               for align in (False, True)]
+    assert (outputs[0] - outputs[1]).abs().max() > 0.05 * outputs[0].max()

@@ -87,3 +87,34 @@ def test_weight_and_ratio_of_the_module():
 def test_ratios_that_are_none(hard_ratio):
     with pytest.raises(ValueError, match='ECRLoss'):
         ECRLoss(hard_ratio=hard_ratio)
+
+
+@pytest.mark.parametrize('shape', SHAPES)
+@pytest.mark.parametrize('detach', [True, False])
+@pytest.mark.parametrize('unit', ['entries', 'pixels'])
+def test_printed_forms_equal_loops_forward_and_backward(shape, unit, detach):
+    ratio = max(0.5, 1 / math.prod(shape[2:]))
+    cam, revised = maps(shape, 1).requires_grad_(), maps(shape, 2).requires_grad_()
+    expected = slow.ecr(cam, revised, ratio, unit == 'pixels', detach)
+    found = ECRLoss(ratio, hard_unit=unit, detach_cam=detach)(cam, revised)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=0)
+    gradients = [torch.autograd.grad(loss, (cam, revised), allow_unused=True) for loss in (found, expected)]
+    for one, two in zip(*gradients):
+        assert (one is None) == (two is None)
+        if one is not None:
+            torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-7)
+    assert (gradients[0][0] is None) == detach
+
+
+def test_hard_pixels_are_whole_pixels():
+    cam, revised = torch.zeros(1, 3, 1, 4), torch.zeros(1, 3, 1, 4).requires_grad_()
+    cam[0, :2, 0, 2] = torch.tensor([0.9, 0.9])  # the hardest pixel, though not in every channel
+    cam[0, 0, 0, 0] = 1.0
+    loss = equivariant_cross_regularization(cam, revised, hard_ratio=0.25, hard_unit='pixels')
+    assert loss.item() == pytest.approx(0.6)
+    assert torch.autograd.grad(loss, revised)[0].abs().sum(dim=1).flatten().nonzero().tolist() == [[2]]
+
+
+def test_unknown_unit():
+    with pytest.raises(ValueError, match='hard_unit is one of entries, pixels'):
+        ECRLoss(hard_unit='images')

@@ -17,6 +17,16 @@ def test_hands_its_options_to_the_loss(mode, reduction):
     for index in range(3):
         found = MAM(mode, reduction, reference_index=index)(main, support, labels)
         torch.testing.assert_close(found, slow.mam(main, support, labels, mode, reduction, index))
+        found = MAM(mode, reduction, reference_index=index, renormalize=True)(main, support, labels)
+        torch.testing.assert_close(found, slow.mam(main, support, labels, mode, reduction, index, renormalize=True))
+
+
+def test_gradient_through_the_attention_on_demand():
+    main, support, labels = [x.requires_grad_() for x in cams(1)], cams(2), torch.ones(2, 4)
+    for detach in (True, False):
+        losses = (MAM(detach_attention=detach)(main, support, labels), slow.mam(main, support, labels, detach=detach))
+        for one, two in zip(*(torch.autograd.grad(loss, main) for loss in losses)):
+            torch.testing.assert_close(one, two)
 
 
 def test_skips_empty_maps_on_demand():

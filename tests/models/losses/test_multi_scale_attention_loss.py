@@ -50,12 +50,12 @@ def test_multi_scale_cam_equals_loops(shape):
 
 @pytest.mark.parametrize('shape', SHAPES)
 @pytest.mark.parametrize('mode', ['mam', 'mmm', 'smm'])
-@pytest.mark.parametrize('reduction', ['mean', 'sum'])
-def test_loss_equals_loops_forward_and_backward(shape, mode, reduction):
+@pytest.mark.parametrize('reduction, renormalize', [('mean', False), ('sum', False), ('mean', True)])
+def test_loss_equals_loops_forward_and_backward(shape, mode, reduction, renormalize):
     main, support, labels = case(shape)
     for reference_index in range(shape[0]):
-        found = multi_scale_attention(main, support, labels, mode, reduction, reference_index)
-        expected = slow.mam(main, support, labels, mode, reduction, reference_index)
+        found = multi_scale_attention(main, support, labels, mode, reduction, reference_index, renormalize=renormalize)
+        expected = slow.mam(main, support, labels, mode, reduction, reference_index, renormalize)
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
         for one, other in zip(*(torch.autograd.grad(loss, main, allow_unused=True, materialize_grads=True)
                                 for loss in (found, expected))):
@@ -124,3 +124,34 @@ def test_class_without_a_cam_at_one_scale_only_is_not_left_out():
     labels = torch.ones_like(labels)
     with_it = multi_scale_attention(main, support, labels, skip_empty=True)
     assert with_it == multi_scale_attention(main, support, labels)
+
+
+@pytest.mark.parametrize('shape', SHAPES)
+@pytest.mark.parametrize('renormalize', [False, True])
+def test_gradient_through_the_attention_equals_loops(shape, renormalize):
+    main, support, labels = case(shape)
+    found = multi_scale_attention(main, support, labels, renormalize=renormalize, detach_attention=False)
+    expected = slow.mam(main, support, labels, renormalize=renormalize, detach=False)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+    gradients = [torch.autograd.grad(loss, main, allow_unused=True, materialize_grads=True)
+                 for loss in (found, expected, multi_scale_attention(main, support, labels, renormalize=renormalize))]
+    for one, other in zip(*gradients[:2]):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+    if shape[-1] * shape[-2] > 1:  # maps of one pixel have no angle
+        assert not torch.equal(gradients[0][0], gradients[2][0])
+
+
+def test_gradient_through_the_attention_of_empty_maps_is_finite():
+    main = [torch.zeros(1, 1, 2, 2, requires_grad=True) for _ in range(3)]
+    support = [torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2), torch.tensor([[[[1.0, 0], [0, 0]]]])]
+    loss = multi_scale_attention(main, support, torch.ones(1, 1), detach_attention=False)
+    assert loss.isfinite() and all(g.isfinite().all() for g in torch.autograd.grad(loss, main))
+
+
+def test_mmm_is_mam_without_attention():
+    """Networks that agree at every scale have an attention of one, and the two losses are the same."""
+    cam = slow.random_cam(2, 3, 4, 5, seed=3)
+    maps, labels = [cam, cam, cam], torch.ones(2, 3)
+    mam, mmm = (multi_scale_attention([x * 0.5 for x in maps], maps, labels, mode) for mode in ('mam', 'mmm'))
+    torch.testing.assert_close(mam, mmm)
+    assert mmm < multi_scale_attention([x * 0.5 for x in maps], maps, labels, 'mmm', renormalize=True)

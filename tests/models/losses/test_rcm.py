@@ -78,7 +78,7 @@ def test_earlier_losses_can_still_be_differentiated():
     assert torch.equal(torch.autograd.grad(loss, first[0])[0], expected)
 
 
-@pytest.mark.parametrize('normalize', ['count', 'balanced', 'none'])
+@pytest.mark.parametrize('normalize', ['count', 'balanced', 'class_sum', 'none'])
 def test_direct(normalize):
     module = rcm(mode='direct', threshold=0.5, temperature=0.3, normalize=normalize)
     _, main_cam, _, cam, labels = inputs = batch([[1, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]])
@@ -125,7 +125,7 @@ def test_mixed_precision(mode):
 @pytest.mark.parametrize('options, message', [
     (dict(threshold=1.0), r'RCM: threshold is in \[0, 1\), got 1.0'), (dict(threshold=-0.1), 'RCM: threshold'),
     (dict(temperature=0), 'RCM: temperature is above 0, got 0'),
-    (dict(normalize='mean'), "RCM: normalize is one of count, balanced, none, got 'mean'"),
+    (dict(normalize='mean'), "RCM: normalize is one of count, balanced, class_sum, none, got 'mean'"),
     (dict(mode='both'), "RCM: mode is one of contrast, direct, got 'both'")])
 def test_wrong_arguments(options, message):
     with pytest.raises(ValueError, match=message):

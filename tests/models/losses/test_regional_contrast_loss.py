@@ -82,7 +82,7 @@ def test_images_or_pixels_have_equal_weight():
 
 
 @pytest.mark.parametrize('shape', SHAPES)
-@pytest.mark.parametrize('log, normalize', itertools.product([True, False], ['count', 'balanced', 'none']))
+@pytest.mark.parametrize('log, normalize', itertools.product([True, False], ['count', 'balanced', 'class_sum', 'none']))
 def test_contrast_equals_loops(shape, log, normalize):
     main, support, _, _, masks, region = case(shape)
     protos = slow.prototypes(support, region)
@@ -99,11 +99,11 @@ def test_what_classes_weigh():
     features = torch.eye(3)[:, :1].expand(3, 10).reshape(1, 3, 1, 10)
     right, wrong = (-torch.tensor([2.0, 0, 0]).log_softmax(0)[k] for k in (0, 1))
     for normalize, expected in (('count', 0.8 * right + 0.2 * wrong), ('balanced', (right + wrong) / 2),
-                                ('none', 8 * right + 2 * wrong)):
+                                ('class_sum', right + 2 * wrong), ('none', 8 * right + 2 * wrong)):
         torch.testing.assert_close(regional_contrast(features, torch.eye(3), masks, normalize=normalize), expected)
 
 
-@pytest.mark.parametrize('normalize', ['count', 'balanced', 'none'])
+@pytest.mark.parametrize('normalize', ['count', 'balanced', 'class_sum', 'none'])
 def test_classes_without_prototype_take_no_part(normalize):
     """Neither in the denominator, nor with their pixels, nor in the count."""
     main, support, _, _, masks, region = case((3, 5, 2, 4, 3))
@@ -162,7 +162,7 @@ def test_features_of_zero_length_stay_finite():
 
 
 @pytest.mark.parametrize('shape', SHAPES)
-@pytest.mark.parametrize('normalize', ['count', 'balanced', 'none'])
+@pytest.mark.parametrize('normalize', ['count', 'balanced', 'class_sum', 'none'])
 def test_direct_equals_loops(shape, normalize):
     _, _, _, labels, masks, region = case(shape)
     cam = slow.random_cam(shape[0], shape[1], *shape[3:], seed=8).requires_grad_()
