@@ -53,6 +53,17 @@ def test_equals_one_image_and_round_at_a_time(accumulate, erase, fill, stop_area
         torch.testing.assert_close(output.cam[n], one_crop_at_a_time(hook, cam_function, images[n], LABELS[n]))
 
 
+@pytest.mark.parametrize('options', [
+    dict(normalize='first'), dict(min_strength=0.5), dict(mirror_mask=False), dict(normalize='first', erase='class'),
+    dict(mirror_mask=False, erase='class', accumulate='sum'), dict(min_strength=0.8, accumulate='sum')])
+def test_switches_equal_one_image_and_round_at_a_time(options):
+    images = make_images()
+    hook = IterativeErase(threshold=0.6, stop_area=0.0, max_rounds=4, **options)
+    output = hook(cam_function, images, LABELS)
+    for n in range(len(images)):
+        torch.testing.assert_close(output.cam[n], one_crop_at_a_time(hook, cam_function, images[n], LABELS[n]))
+
+
 def layers(inputs, labels):
     """The CAM of a class is its channel: what is brightest is most active."""
     return CAMOutput(cam=inputs[:, :2].relu(), logits=inputs.mean(dim=(2, 3)))
@@ -74,8 +85,40 @@ def test_rounds_by_hand():
     assert cam(max_rounds=3) == [1, 1, 1, 0]
     assert cam(max_rounds=9) == [1, 1, 1, 0]
     assert cam(max_rounds=2, accumulate='sum') == [1, 1.5, .75, 0]
-    # The sum has reached the threshold everywhere by then, so the third round sees nothing.
-    assert cam(max_rounds=3, accumulate='sum') == [1, 1.5, .75, 0]
+    # What counts is a round's own activation: the third column has .75 in the sum, but .5 at most in a round.
+    assert cam(max_rounds=3, accumulate='sum') == [1, 1.5, 1.75, 0]
+    assert cam(max_rounds=9, normalize='first') == [1, .5, .25, 0]
+    assert cam(max_rounds=9, min_strength=0.6) == [1, pytest.approx(4 / 4.8), pytest.approx(2 / 4.8), 0]
+    assert cam(max_rounds=9, min_strength=0.4) == [1, 1, pytest.approx(2 / 3.2), 0]
+
+
+def test_weak_in_every_round_is_never_erased():
+    """Erasing by the running sum would paint over a pixel of .4 in the third round (.4 + .4 >= .7)."""
+    masks = []
+
+    def steady(inputs, labels):
+        masks.append((inputs[:, 0] == 0).flatten().tolist())
+        values = [1., .4, .4, 0] if len(masks) == 1 else [0, .4, .4, 1.]
+        return CAMOutput(cam=torch.tensor(values).view(1, 1, 1, 4), logits=torch.zeros(1, 1))
+
+    image = torch.ones(1, 3, 1, 4)
+    IterativeErase('sum', stop_area=0.0, max_rounds=4, fill='dataset_mean')(steady, image, torch.ones(1, 1))
+    assert masks == [[False] * 4, [True, False, False, False], [True, False, False, True]]
+
+
+def test_mask_that_is_not_mirrored():
+    image = torch.zeros(1, 3, 1, 4)
+    image[0, 0, 0] = torch.tensor([8., 4., 2., 1.])
+    seen = []
+
+    def look(inputs, labels):
+        seen.extend(inputs[:, 0, 0].tolist())
+        return layers(inputs, labels)
+
+    hook = IterativeErase(max_rounds=2, stop_area=0.0, fill='dataset_mean', mirror_mask=False)
+    hook(look, image, torch.tensor([[1., 0]]))
+    # The mirror image has lost its first pixel, and keeps what was active in its last.
+    assert seen == [[8, 4, 2, 1], [1, 2, 4, 8], [0, 4, 2, 1], [0, 2, 4, 8]]
 
 
 def test_erased_pixels_get_the_colour():
@@ -143,7 +186,8 @@ def test_labels_go_with_their_images():
 
 
 @pytest.mark.parametrize('change', [dict(accumulate='sum'), dict(threshold=0.5), dict(stop_area=0.2),
-                                    dict(max_rounds=2), dict(erase='class'), dict(fill='dataset_mean')])
+                                    dict(max_rounds=2), dict(erase='class'), dict(fill='dataset_mean'),
+                                    dict(normalize='first'), dict(min_strength=0.9), dict(mirror_mask=False)])
 def test_every_switch_changes_the_maps(change):
     images = make_images() + 0.5
     default = IterativeErase()(cam_function, images, LABELS).cam
@@ -217,7 +261,7 @@ def test_functions():
 
 @pytest.mark.parametrize('kwargs', [
     dict(accumulate='mean'), dict(erase='all'), dict(fill='black'), dict(threshold=0), dict(stop_area=-0.1),
-    dict(max_rounds=0)])
+    dict(max_rounds=0), dict(normalize='image'), dict(min_strength=2.0), dict(min_strength=-1.0)])
 def test_bad_options(kwargs):
     with pytest.raises(ValueError, match='IterativeErase'):
         IterativeErase(**kwargs)
