@@ -1,11 +1,11 @@
 """The table of a study: mean and spread over seeds, difference to the baseline, cost."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mmwsss.experiments.table_text import markdown_table, mean, optional_text, spread_text, std
 
 HEADER = ('Row', 'Test', 'Seeds', 'mIoU % (oracle)', 'Difference', 'm_FN', 'm_FP', 'Precision %', 'Recall %',
-          'Threshold (oracle)', 's / image', 'Train step')
+          'Threshold (oracle)', '1 / 2 / 3+ classes', 's / image', 'Train step')
 ALIGN = 'll' + 'r' * (len(HEADER) - 2)  # two columns of text, the others are numbers
 MEANS = ('m_FN', 'm_FP', 'precision', 'recall', 'threshold')
 
@@ -27,6 +27,8 @@ def study_lines(tests: Sequence[tuple[str, str, Sequence[int], str]],
         * ``mIoU``: ``mean``, and ``std``, the standard deviation over the seeds (n - 1; ``None`` for one seed). Each is
           at its own best threshold, chosen on the ground truth: ``oracle_threshold`` is true.
         * ``m_FN``, ``m_FP``, ``precision``, ``recall``, ``threshold``: means over the seeds.
+        * ``by_num_classes``: {'1', '2', '3+': mIoU of the images with so many classes, at the same threshold; mean over
+          the seeds that have it}.
         * ``difference``: mean of mIoU minus that of the row ``compared_with`` in the same test, over the seeds that
           both have.
         * ``seconds_per_image``: wall time of the test loop, mean over the seeds.
@@ -51,10 +53,19 @@ def study_lines(tests: Sequence[tuple[str, str, Sequence[int], str]],
             mIoU=dict(mean=mean(mious.values()), std=std(mious.values())),
             difference=mean(own) - mean(other) if own else None,
             **{name: mean(entry['metrics'][name] for entry in found.values()) for name in MEANS},
+            by_num_classes=_by_num_classes(found.values()),
             seconds_per_image=mean(entry['testing']['seconds_per_image'] for entry in found.values()),
             train_seconds_per_iteration=mean(own_times.values()),
             train_step_ratio=step / base_step if step and base_step else None))
     return lines
+
+
+def _by_num_classes(entries: Iterable[Mapping[str, Any]]) -> dict[str, float | None]:
+    values: dict[str, list[float]] = {}
+    for entry in entries:
+        for count, miou in entry['metrics'].get('by_num_classes', {}).items():
+            values.setdefault(count, []).extend([] if miou is None else [miou])
+    return {count: mean(found) for count, found in values.items()}
 
 
 def _common(own: Mapping[int, float | None], other: Mapping[int, float | None]) -> tuple[list[float], list[float]]:
@@ -91,7 +102,9 @@ def _cells(line: Mapping[str, Any], is_first: bool) -> tuple[str, ...]:
             spread_text(miou['mean'], miou['std'], '.2f', 100), difference,
             optional_text(line['m_FN'], '.3f'), optional_text(line['m_FP'], '.3f'),
             optional_text(line['precision'], '.2f', 100), optional_text(line['recall'], '.2f', 100),
-            optional_text(line['threshold'], '.2f'), optional_text(line['seconds_per_image'], '.3f'),
+            optional_text(line['threshold'], '.2f'),
+            ' / '.join(optional_text(miou, '.1f', 100) for miou in line['by_num_classes'].values()) or '-',
+            optional_text(line['seconds_per_image'], '.3f'),
             ratio if ratio == '-' else f'{ratio} x')
 
 
@@ -106,6 +119,7 @@ def _notes(lines: Sequence[Mapping[str, Any]], entries: Sequence[Mapping[str, An
         'is at the best of all thresholds, chosen on the ground truth (oracle); the other figures are at the same one.',
         'mIoU: mean ± standard deviation (n - 1) over the seeds; all else: means over the seeds. Difference: to '
         f'{baseline}, in points, over the seeds that both have.',
+        '1 / 2 / 3+ classes: mIoU % of the images with so many, at the same threshold.',
         's / image: wall time of the test loop. Train step: median time of a training iteration, relative to '
         f'{baseline}; - for rows that test the checkpoints of another.',
         f'Measured with mmwsss {values("version")} on {values("device")}; threads: {values("threads")}.']
