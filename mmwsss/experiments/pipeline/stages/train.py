@@ -14,6 +14,7 @@ from mmwsss.registry import STAGES
 from mmwsss.utils.errors import UserError
 
 ENCODER = 'model.encoder.init_cfg.checkpoint'
+STARTED = ('backbone', 'cam_head')  # parts of a model that take the weights of a trained classifier
 
 
 @STAGES.register_module('train')
@@ -22,15 +23,16 @@ class Train(ConfigStage):
     """Trains a config on a split; its output is the checkpoint.
 
     Inputs: ``labels``, a folder of pseudo labels for a segmentor or an AffinityNet; ``encoder``, the checkpoint of the
-    semantic encoder of SLAM.
+    semantic encoder of SLAM; ``start``, the checkpoint of a CAM classifier whose backbone and head the training begins
+    with.
     """
-    INPUTS = dict(labels=FILES, encoder=OTHER)
+    INPUTS = dict(labels=FILES, encoder=OTHER, start=OTHER)
 
     def load(self, context: StageContext) -> Config:
         """Loads the config with the pretrained weights of the context."""
         cfg = super().load(context)
         runner.check_settings(cfg, 'train_dataloader', 'train_cfg', 'optim_wrapper')
-        if context.weights is not None:
+        if context.weights is not None and not self._reads('start'):
             set_backbone_weights(cfg.model, context.weights)
         return cfg
 
@@ -53,6 +55,12 @@ class Train(ConfigStage):
         elif 'encoder' in cfg.model and not (cfg.model.encoder.get('init_cfg') or {}).get('checkpoint'):
             raise UserError('the semantic encoder has no weights; name the stage that trains it, as '
                             f'inputs=dict(encoder=NAME), or a file, as {ENCODER}=FILE')
+        if self._reads('start'):
+            _start_from(cfg, '')
+        elif missing := [name for name in STARTED if (cfg.model.get(name) or {}).get('init_cfg', {}).get(
+                'checkpoint', '') is None]:
+            raise UserError('starts from a trained CAM classifier; name the stage that trains it, as '
+                            f'inputs=dict(start=NAME), or a file, as model.{missing[0]}.init_cfg.checkpoint=FILE')
         check_training(cfg, context.data, self.split)
 
     def run(self, context: StageContext) -> StageResult:
@@ -65,5 +73,12 @@ class Train(ConfigStage):
             dataset.update(seg_dir=str(Path(labels).resolve()), missing_mask='skip')
         if encoder := context.inputs.get('encoder'):
             cfg.merge_from_dict({ENCODER: encoder})
+        if start := context.inputs.get('start'):
+            _start_from(cfg, start)
         result = runner.train(cfg, context.folder, resume=True, launcher=context.launcher)
         return StageResult(result.checkpoint, omissions=result.omissions)
+
+
+def _start_from(cfg: Config, checkpoint: str) -> None:
+    for name in STARTED:
+        cfg.model[name].init_cfg = dict(type='StrictPretrained', checkpoint=checkpoint, prefix=name)
