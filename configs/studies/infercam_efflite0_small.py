@@ -1,5 +1,5 @@
 # What of InferCam gains and what loses, one switch at a time, on one trained classifier: EfficientNet-Lite0, 150
-# training images, scale 1 and its mirror image.
+# training images, scale 1 and its mirror image; at the end, four scales.
 # python tools/run_study.py configs/studies/infercam_efflite0_small.py --data-root DIR --work-dir DIR
 configs = dict(cam='../cam/cam_efflite0_small.py')
 split = 'train'
@@ -13,16 +13,20 @@ def _row(name, *hooks, view=_view):
                 test_options={'model.inference_hooks': [*hooks, view]})
 
 
+# The first reading, of which the rows are changes: the paper's, which is not the default.
+_SPLIT, _ERASE = dict(normalize='patch', include_base=False), dict(normalize='round')
+
+
 def _split(**options):
-    return dict(type='SplitUnite', **options)
+    return dict(type='SplitUnite', **{**_SPLIT, **options})
 
 
 def _erase(**options):
-    return dict(type='IterativeErase', **options)
+    return dict(type='IterativeErase', **{**_ERASE, **options})
 
 
 def _both(split=None, erase=None, **options):
-    return dict(type='InferCam', split=split or {}, erase=erase or {}, **options)
+    return dict(type='InferCam', split={**_SPLIT, **(split or {})}, erase={**_ERASE, **(erase or {})}, **options)
 
 
 _unmirrored = dict(_view, flip=False)
@@ -53,4 +57,17 @@ rows = [
     _row('InferCam, the released code', _both(
         dict(multi_class='none', align=1), dict(stop_area=0.02, mirror_mask=False), reference='patch'),
          view=_unmirrored),
+    # Enlarged patches are another scale, too: what that alone gives.
+    _row('baseline, scales 1 and 2', view=dict(_view, scales=(1.0, 2.0))),
+    _row('InferCam, patches x 2, strengths kept, base, first round', _both(
+        dict(patch_scale=2.0, normalize='image', include_base=True), dict(normalize='first'))),
+]
+_scales = dict(_view, scales=(0.5, 1.0, 1.5, 2.0))
+_kept = dict(normalize='image', include_base=True)
+rows += [
+    _row('baseline, 4 scales', view=_scales),
+    *(dict(_row(f'{_name}, 4 scales', _hook, view=_scales), baseline='baseline, 4 scales') for _name, _hook in (
+        ('split, strengths kept, base', _split(**_kept)),
+        ('erase, over first round', _erase(normalize='first')),
+        ('InferCam, strengths kept, base, first round', _both(_kept, dict(normalize='first'))))),
 ]

@@ -11,7 +11,7 @@ from mmwsss.structures.maps import resize_maps
 ACCUMULATE = {'max': torch.maximum, 'sum': torch.add}
 ERASE = ('any', 'class')
 FILL = ('image_mean', 'dataset_mean')
-NORMALIZE = ('round', 'first')
+NORMALIZE = ('first', 'round')
 EPS = 1e-5  # least divisor, as in max_normalize
 
 
@@ -67,8 +67,9 @@ class IterativeErase(InferenceHook):
     """Refined iterative inference of "Inferring the Class Conditional Response Map" (WACV 2022), section 3.2.
 
     In every round the CAM of the image is taken, maps of classes that are not in the image are set to zero, and
-    every map is divided by its maximum. The result is the maximum or the sum of the rounds. Pixels that reached the
-    threshold in a round so far are painted over with the mean colour, and the image goes into the next round.
+    every map is divided by a maximum, see ``normalize``. The result is the maximum or the sum of the rounds. Pixels
+    that reached the threshold in a round so far are painted over with the mean colour, and the image goes into the
+    next round.
 
     An image is done, and leaves the batch, when the area that was newly activated is too small to go on, or after
     ``max_rounds``. Put around ``MultiScaleFlip``, its views are made from the erased image; put inside, every view is
@@ -86,8 +87,9 @@ class IterativeErase(InferenceHook):
             released code). ``'class'``: one for every class, without the pixels where that class is active; its
             rounds then make and end the map of this class only.
         fill: Colour of erased pixels: ``'image_mean'``, or ``'dataset_mean'``, which is zero in normalised images.
-        normalize: Every round's map is divided by its own maximum (``'round'``), which makes what is left after the
-            object is erased as strong as the object, or by that of the first round (``'first'``).
+        normalize: Every round's map is divided by the maximum of the first round (``'first'``), or by its own
+            (``'round'``, paper and released code), which makes what is left after the object is erased as strong as
+            the object.
         min_strength: With ``'round'``, the least divisor as a share of the first round's maximum: 0.1 keeps what has a
             hundredth of the object's activation at 0.1. 0: none.
         mirror_mask: ``False``: this hook adds mirror images itself and paints the same pixels over in an image and in
@@ -99,7 +101,7 @@ class IterativeErase(InferenceHook):
     """
 
     def __init__(self, accumulate: str = 'max', threshold: float = 0.7, stop_area: float = 0.01, max_rounds: int = 5,
-                 erase: str = 'any', fill: str = 'image_mean', normalize: str = 'round', min_strength: float = 0.0,
+                 erase: str = 'any', fill: str = 'image_mean', normalize: str = 'first', min_strength: float = 0.0,
                  mirror_mask: bool = True) -> None:
         for name, value, known in (('accumulate', accumulate, tuple(ACCUMULATE)), ('erase', erase, ERASE),
                                    ('fill', fill, FILL), ('normalize', normalize, NORMALIZE)):
@@ -125,7 +127,8 @@ class IterativeErase(InferenceHook):
 
         Returns:
             Maps at the resolution of the CAM function inside, N x C x h x w: in [0, 1] for ``'max'`` of rounds over
-            their own maximum, up to the number of rounds for ``'sum'``, zero for classes that are not in the image.
+            their own maximum, above 1 where a later round or the sum goes beyond the first; zero for classes that are
+            not in the image.
             The scores are those of the first round, whose image is whole; ``feats`` is empty.
         """
         output = self.look(cam_function, inputs, labels)

@@ -12,7 +12,7 @@ from mmwsss.structures import CAMFunction, CAMOutput
 from mmwsss.structures.maps import grid_size, max_normalize, rescale_images, resize_maps
 
 MULTI_CLASS = ('separate', 'none')
-NORMALIZE = ('patch', 'image')
+NORMALIZE = ('image', 'patch')
 # (patches G x 3 x h x w, their labels, their CAM, which classes each is for G x C, the index of each one's image, how
 # much they were enlarged) -> another CAM of the patches
 Refine = Callable[[Tensor, Tensor | None, Tensor, Tensor, Tensor, float], Tensor]
@@ -25,7 +25,7 @@ class SplitUnite(InferenceHook):
     A first CAM of the whole image (the base) tells the centre of mass of every class in it. The image is cut into
     four patches there, see :func:`~mmwsss.inference.crops.plan_split`; a CAM is made for every patch, and the
     maps of the patches are put together, with the maximum where they overlap. The base serves for the centres, the
-    scores, and where a patch is the whole image; with ``include_base`` it is in the maps as well.
+    scores, where a patch is the whole image, and, with ``include_base``, in the maps.
 
     The distinct patches of all images of a batch go through the CAM function together, those of one size at a
     time, never more pixels at once than the batch has.
@@ -38,9 +38,9 @@ class SplitUnite(InferenceHook):
             images are not split.
         overlap: Pixels by which patches go on beyond a split line: for one split point and for the rectangle of two
             (the released code: 10 and 20; the paper names none).
-        normalize: ``'patch'``: the map of every patch is divided by its maximum, which aligns the activation of the
-            parts of an object; a patch without the object then has a maximum of 1 as well. ``'image'``: patches keep
-            the strengths that they have beside each other.
+        normalize: ``'image'``: patches keep the strengths that they have beside each other. ``'patch'`` (paper and
+            released code): the map of every patch is divided by its maximum, which aligns the activation of the parts
+            of an object; a patch without the object then has a maximum of 1 as well.
         base_scale: The base is made from the image rescaled by this; below 1 it costs less.
         min_size: Least side of a patch in pixels: split lines keep this distance from the border. A side that
             has no room for two is not split.
@@ -51,7 +51,8 @@ class SplitUnite(InferenceHook):
         stride: Pixels of the input per position of the result.
         patch_scale: Patches are enlarged by this before they go in: a quarter of a small image is smaller than what the
             classifier was trained on.
-        include_base: The result is the maximum of the united maps and the base, which is normalised as the patches are.
+        include_base: The result is the maximum of the united maps and the base, which is normalised as the patches
+            are; in the paper it only tells where to split.
         min_strength: With ``normalize='patch'``, the least divisor of a patch as a share of the base's maximum, so that
             a patch without the object does not end at 1; 0: none.
 
@@ -59,9 +60,9 @@ class SplitUnite(InferenceHook):
         ValueError: For an unknown name or a number out of range.
     """
 
-    def __init__(self, multi_class: str = 'separate', overlap: Sequence[int] = (10, 20), normalize: str = 'patch',
+    def __init__(self, multi_class: str = 'separate', overlap: Sequence[int] = (10, 20), normalize: str = 'image',
                  base_scale: float = 1.0, min_size: int = 32, align: int = 32, stride: int = 4,
-                 patch_scale: float = 1.0, include_base: bool = False, min_strength: float = 0.0) -> None:
+                 patch_scale: float = 1.0, include_base: bool = True, min_strength: float = 0.0) -> None:
         if multi_class not in MULTI_CLASS:
             raise ValueError(f'SplitUnite: multi_class is one of {MULTI_CLASS}, got {multi_class!r}')
         if normalize not in NORMALIZE:

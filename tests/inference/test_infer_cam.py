@@ -14,8 +14,8 @@ from mmwsss.structures import CAMOutput
 ROOT = Path(__file__).parents[2]
 KERNEL = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([[0., 0, 0, 0], [0, 1, 0, 0], [1, 0, 1, 0], [1, 1, 0, 1], [1, 1, 1, 1]])
-SPLIT = dict(overlap=(3, 5), min_size=6, align=1)
-ERASE = dict(stop_area=0.02, max_rounds=4)
+SPLIT = dict(overlap=(3, 5), min_size=6, align=1, normalize='patch', include_base=False)
+ERASE = dict(stop_area=0.02, max_rounds=4, normalize='round')
 
 
 def cam_function(inputs, labels):

@@ -54,8 +54,10 @@ def test_equals_one_image_and_round_at_a_time(accumulate, erase, fill, stop_area
 
 
 @pytest.mark.parametrize('options', [
-    dict(normalize='first'), dict(min_strength=0.5), dict(mirror_mask=False), dict(normalize='first', erase='class'),
-    dict(mirror_mask=False, erase='class', accumulate='sum'), dict(min_strength=0.8, accumulate='sum')])
+    dict(normalize='round'), dict(normalize='round', min_strength=0.5), dict(mirror_mask=False),
+    dict(normalize='round', erase='class'),
+    dict(mirror_mask=False, erase='class', accumulate='sum'),
+    dict(normalize='round', min_strength=0.8, accumulate='sum')])
 def test_switches_equal_one_image_and_round_at_a_time(options):
     images = make_images()
     hook = IterativeErase(threshold=0.6, stop_area=0.0, max_rounds=4, **options)
@@ -76,7 +78,9 @@ def test_rounds_by_hand():
     label = torch.tensor([[1., 0.]])
 
     def cam(**kwargs):
-        output = IterativeErase(threshold=0.7, stop_area=0.0, fill='dataset_mean', **kwargs)(layers, image, label)
+        options = dict(threshold=0.7, stop_area=0.0, fill='dataset_mean', normalize='round')
+        hook = IterativeErase(**{**options, **kwargs})
+        output = hook(layers, image, label)
         assert (output.cam[0, 1] == 0).all()
         return output.cam[0, 0, 0].tolist()
 
@@ -102,7 +106,8 @@ def test_weak_in_every_round_is_never_erased():
         return CAMOutput(cam=torch.tensor(values).view(1, 1, 1, 4), logits=torch.zeros(1, 1))
 
     image = torch.ones(1, 3, 1, 4)
-    IterativeErase('sum', stop_area=0.0, max_rounds=4, fill='dataset_mean')(steady, image, torch.ones(1, 1))
+    hook = IterativeErase('sum', stop_area=0.0, max_rounds=4, fill='dataset_mean', normalize='round')
+    hook(steady, image, torch.ones(1, 1))
     assert masks == [[False] * 4, [True, False, False, False], [True, False, False, True]]
 
 
@@ -138,7 +143,7 @@ def test_erased_pixels_get_the_colour():
 def test_finished_images_leave_the_batch():
     images = make_images()
     recorder = Recorder()
-    hook = IterativeErase(stop_area=0.05, max_rounds=6)
+    hook = IterativeErase(stop_area=0.05, max_rounds=6, normalize='round')
     together = hook(recorder, images, LABELS)
     apart = []
     for n in range(5):
@@ -169,8 +174,8 @@ def test_class_by_class_equals_images_of_one_class():
 
 def test_without_labels_every_class_counts():
     images, recorder = make_images(2), Recorder()
-    output = IterativeErase()(recorder, images, None)
-    torch.testing.assert_close(output.cam, IterativeErase()(cam_function, images, torch.ones(2, 4)).cam)
+    output = IterativeErase(normalize='round')(recorder, images, None)
+    torch.testing.assert_close(output.cam, IterativeErase(normalize='round')(cam_function, images, torch.ones(2, 4)).cam)
     assert all(labels is None for labels in recorder.labels) and (output.cam.amax(dim=(2, 3)) == 1).all()
 
 
@@ -187,7 +192,8 @@ def test_labels_go_with_their_images():
 
 @pytest.mark.parametrize('change', [dict(accumulate='sum'), dict(threshold=0.5), dict(stop_area=0.2),
                                     dict(max_rounds=2), dict(erase='class'), dict(fill='dataset_mean'),
-                                    dict(normalize='first'), dict(min_strength=0.9), dict(mirror_mask=False)])
+                                    dict(normalize='round'), dict(normalize='round', min_strength=0.9),
+                                    dict(mirror_mask=False)])
 def test_every_switch_changes_the_maps(change):
     images = make_images() + 0.5
     default = IterativeErase()(cam_function, images, LABELS).cam
@@ -232,7 +238,7 @@ def test_autocast_and_memory_format():
     recorder = Recorder(lambda inputs, labels: CAMOutput(
         *(x.bfloat16() for x in (cam_function(inputs, labels).cam, cam_function(inputs, labels).logits))))
     with torch.autocast('cpu', dtype=torch.bfloat16), torch.no_grad():
-        output = IterativeErase()(recorder, images, LABELS)
+        output = IterativeErase(normalize='round')(recorder, images, LABELS)
     assert output.cam.dtype == torch.float32 and output.cam.isfinite().all() and output.cam.max() == 1
     assert all(x.is_contiguous(memory_format=torch.channels_last) and x.dtype == torch.float32
                for x in recorder.inputs)

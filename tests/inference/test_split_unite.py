@@ -14,7 +14,7 @@ from mmwsss.structures.maps import max_normalize
 KERNEL = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(0))
 # No class, one, two, three and four of them.
 LABELS = torch.tensor([[0., 0, 0, 0], [0, 1, 0, 0], [1, 0, 1, 0], [1, 1, 0, 1], [1, 1, 1, 1]])
-SMALL = dict(overlap=(3, 5), min_size=6, align=1)
+SMALL = dict(overlap=(3, 5), min_size=6, align=1, normalize='patch', include_base=False)
 
 
 def cam_function(inputs, labels):
@@ -67,7 +67,7 @@ def pointwise(inputs, labels):
 
 def test_patches_are_pasted_where_they_were_cut_out():
     images = make_images()
-    united = SplitUnite(normalize='image', stride=1, **SMALL)(pointwise, images, LABELS)
+    united = SplitUnite(stride=1, **{**SMALL, 'normalize': 'image'})(pointwise, images, LABELS)
     expected = pointwise(images, LABELS)
     torch.testing.assert_close(united.cam, expected.cam * LABELS[:, :, None, None])
     assert torch.equal(united.logits, expected.logits)
@@ -80,7 +80,8 @@ def test_every_patch_is_divided_by_its_maximum():
     expected = torch.zeros_like(cam)
     for rows, columns in itertools.product((slice(0, cy), slice(cy, 42)), (slice(0, cx), slice(cx, 31))):
         expected[rows, columns] = cam[rows, columns] / cam[rows, columns].max()
-    united = SplitUnite(stride=1, overlap=(0, 0), min_size=1, align=1)(pointwise, image, label)
+    hook = SplitUnite(stride=1, overlap=(0, 0), min_size=1, align=1, normalize='patch', include_base=False)
+    united = hook(pointwise, image, label)
     torch.testing.assert_close(united.cam[0, 1], expected)
 
 
@@ -90,7 +91,7 @@ def test_a_patch_without_the_object_stays_faint():
     image[0, 0, :16, 24:] = image[0, 0, 24:, :16] = 1.0
     image[0, 0, 2, 2] = 0.001
     label = torch.tensor([[1.0, 0, 0, 0]])
-    options = dict(stride=1, overlap=(0, 0), min_size=1, align=1)
+    options = dict(stride=1, overlap=(0, 0), min_size=1, align=1, normalize='patch', include_base=False)
     found = {share: SplitUnite(min_strength=share, **options)(pointwise, image, label).cam[0, 0]
              for share in (0.0, 0.1, 1.0)}
     for share, expected in ((0.0, 1.0), (0.1, 0.01), (1.0, 0.001)):

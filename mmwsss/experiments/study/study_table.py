@@ -25,7 +25,8 @@ def study_lines(tests: Sequence[tuple[str, str, Sequence[int], str]],
 
         * ``row``, ``test``, ``seeds`` (those with results), ``planned_seeds``.
         * ``mIoU``: ``mean``, and ``std``, the standard deviation over the seeds (n - 1; ``None`` for one seed). Each is
-          at its own best threshold, chosen on the ground truth: ``oracle_threshold`` is true.
+          at its own best threshold, chosen on the ground truth: ``oracle_threshold`` is true, but for segmentors, which
+          have none.
         * ``m_FN``, ``m_FP``, ``precision``, ``recall``, ``threshold``: means over the seeds.
         * ``by_num_classes``: {'1', '2', '3+': mIoU of the images with so many classes, at the same threshold; mean over
           the seeds that have it}.
@@ -48,7 +49,8 @@ def study_lines(tests: Sequence[tuple[str, str, Sequence[int], str]],
         own, other = _common(mious, base)
         step, base_step = (mean(values) for values in _common(own_times, base_times))
         lines.append(dict(
-            row=row, test=test, seeds=list(found), planned_seeds=list(planned), oracle_threshold=True,
+            row=row, test=test, seeds=list(found), planned_seeds=list(planned),
+            oracle_threshold=all(entry['metrics'].get('oracle_threshold', True) for entry in found.values()),
             compared_with=compared_with,
             mIoU=dict(mean=mean(mious.values()), std=std(mious.values())),
             difference=mean(own) - mean(other) if own else None,
@@ -88,7 +90,10 @@ def study_markdown(lines: Sequence[Mapping[str, Any]], entries: Sequence[Mapping
     for line in lines:
         cells.append(_cells(line, is_first=line['row'] != before))
         before = line['row']
-    text = markdown_table(HEADER, cells, ALIGN)
+    header = HEADER
+    if not any(line['oracle_threshold'] for line in lines):
+        header = tuple(name.removesuffix(' (oracle)') for name in HEADER)
+    text = markdown_table(header, cells, ALIGN)
     notes = '\n'.join(f'- {note}' for note in _notes(lines, entries, baseline))
     return f'## {title}\n\n{text}\n\n{notes}\n'
 
@@ -114,9 +119,12 @@ def _notes(lines: Sequence[Mapping[str, Any]], entries: Sequence[Mapping[str, An
 
     if not entries:
         return ['no results yet']
+    judged = f'Judged on {values("num_images")} images of {values("split")}'
+    if any(line['oracle_threshold'] for line in lines):
+        judged += (f', classes gated by {values("gate")}. Every mIoU is at the best of all thresholds, chosen on the '
+                   'ground truth (oracle); the other figures are at the same one')
     notes = [
-        f'Judged on {values("num_images")} images of {values("split")}, classes gated by {values("gate")}. Every mIoU '
-        'is at the best of all thresholds, chosen on the ground truth (oracle); the other figures are at the same one.',
+        f'{judged}.',
         'mIoU: mean ± standard deviation (n - 1) over the seeds; all else: means over the seeds. Difference: to '
         f'{baseline}, in points, over the seeds that both have.',
         '1 / 2 / 3+ classes: mIoU % of the images with so many, at the same threshold.',

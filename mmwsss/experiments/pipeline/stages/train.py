@@ -1,4 +1,5 @@
 """Training a config, as a stage."""
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,10 +58,9 @@ class Train(ConfigStage):
                             f'inputs=dict(encoder=NAME), or a file, as {ENCODER}=FILE')
         if self._reads('start'):
             _start_from(cfg, '')
-        elif missing := [name for name in STARTED if (cfg.model.get(name) or {}).get('init_cfg', {}).get(
-                'checkpoint', '') is None]:
+        elif waiting := _waits_for_checkpoint(cfg):
             raise UserError('starts from a trained CAM classifier; name the stage that trains it, as '
-                            f'inputs=dict(start=NAME), or a file, as model.{missing[0]}.init_cfg.checkpoint=FILE')
+                            f'inputs=dict(start=NAME), or a file, as model.{waiting}.init_cfg.checkpoint=FILE')
         check_training(cfg, context.data, self.split)
 
     def run(self, context: StageContext) -> StageResult:
@@ -82,3 +82,12 @@ class Train(ConfigStage):
 def _start_from(cfg: Config, checkpoint: str) -> None:
     for name in STARTED:
         cfg.model[name].init_cfg = dict(type='StrictPretrained', checkpoint=checkpoint, prefix=name)
+
+
+def _waits_for_checkpoint(cfg: Config) -> str | None:
+    """Returns the first part of a model whose config leaves the checkpoint to start from open."""
+    for name in STARTED:
+        init_cfg = (cfg.model.get(name) or {}).get('init_cfg')
+        if isinstance(init_cfg, Mapping) and init_cfg.get('checkpoint', '') is None:
+            return name
+    return None
