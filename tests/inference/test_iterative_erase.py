@@ -174,8 +174,9 @@ def test_class_by_class_equals_images_of_one_class():
 
 def test_without_labels_every_class_counts():
     images, recorder = make_images(2), Recorder()
-    output = IterativeErase(normalize='round')(recorder, images, None)
-    torch.testing.assert_close(output.cam, IterativeErase(normalize='round')(cam_function, images, torch.ones(2, 4)).cam)
+    hook = IterativeErase(normalize='round')
+    output = hook(recorder, images, None)
+    torch.testing.assert_close(output.cam, hook(cam_function, images, torch.ones(2, 4)).cam)
     assert all(labels is None for labels in recorder.labels) and (output.cam.amax(dim=(2, 3)) == 1).all()
 
 
