@@ -1,11 +1,12 @@
-# SLAMs -> CRF -> DeepLab on EfficientNet-Lite0: the semantic encoder is trained first, then the activation network that
-# it evaluates.
+# SLAMs -> CRF -> DeepLab on EfficientNet-Lite0: a CAM classifier and the semantic encoder are trained first, then the
+# activation network that starts from the one and is judged by the other.
 _base_ = './cam_small_without_crf.py'
-configs = dict(encoder='../slams/encoder_efflite0_small.py', cam='../slams/slam_efflite0_small.py')
+configs = dict(start='../cam/cam_efflite0_small.py', encoder='../slams/encoder_efflite0_small.py',
+               cam='../slams/slam_efflite0_small.py')
 stages = dict(
+    start=dict(type='train', config='start', split='train', before='classifier'),
     encoder=dict(type='train', config='encoder', split='train', before='classifier'),
-    classifier=dict(inputs=dict(encoder='encoder')),
-    # The best threshold of the training images of voc8.
-    label=dict(background=dict(threshold=0.61), postprocessors=[
+    classifier=dict(inputs=dict(encoder='encoder', start='start')),
+    label=dict(background=dict(threshold=0.32), postprocessors=[
         dict(type='DenseCRF', unary='label', gt_prob=0.7, bilateral_sxy=50, bilateral_srgb=5)]),
     picture_train=dict(inputs=dict(pseudo_label=None, with_CRF='label')))

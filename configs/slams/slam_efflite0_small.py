@@ -1,9 +1,9 @@
-# SLAM on small images (long side about 256) with EfficientNet-Lite0. Its encoder: encoder_efflite0_small.py. The
-# learning rate is SemFormer's, without momentum: at three times this rate, or with a momentum of 0.9, the maps saturate
-# in the first epoch and learn no more.
+# SLAM on small images (long side about 256) with EfficientNet-Lite0. Its encoder: encoder_efflite0_small.py; the
+# classifier that it starts from: ../cam/cam_efflite0_small.py, whose backbone stays as it is.
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/small_cam.py', '../_base_/pipelines/cam_192.py',
           '../_base_/models/slam_efficientnet_lite0.py', '../_base_/schedules/cam_sgd.py']
-model = dict(data_preprocessor=dict(size={{_base_.crop_size}}))
+model = dict(data_preprocessor=dict(size={{_base_.crop_size}}), backbone=dict(frozen_stages=8),
+             loss_regularization=dict(loss_weight=0.3))
 train_dataloader = dict(dataset=dict(pipeline={{_base_.train_pipeline}}))
-optim_wrapper = dict(optimizer=dict(lr=0.005))
-train_cfg = dict(max_epochs=4)
+optim_wrapper = dict(optimizer=dict(_delete_=True, type='AdamW', lr=6e-4, weight_decay=0.01))  # x 10 for the head
+train_cfg = dict(max_epochs=2)

@@ -1,5 +1,6 @@
 # SLAM on ResNet38 for VOC trainaug. The paper's recipe is not public; this is that of SemFormer's segmentor (20 epochs,
-# batch 8, lr 0.005), with the images of ../cam.
+# batch 8, lr 0.005), with the images of ../cam,
+# from whose classifier it starts.
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/voc_cam.py', '../_base_/models/slam_resnet38.py',
           '../_base_/schedules/cam_sgd.py']
 crop_size = (448, 448)

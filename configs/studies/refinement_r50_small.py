@@ -7,6 +7,9 @@ num_images = 300
 seeds = (0, 1, 2)
 tests = {'scale 1': {'test_cfg.amp': 'bfloat16'}}
 _view = dict(type='MultiScaleFlip', scales=(1.0,), flip=True)
+# InferCam as the paper has it; the hooks' defaults are others (infercam_efflite0_small.py).
+_split, _erase = dict(normalize='patch', include_base=False), dict(normalize='round')
+_infer_cam = dict(type='InferCam', split=_split, erase=_erase)
 
 
 def _row(name, *inside, outside=(), seeds=(0,), **options):
@@ -17,12 +20,13 @@ def _row(name, *inside, outside=(), seeds=(0,), **options):
 
 rows = [
     dict(name='baseline', config='cam', test_options={'model.inference_hooks': [_view]}),
-    _row('split & unite', outside=[dict(type='SplitUnite')], seeds=(0, 1, 2)),
-    _row('iterative', outside=[dict(type='IterativeErase')], seeds=(0, 1, 2)),
-    _row('InferCam', outside=[dict(type='InferCam')], seeds=(0, 1, 2)),
-    _row('split & unite, strengths kept', outside=[dict(type='SplitUnite', normalize='image')]),
-    _row('InferCam, strengths kept', outside=[dict(type='InferCam', split=dict(normalize='image'))]),
-    _row('InferCam, fast', outside=[dict(type='InferCam', split=dict(overlap=(0, 0)), erase=dict(max_rounds=2))]),
+    _row('split & unite', outside=[dict(type='SplitUnite', **_split)], seeds=(0, 1, 2)),
+    _row('iterative', outside=[dict(type='IterativeErase', **_erase)], seeds=(0, 1, 2)),
+    _row('InferCam', outside=[_infer_cam], seeds=(0, 1, 2)),
+    _row('split & unite, strengths kept', outside=[dict(type='SplitUnite', **dict(_split, normalize='image'))]),
+    _row('InferCam, strengths kept', outside=[dict(_infer_cam, split=dict(_split, normalize='image'))]),
+    _row('InferCam, fast', outside=[dict(_infer_cam, split=dict(_split, overlap=(0, 0)),
+                                         erase=dict(_erase, max_rounds=2))]),
 ]
 for _stages, _name in (('1', '3'), ('2', '4'), ('3', '5'), (('2', '3'), '4+5')):
     for _blocks in (1, 2, 3):
@@ -44,7 +48,7 @@ rows += [
          dict(type='SSA', stages=('2', '3'), num_blocks=1, wsss=True, normalize_seed=True)),
     _row('SCG 4', dict(type='SCG', stages='2')),
     _row('SCG 4+5', dict(type='SCG', stages=('2', '3'))),
-    _row('SSA 4 in InferCam', dict(type='SSA', stages='2', num_blocks=1), outside=[dict(type='InferCam')]),
+    _row('SSA 4 in InferCam', dict(type='SSA', stages='2', num_blocks=1), outside=[_infer_cam]),
 ]
 for _type in ('GradCAM', 'GradCAMPlusPlus', 'LayerCAM'):
     for _stage, _name in (('3', '5'), ('2', '4')):
@@ -53,15 +57,15 @@ _views = dict(_view, scales=(0.5, 1.0, 1.5, 2.0))
 _4_scales = {name: dict(config='cam', checkpoint_of='baseline', seeds=(0,), baseline='baseline, 4 scales',
                         test_options={'model.inference_hooks': hooks}) for name, hooks in {
     'baseline, 4 scales': [_views],
-    'InferCam, 4 scales': [dict(type='InferCam'), _views],
-    'InferCam, fast, 3 scales': [dict(type='InferCam', erase=dict(max_rounds=3, stop_area=0.02)),
+    'InferCam, 4 scales': [_infer_cam, _views],
+    'InferCam, fast, 3 scales': [dict(_infer_cam, erase=dict(_erase, max_rounds=3, stop_area=0.02)),
                                  dict(_view, scales=(0.5, 1.0, 1.5))],
     'SSA 5, 2 blocks, 4 scales': [_views, dict(type='SSA', stages='3', num_blocks=2)],
     'SSA 4+5, 2 blocks, 4 scales': [_views, dict(type='SSA', stages=('2', '3'), num_blocks=2)]}.items()}
 rows += [dict(name=name, **row) for name, row in _4_scales.items()]
 # When does InferCam help? Features twice as fine: the stride is taken out of stage 4 (the same weights, dilated).
 _finer = {'model.backbone.strides': (1, 2, 1, 1), 'model.backbone.dilations': (1, 1, 2, 2)}
-for _name, _hooks in (('baseline', [_view]), ('InferCam', [dict(type='InferCam'), _view]),
+for _name, _hooks in (('baseline', [_view]), ('InferCam', [_infer_cam, _view]),
                       ('SSA 4+5, 2 blocks', [_view, dict(type='SSA', stages=('2', '3'), num_blocks=2)])):
     rows.append(dict(name=f'{_name}, stride 8', config='cam', checkpoint_of='baseline', seeds=(0,),
                      baseline='baseline, stride 8', test_options={'model.inference_hooks': _hooks, **_finer}))

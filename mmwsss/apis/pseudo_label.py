@@ -9,8 +9,9 @@ import numpy as np
 from mmengine.config import Config
 
 from mmwsss.datasets import DataFolder
+from mmwsss.datasets.transforms.loading import read_saliency
 from mmwsss.postprocessing import DEFAULT_BACKGROUND, Postprocessor, build_postprocessors, write_pseudo_label
-from mmwsss.postprocessing.background import check_background
+from mmwsss.postprocessing.background import check_background, needs_saliency
 from mmwsss.structures.cam_file import CAMManifest, cam_path, read_cam, read_manifest
 from mmwsss.structures.image_file import read_image
 from mmwsss.structures.label_file import IGNORE, label_path, read_label
@@ -99,7 +100,8 @@ def make_pseudo_label(cam_dir: str | os.PathLike,
         'cam_manifest_sha256': sha256_of_json(dataclasses.asdict(manifest)),
     }, 'labels', suffix='.png')
     folder.check()
-    jobs = _Jobs(cam_dir, data.images_path, data.image_paths(), out_dir, background, built, len(names))
+    saliency = data.saliency_paths() if needs_saliency(background) else None
+    jobs = _Jobs(cam_dir, data.images_path, data.image_paths(), out_dir, background, built, len(names), saliency)
     omissions = jobs.check_missing(stems, skip=missing_cam == 'skip')
     folder.open()
 
@@ -143,7 +145,7 @@ class _Jobs:
     """Makes and writes the label of an image; what a worker does."""
 
     def __init__(self, cam_dir: Path, img_dir: Path, images: Mapping[str, str], out_dir: Path, background: Mapping,
-                 postprocessors: list[Postprocessor], num_classes: int) -> None:
+                 postprocessors: list[Postprocessor], num_classes: int, saliency: Mapping[str, str] | None) -> None:
         self.cam_dir = cam_dir
         self.img_dir = img_dir
         self.images = images
@@ -151,6 +153,7 @@ class _Jobs:
         self.background = background
         self.postprocessors = postprocessors
         self.num_classes = num_classes
+        self.saliency = saliency
 
     def __call__(self, stem: str) -> _Outcome:
         label = self.existing(stem)
@@ -164,10 +167,18 @@ class _Jobs:
                                     'classes; make it again')
                 path = self.image_path(stem)
                 label = write_pseudo_label(label_path(self.out_dir, stem), cam_file, path, self.background,
-                                           self.postprocessors)
+                                           self.postprocessors, self.read_saliency(stem, path))
             except UserError as error:
                 return _Outcome(stem, omission=_omission(path, error))
         return _Outcome(stem, kept, label.size, int((label == 0).sum()), int((label == IGNORE).sum()))
+
+    def read_saliency(self, stem: str, img_path: str) -> np.ndarray | None:
+        if self.saliency is None:
+            return None
+        if stem not in self.saliency:
+            raise UserError(f'{img_path}: has no saliency map, of which its background is to be made; mmwsss saliency '
+                            'makes it')
+        return read_saliency(self.saliency[stem])
 
     def image_path(self, stem: str) -> str:
         return self.images.get(stem, str(self.img_dir / f'{stem}.jpg'))
@@ -175,14 +186,17 @@ class _Jobs:
     def existing(self, stem: str) -> np.ndarray | None:
         """Returns the label that a former run wrote.
 
-        ``None`` if there is none that can be read, or if CAM file or image are newer.
+        ``None`` if there is none that can be read, or if CAM file, image or saliency map are newer.
         """
         path = label_path(self.out_dir, stem)
         try:
             label = read_label(path)
         except UserError:
             return None
-        sources = [source for source in (cam_path(self.cam_dir, stem), Path(self.image_path(stem))) if source.exists()]
+        sources = [cam_path(self.cam_dir, stem), Path(self.image_path(stem))]
+        if self.saliency and stem in self.saliency:
+            sources.append(Path(self.saliency[stem]))
+        sources = [source for source in sources if source.exists()]
         written = path.stat().st_mtime_ns
         return label if all(source.stat().st_mtime_ns <= written for source in sources) else None
 

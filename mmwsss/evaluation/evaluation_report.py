@@ -44,6 +44,13 @@ def cam_report(histogram: CAMHistogram, thresholds: Sequence[float], classes: Se
     return dict(report, threshold=threshold, oracle_threshold=True, curve=curve, num_images=num_images, **extra)
 
 
+def miou_at(histogram: CAMHistogram, thresholds: Sequence[float], threshold: float | None) -> float | None:
+    """Returns the mIoU of counts at one of their thresholds; ``None`` where nothing was counted."""
+    if threshold is None or not histogram.gt.any():
+        return None
+    return _json(curve_from_histogram(histogram)['mIoU'][list(thresholds).index(threshold)])
+
+
 def label_report(confusion: np.ndarray, classes: Sequence[str], num_images: int, **extra: Any) -> dict[str, Any]:
     """Builds the report of label maps.
 

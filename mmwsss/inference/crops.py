@@ -45,19 +45,23 @@ def split_axis(low: float, high: float, length: int, overlap: int = 0, min_size:
         length: Pixels of the axis.
         overlap: Pixels by which either interval goes on beyond the split point that ends it.
         min_size: Least length of an interval. Both are the whole axis where it has no room for two such.
-        align: The lengths of the intervals are rounded to the nearest multiple of this, at least one; the first
-            one up where they would leave a gap.
+        align: The lengths of the intervals are rounded to the nearest multiple of this, at least one. Where they would
+            leave a gap, the one that lost more goes up to the next multiple. So an end moves by half of ``align`` at
+            most, or by less than ``align``.
 
     Returns:
         (start, end) of the upper or left interval, and of the lower or right one. Together they are the axis.
     """
     if length < 2 * min_size:
         return (0, length), (0, length)
-    first, second = (min(max(math.floor(n / align + 0.5) * align, align, min_size), length)
-                     for n in (high + overlap, length - low + overlap))
+    wanted = high + overlap, length - low + overlap
+    first, second = (min(max(math.floor(n / align + 0.5) * align, align, min_size), length) for n in wanted)
     if first + second < length:
-        first += align
-    return (0, min(first, length)), (length - second, length)
+        if wanted[0] - first >= wanted[1] - second:
+            first += align
+        else:
+            second += align
+    return (0, min(first, length)), (length - min(second, length), length)
 
 
 def split_boxes(points: Tensor, size: tuple[int, int], overlap: int = 0, min_size: int = 1,

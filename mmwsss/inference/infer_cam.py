@@ -1,4 +1,6 @@
 """InferCam: split & unite around iterative inference."""
+from functools import partial
+
 from torch import Tensor
 
 from mmwsss.inference.base import InferenceHook
@@ -42,12 +44,13 @@ class InferCam(InferenceHook):
     def __call__(self, cam_function: CAMFunction, inputs: Tensor, labels: Tensor | None) -> CAMOutput:
         """See :meth:`InferenceHook.__call__`; the result is as :class:`SplitUnite`'s."""
         of_image = self.reference == 'image'
-        area = inputs.shape[-2] * inputs.shape[-1] if of_image else None
+        area = inputs.shape[-2] * inputs.shape[-1]
         means = mean_colour(inputs) if of_image else None
 
-        def refine(patches: Tensor, patch_labels: Tensor | None, first: Tensor, wanted: Tensor,
-                   images: Tensor) -> Tensor:
-            return self.erase.further_rounds(cam_function, patches, patch_labels, first, wanted, area,
+        def refine(patches: Tensor, patch_labels: Tensor | None, first: Tensor, wanted: Tensor, images: Tensor,
+                   scale: float) -> Tensor:
+            return self.erase.further_rounds(cam_function, patches, patch_labels, first, wanted,
+                                             round(area * scale ** 2) if of_image else None,
                                              means[images] if of_image else None)
 
-        return self.split.split_and_unite(cam_function, inputs, labels, refine)
+        return self.split.split_and_unite(partial(self.erase.look, cam_function), inputs, labels, refine)

@@ -6,11 +6,13 @@ from mmwsss.inference.base import InferenceHook
 from mmwsss.inference.crops import same_format
 from mmwsss.registry import INFERENCE_HOOKS
 from mmwsss.structures import CAMFunction, CAMOutput
-from mmwsss.structures.maps import max_normalize, resize_maps
+from mmwsss.structures.maps import resize_maps
 
 ACCUMULATE = {'max': torch.maximum, 'sum': torch.add}
 ERASE = ('any', 'class')
 FILL = ('image_mean', 'dataset_mean')
+NORMALIZE = ('first', 'round')
+EPS = 1e-5  # least divisor, as in max_normalize
 
 
 def mean_colour(images: Tensor) -> Tensor:
@@ -42,13 +44,32 @@ def active_area(maps: Tensor, size: tuple[int, int], threshold: float) -> Tensor
     return (resize_maps(maps[None], size)[0] >= threshold).any(dim=0, keepdim=True)
 
 
+def with_mirror(cam_function: CAMFunction, images: Tensor, mirrored: Tensor, labels: Tensor | None) -> CAMOutput:
+    """Adds the CAMs of images and of mirrored ones, mirrored back.
+
+    Args:
+        cam_function: The CAM function.
+        images: N x 3 x H x W.
+        mirrored: N x 3 x H x W, the mirror images, or what became of them.
+        labels: N x C multi-hot or ``None``.
+
+    Returns:
+        The sum of both CAMs and the mean of both scores.
+    """
+    both = same_format(torch.cat([images, mirrored]), images)
+    output = cam_function(both, None if labels is None else torch.cat([labels, labels]))
+    cam, other = output.cam.chunk(2)
+    return CAMOutput(cam=cam + other.flip(-1), logits=torch.stack(output.logits.float().chunk(2)).mean(dim=0))
+
+
 @INFERENCE_HOOKS.register_module()
 class IterativeErase(InferenceHook):
     """Refined iterative inference of "Inferring the Class Conditional Response Map" (WACV 2022), section 3.2.
 
     In every round the CAM of the image is taken, maps of classes that are not in the image are set to zero, and
-    every map is divided by its maximum. The running map is the maximum or the sum of the rounds so far. Pixels
-    where it reaches the threshold are painted over with the mean colour, and the image goes into the next round.
+    every map is divided by a maximum, see ``normalize``. The result is the maximum or the sum of the rounds. Pixels
+    that reached the threshold in a round so far are painted over with the mean colour, and the image goes into the
+    next round.
 
     An image is done, and leaves the batch, when the area that was newly activated is too small to go on, or after
     ``max_rounds``. Put around ``MultiScaleFlip``, its views are made from the erased image; put inside, every view is
@@ -57,8 +78,8 @@ class IterativeErase(InferenceHook):
     Images whose labels are not known (``labels=None``) count as having every class.
 
     Args:
-        accumulate: Running map: ``'max'`` (the released code) or ``'sum'`` (the paper) of the rounds.
-        threshold: Running activation from which a pixel is erased.
+        accumulate: Result: ``'max'`` (the released code) or ``'sum'`` (the paper) of the rounds.
+        threshold: Activation in a single round from which a pixel is erased (section 4.1), also with ``'sum'``.
         stop_area: Share of the image. The rounds end when fewer pixels than this were newly activated (paper: 0.01).
             They always end when none was, since the next round would see the same image.
         max_rounds: Rounds at most, the first one included (the released code: 5; the paper gives no limit).
@@ -66,39 +87,60 @@ class IterativeErase(InferenceHook):
             released code). ``'class'``: one for every class, without the pixels where that class is active; its
             rounds then make and end the map of this class only.
         fill: Colour of erased pixels: ``'image_mean'``, or ``'dataset_mean'``, which is zero in normalised images.
+        normalize: Every round's map is divided by the maximum of the first round (``'first'``), or by its own
+            (``'round'``, paper and released code), which makes what is left after the object is erased as strong as
+            the object.
+        min_strength: With ``'round'``, the least divisor as a share of the first round's maximum: 0.1 keeps what has a
+            hundredth of the object's activation at 0.1. 0: none.
+        mirror_mask: ``False``: this hook adds mirror images itself and paints the same pixels over in an image and in
+            its mirror image, so that half of the views keep the object, as the released code does. Put
+            ``MultiScaleFlip`` with ``flip=False`` inside. ``True``: mirror images are left to the hooks inside.
 
     Raises:
         ValueError: For an unknown name or a number out of range.
     """
 
     def __init__(self, accumulate: str = 'max', threshold: float = 0.7, stop_area: float = 0.01, max_rounds: int = 5,
-                 erase: str = 'any', fill: str = 'image_mean') -> None:
+                 erase: str = 'any', fill: str = 'image_mean', normalize: str = 'first', min_strength: float = 0.0,
+                 mirror_mask: bool = True) -> None:
         for name, value, known in (('accumulate', accumulate, tuple(ACCUMULATE)), ('erase', erase, ERASE),
-                                   ('fill', fill, FILL)):
+                                   ('fill', fill, FILL), ('normalize', normalize, NORMALIZE)):
             if value not in known:
                 raise ValueError(f'IterativeErase: {name} is one of {known}, got {value!r}')
         if threshold <= 0 or stop_area < 0 or max_rounds < 1:
             raise ValueError('IterativeErase needs threshold > 0, stop_area >= 0 and max_rounds >= 1, got '
                              f'{threshold}, {stop_area}, {max_rounds}')
+        if not 0 <= min_strength <= 1:
+            raise ValueError(f'IterativeErase: min_strength is in [0, 1], got {min_strength}')
         self.accumulate = accumulate
         self.threshold = threshold
         self.stop_area = stop_area
         self.max_rounds = max_rounds
         self.erase = erase
         self.fill = fill
+        self.normalize = normalize
+        self.min_strength = min_strength
+        self.mirror_mask = mirror_mask
 
     def __call__(self, cam_function: CAMFunction, inputs: Tensor, labels: Tensor | None) -> CAMOutput:
         """See :meth:`InferenceHook.__call__`.
 
         Returns:
-            The running maps at the resolution of the CAM function inside, N x C x h x w: in [0, 1] for ``'max'``, up
-            to the number of rounds for ``'sum'``, zero for classes that are not in the image. The scores are those
-            of the first round, whose image is whole; ``feats`` is empty.
+            Maps at the resolution of the CAM function inside, N x C x h x w: in [0, 1] for ``'max'`` of rounds over
+            their own maximum, above 1 where a later round or the sum goes beyond the first; zero for classes that are
+            not in the image.
+            The scores are those of the first round, whose image is whole; ``feats`` is empty.
         """
-        output = cam_function(inputs, labels)
+        output = self.look(cam_function, inputs, labels)
         first, logits = output.cam, output.logits
         del output  # its features are not needed
         return CAMOutput(cam=self.further_rounds(cam_function, inputs, labels, first), logits=logits)
+
+    def look(self, cam_function: CAMFunction, inputs: Tensor, labels: Tensor | None) -> CAMOutput:
+        """Takes the CAM of whole images, with their mirror images where this hook makes them."""
+        if self.mirror_mask:
+            return cam_function(inputs, labels)
+        return with_mirror(cam_function, inputs, inputs.flip(-1), labels)
 
     def further_rounds(self, cam_function: CAMFunction, inputs: Tensor, labels: Tensor | None, first: Tensor,
                        wanted: Tensor | None = None, area: int | None = None, mean: Tensor | None = None) -> Tensor:
@@ -115,7 +157,7 @@ class IterativeErase(InferenceHook):
             mean: N x 3 x 1 x 1 mean colours for ``fill='image_mean'``; default those of ``inputs``.
 
         Returns:
-            The running maps N x C x h x w, float32.
+            The maps N x C x h x w, float32.
         """
         height, width = inputs.shape[-2:]
         result = torch.zeros(first.shape, dtype=torch.float32, device=first.device)
@@ -134,11 +176,13 @@ class IterativeErase(InferenceHook):
         elif mean is None:
             mean = mean_colour(inputs)
 
-        running = max_normalize(first[image, category].float())
+        strength = first[image, category].float().amax(dim=(1, 2), keepdim=True).clamp(min=EPS)
+        running = first[image, category].float() / strength
+        highest = running if self.accumulate == 'max' else running.clone()
         least = max(1, self.stop_area * (height * width if area is None else area))
         active, erased = numbers, torch.zeros_like(numbers)
         for _ in range(self.max_rounds - 1):
-            masks = torch.stack([active_area(running[stream == s], (height, width), self.threshold) for s in active])
+            masks = torch.stack([active_area(highest[stream == s], (height, width), self.threshold) for s in active])
             pixels = masks.sum(dim=(1, 2, 3))
             goes_on = pixels - erased[active] >= least
             erased[active] = pixels
@@ -149,11 +193,22 @@ class IterativeErase(InferenceHook):
             for streams, mask in zip(active.split(len(inputs)), masks.split(len(inputs))):
                 owners = owner[streams]
                 images = same_format(torch.where(mask, mean[owners], inputs[owners]), inputs)
-                cam = cam_function(images, None if labels is None else labels[owners]).cam
+                given = None if labels is None else labels[owners]
+                if self.mirror_mask:
+                    cam = cam_function(images, given).cam
+                else:
+                    cam = with_mirror(cam_function, images, torch.where(mask, mean[owners], inputs[owners].flip(-1)),
+                                      given).cam
                 row = torch.full_like(numbers, -1)
                 row[streams] = torch.arange(len(streams), device=row.device)
                 maps = (row[stream] >= 0).nonzero().flatten()
-                new = max_normalize(cam[row[stream[maps]], category[maps]].float())
+                new = cam[row[stream[maps]], category[maps]].float()
+                if self.normalize == 'first':
+                    new = new / strength[maps]
+                else:
+                    least_divisor = (self.min_strength * strength[maps]).clamp(min=EPS)
+                    new = new / new.amax(dim=(1, 2), keepdim=True).maximum(least_divisor)
                 running[maps] = ACCUMULATE[self.accumulate](running[maps], new)
+                highest[maps] = torch.maximum(highest[maps], new)
         result[image, category] = running
         return result

@@ -23,12 +23,12 @@ class WSSSDataPreProcessor(SegDataPreProcessor):
         size: Size (h, w) of every training batch.
         size_divisor: Instead of ``size``: the largest image of the batch, rounded up to a multiple of it. With
             neither, images are padded to the largest one of the batch.
-        saliency_pad_val: Saliency in [0, 1] of padded pixels; 0: not salient.
+        saliency_pad_val: Saliency of padded pixels; -1: none, 0: not salient.
         **kwargs: See :class:`mmseg.models.SegDataPreProcessor`.
     """
 
     def __init__(self, size: tuple[int, int] | None = None, size_divisor: int | None = None,
-                 saliency_pad_val: float = 0.0, **kwargs: Any) -> None:
+                 saliency_pad_val: float = -1.0, **kwargs: Any) -> None:
         if size is None and size_divisor is None:
             size_divisor = 1  # mmseg's batching insists on one of the two
         super().__init__(size=size, size_divisor=size_divisor, **kwargs)

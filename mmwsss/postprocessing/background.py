@@ -18,7 +18,7 @@ from mmwsss.structures.maps import resize_cam
 from mmwsss.structures.score_map import ScoreMap
 from mmwsss.utils.errors import UserError
 
-KEYS = {'constant': 'threshold', 'power': 'alpha'}
+KEYS = {'constant': 'threshold', 'power': 'alpha', 'saliency': 'weight'}
 CONFLICTS = ('background', 'class')
 
 
@@ -59,6 +59,36 @@ def score_map_power(cam: np.ndarray, classes: np.ndarray, alpha: float) -> Score
     _check('alpha', alpha)
     highest = np.asarray(cam, np.float32).max(axis=0, initial=0)
     return _with_background((1 - highest) ** np.float32(alpha), cam, classes)
+
+
+def score_map_saliency(cam: np.ndarray, classes: np.ndarray, saliency: np.ndarray, weight: float) -> ScoreMap:
+    """Scores with the background where nothing is salient: ``scores = [weight (1 - saliency); cam]``.
+
+    What saliency-guided methods do before they train (InferCam, section 3.3 and figure 6, top).
+
+    Args:
+        cam: [K, H, W] in [0, 1].
+        classes: [K], ids of the maps' classes.
+        saliency: uint8 [H, W], 255 = salient.
+        weight: Above 0.
+
+    Returns:
+        The scores.
+
+    Raises:
+        UserError: If the weight is not above 0, or the saliency of another size.
+    """
+    _check('weight', weight)
+    if saliency.shape != cam.shape[1:]:
+        raise UserError(f'the saliency map is {saliency.shape[0]} x {saliency.shape[1]} (height x width), but the '
+                        f'image {cam.shape[1]} x {cam.shape[2]}; make it again')
+    return _with_background(np.float32(weight) * (1 - saliency.astype(np.float32) / 255), cam, classes)
+
+
+def needs_saliency(background: Mapping) -> bool:
+    """Whether a background, or a part of it, is made from saliency maps."""
+    parts = [background, *(background.get(name) for name in ('foreground', 'background'))]
+    return any(isinstance(part, Mapping) and part.get('type') == 'saliency' for part in parts)
 
 
 def merge_confident(much_background: np.ndarray, little_background: np.ndarray,
@@ -108,7 +138,8 @@ def check_background(background: Mapping) -> None:
     kind = background.get('type') if isinstance(background, Mapping) else None
     if kind not in KEYS or set(background) != {'type', KEYS[kind]}:
         raise UserError("background must be dict(type='constant', threshold=<in [0, 1)>), "
-                        "dict(type='power', alpha=<above 0>) or dict(type='confident', foreground=<one of these>, "
+                        "dict(type='power', alpha=<above 0>), dict(type='saliency', weight=<above 0>) or "
+                        "dict(type='confident', foreground=<one of these>, "
                         f'background=<one of these>), got {background!r}')
     _check(KEYS[kind], background[KEYS[kind]])
 
@@ -126,26 +157,28 @@ def _check_confident(config: Mapping) -> None:
     kind = parts[0]['type']
     if parts[1]['type'] == kind:
         much, little = (part[KEYS[kind]] for part in parts)
-        # A higher threshold is more background, a higher exponent less.
-        if much < little if kind == 'constant' else much > little:
+        # A higher threshold or weight is more background, a higher exponent less.
+        if much > little if kind == 'power' else much < little:
             raise UserError("background of type 'confident': its foreground must be told by more background, that is "
-                            f'by a higher threshold or a lower alpha, than its background, got {config!r}')
+                            f'by a higher threshold or weight, or a lower alpha, than its background, got {config!r}')
 
 
-def to_score_map(cam_file: CAMFile, background: Mapping) -> ScoreMap:
+def to_score_map(cam_file: CAMFile, background: Mapping, saliency: np.ndarray | None = None) -> ScoreMap:
     """Resizes the maps of a CAM file to the size of its image and adds a background.
 
     Args:
         cam_file: Its maps are resized in float32 (bilinear, align_corners=False), as
             :class:`mmwsss.evaluation.CAMMetric` resizes them.
-        background: ``dict(type='constant', threshold=...)``, see :func:`score_map_constant`, or
-            ``dict(type='power', alpha=...)``, see :func:`score_map_power`.
+        background: ``dict(type='constant', threshold=...)``, see :func:`score_map_constant`,
+            ``dict(type='power', alpha=...)``, see :func:`score_map_power`, or ``dict(type='saliency', weight=...)``,
+            see :func:`score_map_saliency`.
+        saliency: For the last one: uint8 [H, W].
 
     Returns:
         Scores of the background and the classes of the file, [K + 1, H, W].
 
     Raises:
-        UserError: If ``background`` is not one of the two.
+        UserError: If ``background`` is none of these, or there is no saliency for it.
     """
     check_background(background)
     if background['type'] == 'confident':
@@ -153,6 +186,11 @@ def to_score_map(cam_file: CAMFile, background: Mapping) -> ScoreMap:
     cam = np.asarray(resize_cam(cam_file.cam, cam_file.size), dtype=np.float32)
     if background['type'] == 'constant':
         return score_map_constant(cam, cam_file.classes, background['threshold'])
+    if background['type'] == 'saliency':
+        if saliency is None:
+            raise UserError("background of type 'saliency' needs a saliency map; make labels from CAM files with "
+                            'mmwsss label, and saliency maps with mmwsss saliency')
+        return score_map_saliency(cam, cam_file.classes, saliency, background['weight'])
     return score_map_power(cam, cam_file.classes, background['alpha'])
 
 
@@ -165,5 +203,6 @@ def _check(name: str, value: float) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if name == 'threshold' and not (number and 0 <= value < 1):
         raise UserError(f'the background threshold must be at least 0 and below 1, got {value!r}')
-    if name == 'alpha' and not (number and value > 0):
-        raise UserError(f'the background exponent alpha must be above 0, got {value!r}')
+    if name in ('alpha', 'weight') and not (number and value > 0):
+        raise UserError(f"the background {'exponent alpha' if name == 'alpha' else 'weight'} must be above 0, got "
+                        f'{value!r}')

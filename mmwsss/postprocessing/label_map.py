@@ -16,7 +16,8 @@ from mmwsss.utils.errors import UserError
 def pseudo_label(cam_file: CAMFile,
                  image: np.ndarray,
                  background: Mapping = DEFAULT_BACKGROUND,
-                 postprocessors: Sequence[Postprocessor] = ()) -> np.ndarray:
+                 postprocessors: Sequence[Postprocessor] = (),
+                 saliency: np.ndarray | None = None) -> np.ndarray:
     """Makes the label map of one image.
 
     AffinityNet and IRNet are trained with labels of confident pixels: two results of one CAM, with much and with little
@@ -35,6 +36,7 @@ def pseudo_label(cam_file: CAMFile,
             one, under which pixels of classes are confident, ``background`` the lower one, under which pixels of the
             background are. The others are ignored.
         postprocessors: Applied in this order, to the scores with either background.
+        saliency: uint8 [H, W], 255 = salient, for a background of type ``'saliency'``.
 
     Returns:
         uint8 [H, W]: 0 background, k + 1 for class k, 255 ignore (``'confident'`` alone). Without a class, everything
@@ -49,15 +51,16 @@ def pseudo_label(cam_file: CAMFile,
     check_background(background)
     postprocess = on_image(postprocessors, image)
     if background['type'] == 'confident':
-        much, little = (postprocess(to_score_map(cam_file, background[key])).to_label()
+        much, little = (postprocess(to_score_map(cam_file, background[key], saliency)).to_label()
                         for key in ('foreground', 'background'))
         return merge_confident(much, little, background.get('conflict', 'background'))
-    return postprocess(to_score_map(cam_file, background)).to_label()
+    return postprocess(to_score_map(cam_file, background, saliency)).to_label()
 
 
 def write_pseudo_label(path: str | os.PathLike, cam_file: CAMFile, img_path: str | os.PathLike,
                        background: Mapping = DEFAULT_BACKGROUND,
-                       postprocessors: Sequence[Postprocessor] = ()) -> np.ndarray:
+                       postprocessors: Sequence[Postprocessor] = (),
+                       saliency: np.ndarray | None = None) -> np.ndarray:
     """Makes the label map of one image, see :func:`pseudo_label`, and writes it.
 
     Args:
@@ -66,6 +69,7 @@ def write_pseudo_label(path: str | os.PathLike, cam_file: CAMFile, img_path: str
         img_path: The image.
         background: See :func:`pseudo_label`.
         postprocessors: See :func:`pseudo_label`.
+        saliency: See :func:`pseudo_label`.
 
     Returns:
         The label map.
@@ -77,7 +81,7 @@ def write_pseudo_label(path: str | os.PathLike, cam_file: CAMFile, img_path: str
     """
     image = read_image(img_path)
     try:
-        label = pseudo_label(cam_file, image, background, postprocessors)
+        label = pseudo_label(cam_file, image, background, postprocessors, saliency)
     except UserError as error:
         raise UserError(f'{img_path}: {error}') from error
     write_label(path, label)

@@ -11,7 +11,7 @@ from pseudo_label_data import BACKGROUND, CLASSES, Data, data_fixture, files, ra
 
 from mmwsss.apis.pseudo_label import make_pseudo_label
 from mmwsss.datasets import DataFolder
-from mmwsss.postprocessing import label_map
+from mmwsss.postprocessing import label_map, to_score_map
 from mmwsss.structures.cam_file import CAMManifest, open_cam_dir, write_cam
 from mmwsss.structures.image_file import read_image
 from mmwsss.structures.label_file import read_label, voc_palette
@@ -307,3 +307,22 @@ def test_label_older_than_its_cam_or_image_is_made_again(data):
     for path in (data.cam(first), data.image(second)):
         os.utime(path, ns=(later, later))
     assert data.make()['made'] == 2
+
+
+def test_saliency_as_background(data):
+    background = dict(type='saliency', weight=0.8)
+    (data.root / 'Saliency').mkdir()
+    rng, maps = np.random.default_rng(5), {}
+    for stem, (size, _) in data.images.items():
+        if stem != 'f':
+            maps[stem] = rng.integers(0, 256, size).astype(np.uint8)
+            Image.fromarray(maps[stem]).save(data.root / f'Saliency/{stem}.png')
+    summary = data.make(background=background)
+    assert [reason for _, reason in summary['omissions']] == [
+        'has no saliency map, of which its background is to be made; mmwsss saliency makes it']
+    for stem, saliency in maps.items():
+        expected = to_score_map(data.cam_files[stem], background, saliency).to_label()
+        np.testing.assert_array_equal(read_label(data.out / f'{stem}.png'), expected)
+    Image.fromarray(255 - maps['a']).save(data.root / 'Saliency/a.png')  # a newer one
+    os.utime(data.root / 'Saliency/a.png', ns=(2**62, 2**62))
+    assert data.make(background=background)['made'] == 1

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmwsss.inference import InferCam, IterativeErase, SplitUnite
-from mmwsss.structures import CAMFunction
+from mmwsss.structures import CAMFunction, CAMOutput
 
 
 def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
@@ -21,17 +21,25 @@ def rounds(hook: IterativeErase, inner: CAMFunction, image: Tensor, label: Tenso
            categories: list[int]) -> Tensor:
     """Iterative inference on one image 3 x H x W; erases where any of ``categories`` is active; C x h x w."""
     size, view, running, covered = image.shape[1:], image, None, 0
+    mirrored, strengths, highest = image.flip(-1), None, None
     for _ in range(hook.max_rounds):
-        cam = inner(view[None], label[None]).cam[0].float() * (label > 0)[:, None, None]
+        cam = inner(view[None], label[None]).cam[0].float()
+        if not hook.mirror_mask:
+            cam = cam + inner(mirrored[None], label[None]).cam[0].float().flip(-1)
+        cam = cam * (label > 0)[:, None, None]
+        strengths = [max(float(one.max()), 1e-5) for one in cam] if strengths is None else strengths
         for k in range(len(cam)):
-            cam[k] = cam[k] / max(float(cam[k].max()), 1e-5)
+            own = max(float(cam[k].max()), hook.min_strength * strengths[k], 1e-5)
+            cam[k] = cam[k] / (strengths[k] if hook.normalize == 'first' else own)
         before = torch.zeros_like(cam) if running is None else running
+        highest = cam if highest is None else torch.maximum(highest, cam)
         running = torch.maximum(before, cam) if hook.accumulate == 'max' else before + cam
-        erased = (resized(running[categories], size) >= hook.threshold).any(0)
+        erased = (resized(highest[categories], size) >= hook.threshold).any(0)
         new, covered = int(erased.sum()) - covered, int(erased.sum())
         if new == 0 or new < hook.stop_area * area:
             break
         view = torch.where(erased, colour[:, None, None], image)
+        mirrored = torch.where(erased, colour[:, None, None], image.flip(-1))  # not the mirrored mask
     return running
 
 
@@ -55,7 +63,7 @@ def one_iterative(hook: IterativeErase, inner: CAMFunction, image: Tensor, label
 
 
 def one_split(hook: SplitUnite, inner: CAMFunction, image: Tensor, label: Tensor,
-              patch_cam: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Tensor:
+              patch_cam: Callable[[Tensor, float], tuple[Tensor, Tensor]]) -> Tensor:
     """Splits one image 3 x H x W, takes the CAM of one patch after the other, and unites them; C x h x w."""
     height, width = image.shape[1:]
     view = image[None]
@@ -78,15 +86,27 @@ def one_split(hook: SplitUnite, inner: CAMFunction, image: Tensor, label: Tensor
     result = image.new_zeros(len(base), height, width)
     for categories, points in splits:
         for top, left, bottom, right in four_boxes(hook, points, height, width):
-            own, cam = patch_cam(image[:, top:bottom, left:right])
+            patch, scale = image[:, top:bottom, left:right], 1.0
+            if patch.shape != image.shape and hook.patch_scale != 1:
+                scale = hook.patch_scale
+                patch = F.interpolate(patch[None], [max(1, round(n * scale)) for n in patch.shape[1:]], mode='bilinear',
+                                      antialias=scale < 1)[0]
+            own, cam = patch_cam(patch, scale)
             for k in categories:
                 values = cam[k] / max(float(cam[k].max()), 1e-5)
                 if hook.normalize == 'image':
                     values = values * own[k].max()
+                elif hook.min_strength:
+                    values = values * own[k].max() / max(own[k].max(), hook.min_strength * base[k].max().float(), 1e-5)
                 values = resized(values[None], (bottom - top, right - left))[0]
                 for y in range(top, bottom):
                     result[k, y, left:right] = torch.maximum(result[k, y, left:right], values[y - top])
-    return resized(result, (-(-height // hook.stride), -(-width // hook.stride)))
+    result = resized(result, (-(-height // hook.stride), -(-width // hook.stride)))
+    if hook.include_base:
+        for k in present:
+            maps = base[k].float() / (1 if hook.normalize == 'image' else max(float(base[k].max()), 1e-5))
+            result[k] = torch.maximum(result[k], resized(maps[None], result.shape[1:])[0])
+    return result
 
 
 def four_boxes(hook: SplitUnite, points: list, height: int, width: int) -> list[tuple[int, int, int, int]]:
@@ -100,8 +120,9 @@ def four_boxes(hook: SplitUnite, points: list, height: int, width: int) -> list[
         beyond, unit = hook.overlap[len(points) - 1], hook.align
         upper = min(length, max(hook.min_size, max(1, int((high + beyond) / unit + .5)) * unit))
         lower = min(length, max(hook.min_size, max(1, int((length - low + beyond) / unit + .5)) * unit))
-        while upper < length - lower:
-            upper += unit
+        if upper < length - lower:
+            lost = high + beyond - upper, length - low + beyond - lower
+            upper, lower = (upper + unit, lower) if lost[0] >= lost[1] else (upper, min(length, lower + unit))
         start, end = length - lower, min(upper, length)
         if length < 2 * hook.min_size:
             start, end = 0, length
@@ -123,17 +144,26 @@ def one_crop_at_a_time(hook: SplitUnite | IterativeErase | InferCam, inner: CAMF
     Returns:
         C x h x w.
     """
-    def plain(patch: Tensor) -> tuple[Tensor, Tensor]:
+    def plain(patch: Tensor, scale: float) -> tuple[Tensor, Tensor]:
         cam = inner(patch[None], label[None]).cam[0].float()
         return cam, cam
 
-    def iterated(patch: Tensor) -> tuple[Tensor, Tensor]:
-        context = (image.shape[1] * image.shape[2], image.mean(dim=(1, 2))) if hook.reference == 'image' else ()
-        own = inner(patch[None], label[None]).cam[0].float() if hook.split.normalize == 'image' else None
+    def iterated(patch: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+        context = ()
+        if hook.reference == 'image':
+            context = (round(image.shape[1] * image.shape[2] * scale ** 2), image.mean(dim=(1, 2)))
+        own = look(patch[None], label[None]).cam[0].float()
         return own, one_iterative(hook.erase, inner, patch, label, *context)
 
     if isinstance(hook, IterativeErase):
         return one_iterative(hook, inner, image, label)
     if isinstance(hook, SplitUnite):
         return one_split(hook, inner, image, label, plain)
-    return one_split(hook.split, inner, image, label, iterated)
+
+    def look(images: Tensor, labels: Tensor) -> CAMOutput:
+        output = inner(images, labels)
+        if hook.erase.mirror_mask:
+            return output
+        return CAMOutput(cam=output.cam + inner(images.flip(-1), labels).cam.flip(-1), logits=output.logits)
+
+    return one_split(hook.split, look, image, label, iterated)

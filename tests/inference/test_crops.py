@@ -42,8 +42,9 @@ def test_centre_of_one_position_and_of_nothing():
     (dict(low=30, high=30, length=96, overlap=10, align=32), ((0, 32), (32, 96))),
     (dict(low=10, high=10, length=96, align=32), ((0, 32), (0, 96))),
     (dict(low=45, high=45, length=96, overlap=10, align=32), ((0, 64), (32, 96))),
-    # 160 / 32 + 72 / 32 would be rounded to 5 and 2, and leave a gap of 6.
-    (dict(low=158, high=158, length=230, align=32), ((0, 192), (166, 230))),
+    # 158 / 32 and 72 / 32 are rounded to 5 and 2, which would leave a gap of 6; the second has lost more.
+    (dict(low=158, high=158, length=230, align=32), ((0, 160), (134, 230))),
+    (dict(low=34, high=34, length=80, align=32), ((0, 32), (16, 80))),
     (dict(low=0.5, high=0.5, length=1), ((0, 1), (0, 1)))])
 def test_split_axis(arguments, expected):
     assert split_axis(**arguments) == expected
@@ -61,7 +62,10 @@ def test_intervals_cover_the_axis_and_share_the_rectangle(seed):
         if align == 1:
             assert start <= max(0, low - overlap) + 0.5 and end >= min(length, high + overlap) - 0.5
         elif end not in (min_size, length):
-            assert end % align == 0 and abs(end - (high + overlap)) <= 1.5 * align
+            assert end % align == 0 and (abs(end - (high + overlap)) < align or high + overlap < align)
+        if align > 1 and length - start not in (min_size, length):
+            wanted = length - low + overlap
+            assert (length - start) % align == 0 and (abs(length - start - wanted) < align or wanted < align)
 
 
 def test_one_point_gives_four_quarters():

@@ -14,8 +14,8 @@ from mmwsss.structures import CAMOutput
 ROOT = Path(__file__).parents[2]
 KERNEL = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([[0., 0, 0, 0], [0, 1, 0, 0], [1, 0, 1, 0], [1, 1, 0, 1], [1, 1, 1, 1]])
-SPLIT = dict(overlap=(3, 5), min_size=6, align=1)
-ERASE = dict(stop_area=0.02, max_rounds=4)
+SPLIT = dict(overlap=(3, 5), min_size=6, align=1, normalize='patch', include_base=False)
+ERASE = dict(stop_area=0.02, max_rounds=4, normalize='round')
 
 
 def cam_function(inputs, labels):
@@ -43,7 +43,11 @@ class Recorder:
     (dict(normalize='image'), dict(accumulate='sum'), 'image'),
     (dict(), dict(erase='class', accumulate='sum'), 'patch'),
     (dict(base_scale=0.5, align=8), dict(fill='dataset_mean', stop_area=0.0), 'image'),
-    (dict(overlap=(0, 0), stride=2), dict(max_rounds=1), 'patch')])
+    (dict(overlap=(0, 0), stride=2), dict(max_rounds=1), 'patch'),
+    (dict(patch_scale=1.6), dict(), 'image'),
+    (dict(patch_scale=0.7, include_base=True), dict(normalize='first'), 'patch'),
+    (dict(normalize='image', include_base=True), dict(mirror_mask=False), 'image'),
+    (dict(min_strength=0.6), dict(min_strength=0.5, accumulate='sum'), 'image')])
 def test_equals_one_image_patch_and_round_at_a_time(split, erase, reference):
     images = make_images()
     hook = InferCam({**SPLIT, **split}, {**ERASE, **erase}, reference)
@@ -95,6 +99,8 @@ def test_rounds_of_a_class_are_made_in_its_own_split_only():
 
 @pytest.mark.parametrize('change', [
     dict(reference='patch'), dict(split=dict(normalize='image')), dict(split=dict(multi_class='none')),
+    dict(split=dict(patch_scale=1.5)), dict(split=dict(include_base=True)), dict(split=dict(min_strength=0.9)),
+    dict(erase=dict(normalize='first')), dict(erase=dict(min_strength=0.9)), dict(erase=dict(mirror_mask=False)),
     dict(erase=dict(max_rounds=2)), dict(erase=dict(accumulate='sum')), dict(erase=dict(fill='dataset_mean'))])
 def test_every_switch_changes_the_maps(change):
     images = make_images()

@@ -53,6 +53,19 @@ def test_equals_one_image_and_round_at_a_time(accumulate, erase, fill, stop_area
         torch.testing.assert_close(output.cam[n], one_crop_at_a_time(hook, cam_function, images[n], LABELS[n]))
 
 
+@pytest.mark.parametrize('options', [
+    dict(normalize='round'), dict(normalize='round', min_strength=0.5), dict(mirror_mask=False),
+    dict(normalize='round', erase='class'),
+    dict(mirror_mask=False, erase='class', accumulate='sum'),
+    dict(normalize='round', min_strength=0.8, accumulate='sum')])
+def test_switches_equal_one_image_and_round_at_a_time(options):
+    images = make_images()
+    hook = IterativeErase(threshold=0.6, stop_area=0.0, max_rounds=4, **options)
+    output = hook(cam_function, images, LABELS)
+    for n in range(len(images)):
+        torch.testing.assert_close(output.cam[n], one_crop_at_a_time(hook, cam_function, images[n], LABELS[n]))
+
+
 def layers(inputs, labels):
     """The CAM of a class is its channel: what is brightest is most active."""
     return CAMOutput(cam=inputs[:, :2].relu(), logits=inputs.mean(dim=(2, 3)))
@@ -65,7 +78,9 @@ def test_rounds_by_hand():
     label = torch.tensor([[1., 0.]])
 
     def cam(**kwargs):
-        output = IterativeErase(threshold=0.7, stop_area=0.0, fill='dataset_mean', **kwargs)(layers, image, label)
+        options = dict(threshold=0.7, stop_area=0.0, fill='dataset_mean', normalize='round')
+        hook = IterativeErase(**{**options, **kwargs})
+        output = hook(layers, image, label)
         assert (output.cam[0, 1] == 0).all()
         return output.cam[0, 0, 0].tolist()
 
@@ -74,8 +89,41 @@ def test_rounds_by_hand():
     assert cam(max_rounds=3) == [1, 1, 1, 0]
     assert cam(max_rounds=9) == [1, 1, 1, 0]
     assert cam(max_rounds=2, accumulate='sum') == [1, 1.5, .75, 0]
-    # The sum has reached the threshold everywhere by then, so the third round sees nothing.
-    assert cam(max_rounds=3, accumulate='sum') == [1, 1.5, .75, 0]
+    # What counts is a round's own activation: the third column has .75 in the sum, but .5 at most in a round.
+    assert cam(max_rounds=3, accumulate='sum') == [1, 1.5, 1.75, 0]
+    assert cam(max_rounds=9, normalize='first') == [1, .5, .25, 0]
+    assert cam(max_rounds=9, min_strength=0.6) == [1, pytest.approx(4 / 4.8), pytest.approx(2 / 4.8), 0]
+    assert cam(max_rounds=9, min_strength=0.4) == [1, 1, pytest.approx(2 / 3.2), 0]
+
+
+def test_weak_in_every_round_is_never_erased():
+    """Erasing by the running sum would paint over a pixel of .4 in the third round (.4 + .4 >= .7)."""
+    masks = []
+
+    def steady(inputs, labels):
+        masks.append((inputs[:, 0] == 0).flatten().tolist())
+        values = [1., .4, .4, 0] if len(masks) == 1 else [0, .4, .4, 1.]
+        return CAMOutput(cam=torch.tensor(values).view(1, 1, 1, 4), logits=torch.zeros(1, 1))
+
+    image = torch.ones(1, 3, 1, 4)
+    hook = IterativeErase('sum', stop_area=0.0, max_rounds=4, fill='dataset_mean', normalize='round')
+    hook(steady, image, torch.ones(1, 1))
+    assert masks == [[False] * 4, [True, False, False, False], [True, False, False, True]]
+
+
+def test_mask_that_is_not_mirrored():
+    image = torch.zeros(1, 3, 1, 4)
+    image[0, 0, 0] = torch.tensor([8., 4., 2., 1.])
+    seen = []
+
+    def look(inputs, labels):
+        seen.extend(inputs[:, 0, 0].tolist())
+        return layers(inputs, labels)
+
+    hook = IterativeErase(max_rounds=2, stop_area=0.0, fill='dataset_mean', mirror_mask=False)
+    hook(look, image, torch.tensor([[1., 0]]))
+    # The mirror image has lost its first pixel, and keeps what was active in its last.
+    assert seen == [[8, 4, 2, 1], [1, 2, 4, 8], [0, 4, 2, 1], [0, 2, 4, 8]]
 
 
 def test_erased_pixels_get_the_colour():
@@ -95,7 +143,7 @@ def test_erased_pixels_get_the_colour():
 def test_finished_images_leave_the_batch():
     images = make_images()
     recorder = Recorder()
-    hook = IterativeErase(stop_area=0.05, max_rounds=6)
+    hook = IterativeErase(stop_area=0.05, max_rounds=6, normalize='round')
     together = hook(recorder, images, LABELS)
     apart = []
     for n in range(5):
@@ -126,8 +174,9 @@ def test_class_by_class_equals_images_of_one_class():
 
 def test_without_labels_every_class_counts():
     images, recorder = make_images(2), Recorder()
-    output = IterativeErase()(recorder, images, None)
-    torch.testing.assert_close(output.cam, IterativeErase()(cam_function, images, torch.ones(2, 4)).cam)
+    hook = IterativeErase(normalize='round')
+    output = hook(recorder, images, None)
+    torch.testing.assert_close(output.cam, hook(cam_function, images, torch.ones(2, 4)).cam)
     assert all(labels is None for labels in recorder.labels) and (output.cam.amax(dim=(2, 3)) == 1).all()
 
 
@@ -143,7 +192,9 @@ def test_labels_go_with_their_images():
 
 
 @pytest.mark.parametrize('change', [dict(accumulate='sum'), dict(threshold=0.5), dict(stop_area=0.2),
-                                    dict(max_rounds=2), dict(erase='class'), dict(fill='dataset_mean')])
+                                    dict(max_rounds=2), dict(erase='class'), dict(fill='dataset_mean'),
+                                    dict(normalize='round'), dict(normalize='round', min_strength=0.9),
+                                    dict(mirror_mask=False)])
 def test_every_switch_changes_the_maps(change):
     images = make_images() + 0.5
     default = IterativeErase()(cam_function, images, LABELS).cam
@@ -188,7 +239,7 @@ def test_autocast_and_memory_format():
     recorder = Recorder(lambda inputs, labels: CAMOutput(
         *(x.bfloat16() for x in (cam_function(inputs, labels).cam, cam_function(inputs, labels).logits))))
     with torch.autocast('cpu', dtype=torch.bfloat16), torch.no_grad():
-        output = IterativeErase()(recorder, images, LABELS)
+        output = IterativeErase(normalize='round')(recorder, images, LABELS)
     assert output.cam.dtype == torch.float32 and output.cam.isfinite().all() and output.cam.max() == 1
     assert all(x.is_contiguous(memory_format=torch.channels_last) and x.dtype == torch.float32
                for x in recorder.inputs)
@@ -217,7 +268,7 @@ def test_functions():
 
 @pytest.mark.parametrize('kwargs', [
     dict(accumulate='mean'), dict(erase='all'), dict(fill='black'), dict(threshold=0), dict(stop_area=-0.1),
-    dict(max_rounds=0)])
+    dict(max_rounds=0), dict(normalize='image'), dict(min_strength=2.0), dict(min_strength=-1.0)])
 def test_bad_options(kwargs):
     with pytest.raises(ValueError, match='IterativeErase'):
         IterativeErase(**kwargs)

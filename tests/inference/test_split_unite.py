@@ -14,7 +14,7 @@ from mmwsss.structures.maps import max_normalize
 KERNEL = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(0))
 # No class, one, two, three and four of them.
 LABELS = torch.tensor([[0., 0, 0, 0], [0, 1, 0, 0], [1, 0, 1, 0], [1, 1, 0, 1], [1, 1, 1, 1]])
-SMALL = dict(overlap=(3, 5), min_size=6, align=1)
+SMALL = dict(overlap=(3, 5), min_size=6, align=1, normalize='patch', include_base=False)
 
 
 def cam_function(inputs, labels):
@@ -43,7 +43,9 @@ class Recorder:
 @pytest.mark.parametrize('options', [
     dict(), dict(multi_class='none'), dict(overlap=(0, 0)), dict(overlap=(7, 2)), dict(normalize='image'),
     dict(base_scale=0.5), dict(base_scale=0.5, multi_class='none'), dict(min_size=16), dict(align=8), dict(align=13),
-    dict(stride=1), dict(stride=3)])
+    dict(stride=1), dict(stride=3), dict(patch_scale=1.7), dict(patch_scale=0.6), dict(include_base=True),
+    dict(include_base=True, normalize='image', base_scale=0.5), dict(min_strength=0.8),
+    dict(min_strength=0.5, base_scale=0.5)])
 def test_equals_one_image_and_patch_at_a_time(options):
     images = make_images()
     hook = SplitUnite(**{**SMALL, **options})
@@ -65,7 +67,7 @@ def pointwise(inputs, labels):
 
 def test_patches_are_pasted_where_they_were_cut_out():
     images = make_images()
-    united = SplitUnite(normalize='image', stride=1, **SMALL)(pointwise, images, LABELS)
+    united = SplitUnite(stride=1, **{**SMALL, 'normalize': 'image'})(pointwise, images, LABELS)
     expected = pointwise(images, LABELS)
     torch.testing.assert_close(united.cam, expected.cam * LABELS[:, :, None, None])
     assert torch.equal(united.logits, expected.logits)
@@ -78,8 +80,30 @@ def test_every_patch_is_divided_by_its_maximum():
     expected = torch.zeros_like(cam)
     for rows, columns in itertools.product((slice(0, cy), slice(cy, 42)), (slice(0, cx), slice(cx, 31))):
         expected[rows, columns] = cam[rows, columns] / cam[rows, columns].max()
-    united = SplitUnite(stride=1, overlap=(0, 0), min_size=1, align=1)(pointwise, image, label)
+    hook = SplitUnite(stride=1, overlap=(0, 0), min_size=1, align=1, normalize='patch', include_base=False)
+    united = hook(pointwise, image, label)
     torch.testing.assert_close(united.cam[0, 1], expected)
+
+
+def test_a_patch_without_the_object_stays_faint():
+    """A corner with a thousandth of the object's activation ends at 1 by its own maximum."""
+    image = torch.zeros(1, 3, 40, 40)
+    image[0, 0, :16, 24:] = image[0, 0, 24:, :16] = 1.0
+    image[0, 0, 2, 2] = 0.001
+    label = torch.tensor([[1.0, 0, 0, 0]])
+    options = dict(stride=1, overlap=(0, 0), min_size=1, align=1, normalize='patch', include_base=False)
+    found = {share: SplitUnite(min_strength=share, **options)(pointwise, image, label).cam[0, 0]
+             for share in (0.0, 0.1, 1.0)}
+    for share, expected in ((0.0, 1.0), (0.1, 0.01), (1.0, 0.001)):
+        assert found[share][2, 2].item() == pytest.approx(expected, rel=1e-4)
+        assert found[share][2, 30] == found[share][30, 2] == 1
+
+
+def test_enlarged_patches_stay_within_the_pixels_of_the_batch():
+    images, recorder = make_images(), Recorder()
+    SplitUnite(**{**SMALL, 'patch_scale': 1.5})(recorder, images, LABELS)
+    several = [inputs for inputs in recorder.inputs if len(inputs) > 1]
+    assert several and all(len(x) * x.shape[2] * x.shape[3] <= 1.1 * images[:, 0].numel() for x in several)
 
 
 def test_scores_are_those_of_the_whole_image():
@@ -145,7 +169,8 @@ def test_without_labels_every_class_counts():
 
 @pytest.mark.parametrize('change', [
     dict(multi_class='none'), dict(overlap=(0, 5)), dict(overlap=(3, 0)), dict(normalize='image'),
-    dict(base_scale=0.5), dict(min_size=18), dict(align=16)])
+    dict(base_scale=0.5), dict(min_size=18), dict(align=16), dict(patch_scale=2.0), dict(include_base=True),
+    dict(min_strength=1.0)])
 def test_every_switch_changes_the_maps(change):
     images = make_images()
     default = SplitUnite(**SMALL)(cam_function, images, LABELS).cam
@@ -195,6 +220,7 @@ def test_batches_by_size():
 
 @pytest.mark.parametrize('kwargs', [
     dict(multi_class='all'), dict(normalize='max'), dict(overlap=(1, 2, 3)), dict(overlap=(-1, 0)),
+    dict(patch_scale=0), dict(min_strength=1.5), dict(min_strength=-0.1),
     dict(base_scale=0), dict(min_size=0), dict(align=0), dict(stride=0)])
 def test_bad_options(kwargs):
     with pytest.raises(ValueError, match='SplitUnite'):

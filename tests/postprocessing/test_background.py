@@ -6,8 +6,10 @@ from mmwsss.postprocessing import defaults
 from mmwsss.postprocessing.background import (
     check_background,
     merge_confident,
+    needs_saliency,
     score_map_constant,
     score_map_power,
+    score_map_saliency,
     to_score_map,
 )
 from mmwsss.structures.cam_file import CAMFile
@@ -197,3 +199,37 @@ def test_confident(background):
 def test_wrong_confident(background, message):
     with pytest.raises(UserError, match=message):
         check_background(background)
+
+
+@pytest.mark.parametrize('weight', [0.3, 1, 1.5])
+def test_saliency_equals_definition(weight):
+    rng = np.random.default_rng(3)
+    cam, saliency = rng.random((3, 6, 5)).astype(np.float32), rng.integers(0, 256, (6, 5)).astype(np.uint8)
+    scores = score_map_saliency(cam, np.array([0, 4, 9]), saliency, weight)
+    label = scores.to_label()
+    for y in range(6):
+        for x in range(5):
+            background = weight * (1 - float(saliency[y, x]) / 255)
+            assert scores.scores[0, y, x] == pytest.approx(background, rel=1e-5, abs=1e-6)
+            best = int(cam[:, y, x].argmax())
+            assert label[y, x] == ([0, 4, 9][best] + 1 if cam[best, y, x] > background else 0)
+
+
+def test_saliency_background_of_a_cam_file():
+    cam_file = CAMFile(np.array([1]), np.full((1, 1, 1), 0.5, np.float16), (2, 2))
+    background = dict(type='saliency', weight=0.8)
+    saliency = np.array([[0, 255], [128, 100]], np.uint8)  # backgrounds .8, 0, .398, .486
+    assert to_score_map(cam_file, background, saliency).to_label().tolist() == [[0, 2], [2, 2]]
+    with pytest.raises(UserError, match='needs a saliency map'):
+        to_score_map(cam_file, background)
+    with pytest.raises(UserError, match='the saliency map is 2 x 3'):
+        to_score_map(cam_file, background, np.zeros((2, 3), np.uint8))
+    for wrong in (dict(type='saliency'), dict(type='saliency', weight=0), dict(type='saliency', threshold=0.5)):
+        with pytest.raises(UserError, match='background'):
+            check_background(wrong)
+    parts = dict(foreground=dict(type='saliency', weight=0.8), background=dict(type='saliency', weight=0.3))
+    check_background(dict(type='confident', **parts))
+    assert needs_saliency(background) and needs_saliency(dict(type='confident', **parts))
+    assert not needs_saliency(dict(type='constant', threshold=0.2))
+    with pytest.raises(UserError, match='more background'):
+        check_background(dict(type='confident', foreground=parts['background'], background=parts['foreground']))

@@ -7,5 +7,7 @@ model = dict(
     backbone={{_base_.model.backbone}},
     in_channels=1280,
     num_classes=None,
-    embed_channels=256,
+    embed_channels=128,
+    mask_prob=0.25,
+    blank_images=1,
     loss_semantic=dict(type='SemanticLoss'))

@@ -8,4 +8,6 @@ model = dict(
     in_channels=4096,
     num_classes=None,
     embed_channels=256,
+    mask_prob=0.25,
+    blank_images=1,
     loss_semantic=dict(type='SemanticLoss'))

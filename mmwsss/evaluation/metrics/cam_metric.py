@@ -11,7 +11,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from rich.console import Console
 
-from mmwsss.evaluation.evaluation_report import cam_report, report_table
+from mmwsss.evaluation.evaluation_report import cam_report, miou_at, report_table
 from mmwsss.evaluation.label_metrics import load_mask
 from mmwsss.evaluation.threshold_curve import DEFAULT_THRESHOLDS, CAMHistogram, cam_histogram, check_thresholds
 from mmwsss.registry import METRICS
@@ -20,6 +20,7 @@ from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_json
 
 FILTERS = ('label', 'score')
+CLASS_COUNTS = ('1', '2', '3+')  # images by the number of classes whose maps they have
 
 
 @METRICS.register_module()
@@ -35,7 +36,8 @@ class CAMMetric(BaseMetric):
         out_file: Json file for the report in fractions, see
             :func:`mmwsss.evaluation.evaluation_report.cam_report`; written by the main process. The report also
             says ``class_filter``: whether the classes of the maps came from the image-level ``'label'``, from the
-            ``'score'``, or ``'mixed'`` (null where samples do not say).
+            ``'score'``, or ``'mixed'`` (null where samples do not say), and ``by_num_classes`` {'1', '2', '3+': mIoU
+            of the images with so many maps at the same threshold, null without such images}.
         prefix: Put before the names of the metrics, with a slash.
 
     Raises:
@@ -56,7 +58,7 @@ class CAMMetric(BaseMetric):
         self._reset()
 
     def _reset(self) -> None:
-        self.histogram: CAMHistogram | None = None
+        self.histograms: list[CAMHistogram] | None = None  # one for each of CLASS_COUNTS, and images without class
         self.num_images = 0
         self.class_filters = dict.fromkeys(FILTERS, 0)
 
@@ -72,21 +74,26 @@ class CAMMetric(BaseMetric):
             UserError: If a sample has no mask, or one that does not fit its image or the class list.
         """
         num_classes = len(self.dataset_meta['classes'])
-        if self.histogram is None:
-            self.histogram = CAMHistogram.zeros(num_classes, len(self.thresholds))
+        if self.histograms is None:
+            self.histograms = self._zeros()
         for sample in data_samples:
             size = tuple(sample['ori_shape'][:2])
             mask = self._load_mask(sample, size, num_classes)
             cam = resize_cam(sample['pred_cam']['data'].detach().cpu(), size)
             classes = sample['pred_img_label']['label'].cpu()
             try:
-                self.histogram += cam_histogram(cam, classes, mask, self.thresholds, num_classes)
+                counts = cam_histogram(cam, classes, mask, self.thresholds, num_classes)
             except ValueError as error:
                 raise UserError(f'{sample.get("img_path")}: its CAM cannot be evaluated: {error}; check the '
                                 'checkpoint') from error
+            self.histograms[min(len(classes), len(CLASS_COUNTS))] += counts
             self.num_images += 1
             if sample.get('class_filter') in self.class_filters:
                 self.class_filters[sample['class_filter']] += 1
+
+    def _zeros(self) -> list[CAMHistogram]:
+        return [CAMHistogram.zeros(len(self.dataset_meta['classes']), len(self.thresholds))
+                for _ in range(len(CLASS_COUNTS) + 1)]
 
     @staticmethod
     def _load_mask(sample: dict, size: tuple[int, int], num_classes: int) -> np.ndarray:
@@ -110,30 +117,36 @@ class CAMMetric(BaseMetric):
         Raises:
             UserError: If images were counted twice, by a sampler that repeats some to give every rank as many.
         """
-        if self.histogram is None:  # no batch came to this rank
-            self.histogram = CAMHistogram.zeros(len(self.dataset_meta['classes']), len(self.thresholds))
-        histogram, num_images, class_filter = self._sum_over_ranks()
+        if self.histograms is None:  # no batch came to this rank
+            self.histograms = self._zeros()
+        histograms, num_images, class_filter = self._sum_over_ranks()
         self._reset()
         if num_images > size:
             raise UserError(f'CAMMetric: {num_images} images were counted, but the data set has {size}; use '
                             'batch_sampler=dict(type="SameSizeBatchSampler") or a sampler with round_up=False')
-        report = cam_report(histogram, self.thresholds, self.dataset_meta['classes'], num_images,
-                            class_filter=class_filter)
+        total = self._zeros()[0]
+        for histogram in histograms:
+            total += histogram
+        report = cam_report(total, self.thresholds, self.dataset_meta['classes'], num_images, class_filter=class_filter)
+        report['by_num_classes'] = {
+            name: miou_at(histogram, self.thresholds, report['threshold'])
+            for name, histogram in zip(CLASS_COUNTS, histograms[1:])}
         if is_main_process():
             self._show(report)
         metrics = self.compute_metrics([report])
         return {f'{self.prefix}/{key}': value for key, value in metrics.items()} if self.prefix else metrics
 
-    def _sum_over_ranks(self) -> tuple[CAMHistogram, int, str | None]:
-        histogram = self.histogram
-        counts = [histogram.pred.ravel(), histogram.gt, [self.num_images],
-                  [self.class_filters[name] for name in FILTERS]]
-        totals = torch.from_numpy(np.concatenate(counts).astype(np.int64))
+    def _sum_over_ranks(self) -> tuple[list[CAMHistogram], int, str | None]:
+        counts = [np.stack([histogram.pred for histogram in self.histograms]),
+                  np.stack([histogram.gt for histogram in self.histograms]),
+                  np.array([self.num_images, *(self.class_filters[class_filter] for class_filter in FILTERS)])]
+        totals = torch.from_numpy(np.concatenate([part.ravel() for part in counts]).astype(np.int64))
         all_reduce(totals, op='sum')
-        pred, gt, num_images, filters = np.split(totals.numpy(), np.cumsum([len(part) for part in counts[:-1]]))
-        used = [class_filter for class_filter, count in zip(FILTERS, filters) if count]
+        pred, gt, numbers = (part.reshape(own.shape) for part, own in zip(
+            np.split(totals.numpy(), np.cumsum([own.size for own in counts[:-1]])), counts))
+        used = [class_filter for class_filter, count in zip(FILTERS, numbers[1:]) if count]
         class_filter = 'mixed' if len(used) > 1 else next(iter(used), None)
-        return CAMHistogram(pred.reshape(histogram.pred.shape), gt), int(num_images[0]), class_filter
+        return [CAMHistogram(*pair) for pair in zip(pred, gt)], int(numbers[0]), class_filter
 
     def _show(self, report: dict) -> None:
         console = Console(file=io.StringIO(), width=100)

@@ -8,7 +8,7 @@ import numpy as np
 from mmwsss.evaluation.metrics.file_writer import FileWriter
 from mmwsss.evaluation.threshold_curve import label_from_cam
 from mmwsss.postprocessing import Postprocessor, build_postprocessors, write_pseudo_label
-from mmwsss.postprocessing.background import check_background
+from mmwsss.postprocessing.background import check_background, needs_saliency
 from mmwsss.registry import METRICS
 from mmwsss.structures.cam_file import CAMFile
 from mmwsss.structures.label_file import label_path, write_label
@@ -49,6 +49,9 @@ class PseudoLabelWriter(FileWriter):
         super().__init__(out_dir, prefix)
         if background is not None:
             check_background(background)
+            if needs_saliency(background):
+                raise UserError("PseudoLabelWriter: a background of type 'saliency' is for mmwsss label, which reads "
+                                'saliency maps')
         if background is None and postprocessors:
             raise UserError('PseudoLabelWriter: postprocessors need a background')
         if background is not None and threshold is not None:

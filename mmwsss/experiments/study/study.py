@@ -1,5 +1,7 @@
 """A study: rows of settings, each trained with several seeds and evaluated by several tests, in one table.
 
+What is evaluated are the CAMs of a model (``CAMMetric``) or the predictions of a segmentor (``IoUMetric``).
+
 Its work folder is described in :mod:`mmwsss.experiments.study.study_dir`.
 
 KEY is a digest of all that a training depends on, and every TEST.json holds one of all that the test depends on. What
@@ -30,7 +32,7 @@ from mmwsss.datasets import on_rank_zero
 from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.experiments.options import naming
 from mmwsss.experiments.pipeline.stage_keys import config_parts
-from mmwsss.experiments.study.study_config import Row, StudyConfig, cam_metric
+from mmwsss.experiments.study.study_config import Row, StudyConfig, evaluator
 from mmwsss.experiments.study.study_dir import StudyDir
 from mmwsss.experiments.study.study_table import study_lines, study_markdown
 from mmwsss.experiments.training_checks import check_training, innermost
@@ -226,14 +228,21 @@ class Study:
             train_key=keys.train, config_hash=sha256_of_json(_test_parts(cfg)), split=config.split,
             only_num_images=config.num_images, version=__version__)
         report_file = self.work.report_file(row.name, seed, test)
-        cam_metric(cfg).out_file = str(report_file)
+        cam_metric = evaluator(cfg, 'CAMMetric')
+        if cam_metric is not None:
+            cam_metric.out_file = str(report_file)
         on_rank_zero(lambda: report_file.unlink(missing_ok=True))
         checkpoint = self._train_folder(source, seed) / training['checkpoint']
         result = runner.test(cfg, checkpoint, logs, self.launcher)
 
         def finish() -> None:
-            report, seconds = read_json(report_file), float(_iteration_times('test/time').sum())
-            del report['curve']  # most of the report, which stays in its own file
+            seconds = float(_iteration_times('test/time').sum())
+            if cam_metric is None:
+                count = config.num_images or len(config.data.stems(config.split))
+                report = _segmentor_report(result.metrics, count - len(result.omissions))
+            else:
+                report = read_json(report_file)
+                del report['curve']  # most of the report, which stays in its own file
             setting.update(num_images=report['num_images'], class_filter=report['class_filter'],
                            threads=torch.get_num_threads(),
                            device=torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu')
@@ -315,6 +324,12 @@ class Study:
 
     def _training(self, row: Row, seed: int) -> dict[str, Any] | None:
         return self.work.training(row.name, seed, self._keys[row.name, seed].train)
+
+
+def _segmentor_report(metrics: Mapping[str, Any], num_images: int) -> dict[str, Any]:
+    """What a test of a segmentor has of :func:`mmwsss.evaluation.evaluation_report.cam_report`."""
+    return dict(mIoU=metrics['mIoU'] / 100, m_FN=None, m_FP=None, precision=None, recall=None, threshold=None,
+                oracle_threshold=False, num_images=num_images, class_filter=None)
 
 
 def _title(row: Row, seed: int) -> str:

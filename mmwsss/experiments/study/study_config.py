@@ -199,12 +199,12 @@ class StudyConfig:
             The config, fitted to the data; it evaluates the config's split.
 
         Raises:
-            UserError: If a setting does not fit, or if the config evaluates no CAMs.
+            UserError: If a setting does not fit, or if the config judges neither CAMs nor a segmentor.
         """
         cfg = self._load(row, seed, row.test_options, self.tests[test])
-        if not cfg.get('test_dataloader') or cam_metric(cfg) is None:
-            raise UserError(f'{self.configs[row.config]}: has no test_dataloader or no CAMMetric in test_evaluator; a '
-                            'study evaluates CAMs')
+        if not cfg.get('test_dataloader') or not any(evaluator(cfg, name) for name in ('CAMMetric', 'IoUMetric')):
+            raise UserError(f'{self.configs[row.config]}: has no test_dataloader, or neither CAMMetric nor IoUMetric '
+                            'in test_evaluator; a study judges CAMs or segmentors')
         return cfg
 
     def _load(self, row: Row, seed: int, *further: dict[str, Any]) -> Config:
@@ -221,11 +221,11 @@ class StudyConfig:
         return fit_to_data(cfg, self.data)
 
 
-def cam_metric(cfg: Config) -> ConfigDict | None:
-    """Returns the ``CAMMetric`` of a config's test evaluators, if there is one."""
+def evaluator(cfg: Config, name: str) -> ConfigDict | None:
+    """Returns the test evaluator of a type in a config, if there is one."""
     evaluators = cfg.get('test_evaluator') or []
     evaluators = evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]
-    return next((evaluator for evaluator in evaluators if evaluator.get('type') == 'CAMMetric'), None)
+    return next((found for found in evaluators if found.get('type') == name), None)
 
 
 def _check_seeds(seeds: Any, where: str) -> None:

@@ -1,11 +1,11 @@
 """The table of a study: mean and spread over seeds, difference to the baseline, cost."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mmwsss.experiments.table_text import markdown_table, mean, optional_text, spread_text, std
 
 HEADER = ('Row', 'Test', 'Seeds', 'mIoU % (oracle)', 'Difference', 'm_FN', 'm_FP', 'Precision %', 'Recall %',
-          'Threshold (oracle)', 's / image', 'Train step')
+          'Threshold (oracle)', '1 / 2 / 3+ classes', 's / image', 'Train step')
 ALIGN = 'll' + 'r' * (len(HEADER) - 2)  # two columns of text, the others are numbers
 MEANS = ('m_FN', 'm_FP', 'precision', 'recall', 'threshold')
 
@@ -25,8 +25,11 @@ def study_lines(tests: Sequence[tuple[str, str, Sequence[int], str]],
 
         * ``row``, ``test``, ``seeds`` (those with results), ``planned_seeds``.
         * ``mIoU``: ``mean``, and ``std``, the standard deviation over the seeds (n - 1; ``None`` for one seed). Each is
-          at its own best threshold, chosen on the ground truth: ``oracle_threshold`` is true.
+          at its own best threshold, chosen on the ground truth: ``oracle_threshold`` is true, but for segmentors, which
+          have none.
         * ``m_FN``, ``m_FP``, ``precision``, ``recall``, ``threshold``: means over the seeds.
+        * ``by_num_classes``: {'1', '2', '3+': mIoU of the images with so many classes, at the same threshold; mean over
+          the seeds that have it}.
         * ``difference``: mean of mIoU minus that of the row ``compared_with`` in the same test, over the seeds that
           both have.
         * ``seconds_per_image``: wall time of the test loop, mean over the seeds.
@@ -46,15 +49,25 @@ def study_lines(tests: Sequence[tuple[str, str, Sequence[int], str]],
         own, other = _common(mious, base)
         step, base_step = (mean(values) for values in _common(own_times, base_times))
         lines.append(dict(
-            row=row, test=test, seeds=list(found), planned_seeds=list(planned), oracle_threshold=True,
+            row=row, test=test, seeds=list(found), planned_seeds=list(planned),
+            oracle_threshold=all(entry['metrics'].get('oracle_threshold', True) for entry in found.values()),
             compared_with=compared_with,
             mIoU=dict(mean=mean(mious.values()), std=std(mious.values())),
             difference=mean(own) - mean(other) if own else None,
             **{name: mean(entry['metrics'][name] for entry in found.values()) for name in MEANS},
+            by_num_classes=_by_num_classes(found.values()),
             seconds_per_image=mean(entry['testing']['seconds_per_image'] for entry in found.values()),
             train_seconds_per_iteration=mean(own_times.values()),
             train_step_ratio=step / base_step if step and base_step else None))
     return lines
+
+
+def _by_num_classes(entries: Iterable[Mapping[str, Any]]) -> dict[str, float | None]:
+    values: dict[str, list[float]] = {}
+    for entry in entries:
+        for count, miou in entry['metrics'].get('by_num_classes', {}).items():
+            values.setdefault(count, []).extend([] if miou is None else [miou])
+    return {count: mean(found) for count, found in values.items()}
 
 
 def _common(own: Mapping[int, float | None], other: Mapping[int, float | None]) -> tuple[list[float], list[float]]:
@@ -77,7 +90,10 @@ def study_markdown(lines: Sequence[Mapping[str, Any]], entries: Sequence[Mapping
     for line in lines:
         cells.append(_cells(line, is_first=line['row'] != before))
         before = line['row']
-    text = markdown_table(HEADER, cells, ALIGN)
+    header = HEADER
+    if not any(line['oracle_threshold'] for line in lines):
+        header = tuple(name.removesuffix(' (oracle)') for name in HEADER)
+    text = markdown_table(header, cells, ALIGN)
     notes = '\n'.join(f'- {note}' for note in _notes(lines, entries, baseline))
     return f'## {title}\n\n{text}\n\n{notes}\n'
 
@@ -91,7 +107,9 @@ def _cells(line: Mapping[str, Any], is_first: bool) -> tuple[str, ...]:
             spread_text(miou['mean'], miou['std'], '.2f', 100), difference,
             optional_text(line['m_FN'], '.3f'), optional_text(line['m_FP'], '.3f'),
             optional_text(line['precision'], '.2f', 100), optional_text(line['recall'], '.2f', 100),
-            optional_text(line['threshold'], '.2f'), optional_text(line['seconds_per_image'], '.3f'),
+            optional_text(line['threshold'], '.2f'),
+            ' / '.join(optional_text(miou, '.1f', 100) for miou in line['by_num_classes'].values()) or '-',
+            optional_text(line['seconds_per_image'], '.3f'),
             ratio if ratio == '-' else f'{ratio} x')
 
 
@@ -101,12 +119,15 @@ def _notes(lines: Sequence[Mapping[str, Any]], entries: Sequence[Mapping[str, An
 
     if not entries:
         return ['no results yet']
+    evaluated = f'Evaluated on {values("num_images")} images of {values("split")}'
+    if any(line['oracle_threshold'] for line in lines):
+        evaluated += (f', classes chosen by {values("class_filter")}. Every mIoU is at the best of all thresholds, chosen on the '
+                   'ground truth (oracle); the other figures are at the same one')
     notes = [
-        f'Evaluated on {values("num_images")} images of {values("split")}, classes chosen by {values("class_filter")}. '
-        'Every mIoU is at the best of all thresholds, chosen on the ground truth (oracle); the other figures are at '
-        'the same one.',
+        f'{evaluated}.',
         'mIoU: mean ± standard deviation (n - 1) over the seeds; all else: means over the seeds. Difference: to '
         f'{baseline}, in points, over the seeds that both have.',
+        '1 / 2 / 3+ classes: mIoU % of the images with so many, at the same threshold.',
         's / image: wall time of the test loop. Train step: median time of a training iteration, relative to '
         f'{baseline}; - for rows that test the checkpoints of another.',
         f'Measured with mmwsss {values("version")} on {values("device")}; threads: {values("threads")}.']

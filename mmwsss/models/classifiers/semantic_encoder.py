@@ -1,4 +1,5 @@
 """The semantic encoder: it learns what the categories of the data look like, as one vector each."""
+import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModel
 from mmengine.structures import LabelData
@@ -8,6 +9,22 @@ from torch import Tensor, nn
 from mmwsss.models.classifiers.base_cam_model import stack_labels
 from mmwsss.models.losses.semantic_loss import category_similarity, present_categories
 from mmwsss.registry import MODELS
+from mmwsss.structures.maps import resize_maps
+
+
+def random_masks(images: Tensor, grid: int = 4, level: float = 0.45) -> Tensor:
+    """Makes a random mask of smooth outline for each image, which leaves a little more than half of it on average.
+
+    Args:
+        images: N x 3 x H x W, for shape and type.
+        grid: Uniform noise of grid x grid values is made as large as the image.
+        level: What is above it is kept.
+
+    Returns:
+        N x 1 x H x W, 0 or 1.
+    """
+    noise = torch.rand(len(images), 1, grid, grid, device=images.device)
+    return (resize_maps(noise, tuple(images.shape[-2:])) > level).to(images.dtype)
 
 
 @MODELS.register_module()
@@ -20,6 +37,10 @@ class SemanticEncoder(BaseModel):
     embedding of a category in the image. Its cosine with the category's learned, rectified semantics says whether the
     category is there (``loss_semantic``). The semantics of a category learn from images that show it only.
 
+    What it judges later are images with parts painted over. So that these are not new to it, ``mask_prob`` of the
+    training images show only what a random smooth mask leaves, and ``blank_images`` of the mean colour, which have no
+    category, are added to every batch.
+
     With ``reconstruction_weight`` a linear decoder must also restore the image from the embeddings of the positions
     (``loss_reconstruction``, mean squared error of the normalised pixels).
 
@@ -29,6 +50,9 @@ class SemanticEncoder(BaseModel):
         num_classes: Number of foreground classes C; the tools fill it in where a config says ``None``.
         in_index: Which of the feature maps to use.
         embed_channels: E.
+        embed_bias: Whether the 1x1 convolution has a bias; SemFormer's has none.
+        mask_prob: Probability that an image is masked in training, with its label kept.
+        blank_images: Blank images added to a training batch.
         loss_semantic: Config of the loss of the cosines; default ``dict(type='SemanticLoss')``.
         reconstruction_weight: Weight of the reconstruction; 0: without decoder.
         patch_size: Pixels of the image that the decoder restores from one position, in each direction; the stride of
@@ -41,18 +65,22 @@ class SemanticEncoder(BaseModel):
     """
 
     def __init__(self, backbone: dict, in_channels: int, num_classes: int, in_index: int = -1,
-                 embed_channels: int = 256, loss_semantic: dict | None = None,
-                 reconstruction_weight: float = 0.0, patch_size: int = 16, data_preprocessor: dict | None = None,
-                 init_cfg: dict | None = None) -> None:
+                 embed_channels: int = 256, embed_bias: bool = False, mask_prob: float = 0.0, blank_images: int = 0,
+                 loss_semantic: dict | None = None, reconstruction_weight: float = 0.0, patch_size: int = 16,
+                 data_preprocessor: dict | None = None, init_cfg: dict | None = None) -> None:
         if isinstance(data_preprocessor, dict):
             data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor, init_cfg)
+        if not 0 <= mask_prob <= 1 or blank_images < 0:
+            raise ValueError('SemanticEncoder: mask_prob is in [0, 1] and blank_images not negative; got '
+                             f'{mask_prob} and {blank_images}')
         if not num_classes or num_classes < 1 or reconstruction_weight < 0 or patch_size < 1:
             raise ValueError('SemanticEncoder: num_classes and patch_size are at least 1 and reconstruction_weight is '
                              f'not negative; got {num_classes}, {patch_size} and {reconstruction_weight}')
         self.num_classes, self.in_index, self.embed_channels = num_classes, in_index, embed_channels
         self.backbone = MODELS.build(backbone)
-        self.embed = nn.Conv2d(in_channels, (num_classes + 1) * embed_channels, 1)
+        self.mask_prob, self.blank_images = mask_prob, blank_images
+        self.embed = nn.Conv2d(in_channels, (num_classes + 1) * embed_channels, 1, bias=embed_bias)
         self.semantics = nn.Embedding(num_classes + 1, embed_channels)
         self.loss_semantic = MODELS.build(loss_semantic or dict(type='SemanticLoss'))
         self.reconstruction_weight, self.patch_size = reconstruction_weight, patch_size
@@ -97,6 +125,12 @@ class SemanticEncoder(BaseModel):
             ``similarity_absent``, mean cosines of the categories that are in the images and of those that are not.
         """
         present = present_categories(stack_labels(data_samples).to(inputs.device))
+        if self.mask_prob:
+            hidden = torch.rand(len(inputs), 1, 1, 1, device=inputs.device) < self.mask_prob
+            inputs = torch.where(hidden, inputs * random_masks(inputs), inputs)
+        if self.blank_images:
+            inputs = torch.cat([inputs, torch.zeros_like(inputs[:1]).expand(self.blank_images, -1, -1, -1)])
+            present = torch.cat([present, torch.zeros_like(present[:1]).expand(self.blank_images, -1)])
         positions = self.embed_positions(inputs)
         semantics = F.relu(self.semantics.weight)
         semantics = semantics.where(present[..., None] > 0, semantics.detach())

@@ -1,17 +1,28 @@
 """SLAMs: activation maps that a semantic encoder evaluates."""
 from collections.abc import Sequence
 
+import torch
+import torch.nn.functional as F
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmwsss.models.classifiers.base_cam_model import BaseCAMModel, name_feats, stack_labels
+from mmwsss.models.heads.activation_head import ActivationHead
 from mmwsss.models.heads.cam_head import global_average_pool
-from mmwsss.models.losses.semantic_loss import present_categories
+from mmwsss.models.losses.semantic_loss import (
+    ActivationComplementLoss,
+    ActivationConsistencyLoss,
+    present_categories,
+)
 from mmwsss.models.utils import ComposeViews
 from mmwsss.registry import MODELS
 from mmwsss.structures import CAMOutput
-from mmwsss.structures.maps import resize_maps
+from mmwsss.structures.maps import rescale_images, resize_maps
 from mmwsss.utils.errors import UserError
+
+BACKGROUNDS = ('complement', 'own')
+ACTIVATIONS = ('relu', 'sigmoid')
+JUDGED = ('objects', 'all')
 
 
 @MODELS.register_module()
@@ -20,50 +31,81 @@ class SLAM(BaseCAMModel):
 
     A RECONSTRUCTION of "SLAMs: Semantic Learning based Activation Map" (https://arxiv.org/abs/2210.12417) from its
     abstract and SemFormer, not a reproduction: the paper's method section is not public. configs/slams/README.md lists
-    what is assumed. The activations M = sigmoid(maps) have K = C + 1 channels, the background first. For every category
-    k in an image (the background is in every one) the encoder looks at I * M_k and at I * (1 - M_k), where I is
-    the normalised image, so that what is masked becomes the mean colour. The losses are
+    what is assumed. The activations M have K = C + 1 channels, the background first. For every category k in an image
+    the encoder looks at I * M_k and at I * (1 - M_k), where I is the normalised image, so that what is masked becomes
+    the mean colour. The losses are
 
     - ``loss_foreground``: I * M_k shows k and no other category (accuracy);
     - ``loss_background``: I * (1 - M_k) shows all others and not k (completeness);
     - ``loss_regularization``: objects are small, the background is large (compactness);
-    - ``loss_consistency``: the transformed image has the transformed activations (consistency).
+    - ``loss_consistency``: foreground and background add up to 1, or two views of an image have the same
+      activations, by its type (consistency);
+    - ``loss_cls``: the classification loss of the class maps.
 
-    Maps of classes that are not in an image are trained by nothing, so predictions must be chosen by labels. The
-    encoder is not part of predictions.
+    Predictions must be chosen by labels, and do without the encoder.
 
     Args:
         backbone: Config of the activation network's backbone.
-        cam_head: Config of its head, an :class:`mmwsss.models.ActivationHead`.
+        cam_head: Config of its head: a :class:`mmwsss.models.CAMHead` for ``background='complement'``, an
+            :class:`mmwsss.models.ActivationHead` for ``'own'``.
         encoder: Config of the :class:`SemanticEncoder`; ``encoder.init_cfg`` names its checkpoint.
-        views: Configs of the transformations of the second view.
+        background: ``'complement'``: M_0 is one less the maximum of the classes in the image. ``'own'``: a map of its
+            own.
+        activation: How maps become activations: ``'sigmoid'``, of maps that are divided by ``temperature``;
+            ``'relu'``: rectified and divided by their maximum, which gets no gradient.
+        temperature: Those of a trained classifier reach 10 and more, where a sigmoid has no gradient left.
+        judged: Categories that the encoder is asked about: the classes in the image (``'objects'``), or the
+            background as well (``'all'``). Every image that the encoder learns from has background, so it finds
+            background in anything; see ``tools/benchmark/slam_objective.py``.
+        encoder_scale: The encoder sees the masked images at this scale.
+        cam_activation: The CAM: rectified maps (``'relu'``), or the ``'sigmoid'`` of the activations.
+        views: Configs of the transformations of the second view, for a consistency of two views.
         loss_foreground: Config of the category-foreground loss; ``None``: without, as for the others.
         loss_background: Config of the category-background loss.
         loss_regularization: Config of the activation regularisation.
         loss_consistency: Config of the consistency.
+        cls_weight: Weight of the classification loss; 0: without.
         **kwargs: See :class:`BaseCAMModel`.
 
     Raises:
-        ValueError: If ``test_cfg.class_filter`` is ``'score'``, encoder and head have another number of classes, or
-            there is neither ``loss_foreground`` nor ``loss_background``, without which nothing says what the maps show.
+        ValueError: For an unknown name; if ``test_cfg.class_filter`` is ``'score'``, encoder and head have another number of
+            classes, the head does not suit ``background``, or there is neither ``loss_foreground`` nor
+            ``loss_background``, without which nothing says what the maps show.
     """
 
-    def __init__(self, backbone: dict, cam_head: dict, encoder: dict,
+    def __init__(self, backbone: dict, cam_head: dict, encoder: dict, background: str = 'complement',
+                 activation: str = 'sigmoid', temperature: float = 3.0, judged: str = 'objects',
+                 encoder_scale: float = 0.5, cam_activation: str = 'relu',
                  views: Sequence[dict] = (dict(type='FlipView'), dict(type='RescaleView', scale=0.5)),
                  loss_foreground: dict | None = None, loss_background: dict | None = None,
                  loss_regularization: dict | None = None, loss_consistency: dict | None = None,
-                 **kwargs: object) -> None:
+                 cls_weight: float = 1.0, **kwargs: object) -> None:
         super().__init__(**kwargs)
+        for name, value, known in (('background', background, BACKGROUNDS), ('activation', activation, ACTIVATIONS),
+                                   ('cam_activation', cam_activation, ACTIVATIONS), ('judged', judged, JUDGED)):
+            if value not in known:
+                raise ValueError(f'SLAM: {name} is one of {known}, got {value!r}')
+        if encoder_scale <= 0 or temperature <= 0 or cls_weight < 0:
+            raise ValueError('SLAM: encoder_scale and temperature are positive and cls_weight not negative, got '
+                             f'{encoder_scale}, {temperature} and {cls_weight}')
         if self.test_cfg['class_filter'] == 'score':
-            raise ValueError('SLAM: nothing trains the maps of absent classes; choose by labels '
-                             '(test_cfg.class_filter=label)')
+            raise ValueError('SLAM: nothing trains the maps of absent classes; choose by labels (test_cfg.class_filter=label)')
+        self.background, self.activation, self.judged = background, activation, judged
+        self.encoder_scale, self.cam_activation, self.cls_weight = encoder_scale, cam_activation, cls_weight
+        self.temperature = temperature
         self.backbone = MODELS.build(backbone)
         self.cam_head = MODELS.build(cam_head)
+        if isinstance(self.cam_head, ActivationHead) != (background == 'own'):
+            raise ValueError(f'SLAM: background={background!r} does not go with a {type(self.cam_head).__name__}; '
+                             'ActivationHead has a map for the background (own), CAMHead has none (complement)')
         self.encoder = MODELS.build(encoder).requires_grad_(False).eval()
         if self.encoder.num_classes != self.num_classes:
             raise ValueError(f'SLAM: the head has {self.num_classes} classes, the encoder {self.encoder.num_classes}')
         if not (loss_foreground or loss_background):
             raise ValueError('SLAM: needs loss_foreground or loss_background, which say what the maps show')
+        if background == 'complement' and loss_consistency and loss_consistency['type'] == 'ActivationComplementLoss':
+            raise ValueError("SLAM: with background='complement' foreground and background add up to 1 anyway; leave "
+                             'out loss_consistency')
         self.view = ComposeViews(views)
         self.loss_foreground = MODELS.build(loss_foreground) if loss_foreground else None
         self.loss_background = MODELS.build(loss_background) if loss_background else None
@@ -74,12 +116,18 @@ class SLAM(BaseCAMModel):
         """Initialises the activation network, and loads the encoder.
 
         Raises:
-            UserError: If the config names no checkpoint of the encoder.
+            UserError: If the config names no checkpoint of the encoder, or of the classifier to start from where it
+                starts from one.
         """
         init_cfg = self.encoder.init_cfg
         if not init_cfg or (isinstance(init_cfg, dict) and not init_cfg.get('checkpoint')):
             raise UserError('SLAM: the semantic encoder has no weights; train one (configs/slams/encoder_*.py) and '
                             'name its checkpoint: --cfg-options model.encoder.init_cfg.checkpoint=FILE')
+        for name in ('backbone', 'cam_head'):
+            init_cfg = getattr(self, name).init_cfg
+            if isinstance(init_cfg, dict) and init_cfg.get('checkpoint', '') is None:
+                raise UserError('SLAM: starts from a trained CAM classifier; name its checkpoint: --cfg-options '
+                                'model.backbone.init_cfg.checkpoint=FILE model.cam_head.init_cfg.checkpoint=FILE')
         super().init_weights()
 
     def train(self, mode: bool = True) -> 'SLAM':
@@ -103,55 +151,97 @@ class SLAM(BaseCAMModel):
         """Number of foreground classes C."""
         return self.cam_head.num_classes
 
-    def category_maps(self, inputs: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Returns the maps N x K x h x w before the sigmoid, background first, and the feature maps."""
-        feats = self.backbone(inputs)
-        return self.cam_head(feats), feats
-
     def forward_maps(self, inputs: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """See :meth:`BaseCAMModel.forward_maps`; the maps of the foreground before the sigmoid."""
-        maps, feats = self.category_maps(inputs)
-        return maps[:, 1:], feats
+        """See :meth:`BaseCAMModel.forward_maps`; the maps of the foreground before they become activations."""
+        feats = self.backbone(inputs)
+        maps = self.cam_head(feats)
+        return maps[:, 1:] if self.background == 'own' else maps, feats
 
     def pool(self, maps: Tensor) -> Tensor:
-        """See :meth:`BaseCAMModel.pool`: the mean; no loss trains it to say which classes there are."""
+        """See :meth:`BaseCAMModel.pool`: the mean."""
         return global_average_pool(maps)
 
     def compute_cam(self, inputs: Tensor, labels: Tensor | None = None) -> CAMOutput:
-        """The model's own CAM function: the activations of the foreground.
+        """The model's own CAM function, by ``cam_activation``.
 
         Args:
             inputs: N x 3 x H x W normalised images.
             labels: Not used: the maps of all classes are returned.
 
         Returns:
-            Activations in [0, 1], scores, and features, see :meth:`BaseCAMModel.compute_cam`.
+            Maps of the foreground, not negative, scores, and features, see :meth:`BaseCAMModel.compute_cam`.
         """
         maps, feats = self.forward_maps(inputs)
-        return CAMOutput(cam=maps.float().sigmoid(), logits=self.pool(maps), feats=name_feats(feats),
+        cam = F.relu(maps.float()) if self.cam_activation == 'relu' else (maps.float() / self.temperature).sigmoid()
+        return CAMOutput(cam=cam, logits=self.pool(maps), feats=name_feats(feats),
                          attentions=getattr(feats, 'attentions', None))
 
-    def activations(self, inputs: Tensor) -> Tensor:
-        """Returns the activations N x K x H x W of normalised images, background first, at their size."""
-        return resize_maps(self.category_maps(inputs)[0].float().sigmoid(), inputs.shape[-2:])
+    def activations(self, maps: Tensor, present: Tensor, size: tuple[int, int]) -> Tensor:
+        """Turns the maps of the head into activations.
+
+        Args:
+            maps: N x C x h x w (``background='complement'``) or N x K x h x w.
+            present: N x K, 0 or 1.
+            size: (H, W) of the result.
+
+        Returns:
+            N x K x H x W in [0, 1], background first; float32.
+        """
+        maps = maps.float()
+        if self.activation == 'sigmoid':
+            result = (maps / self.temperature).sigmoid()
+        else:
+            result = F.relu(maps)
+            result = result / result.detach().amax(dim=(2, 3), keepdim=True).clamp(min=1e-5)
+        result = resize_maps(result, size)
+        if self.background == 'own':
+            return result
+        objects = present[:, 1:, None, None].to(result.dtype) * result
+        return torch.cat([1 - objects.amax(dim=1, keepdim=True), result], dim=1)
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
         """Computes the losses of a batch from ``gt_img_label`` of the data samples."""
-        present = present_categories(stack_labels(data_samples).to(inputs.device))
-        activations = self.activations(inputs)
-        image, category = present.nonzero(as_tuple=True)
+        labels = stack_labels(data_samples).to(inputs.device)
+        present = present_categories(labels)
+        size = tuple(inputs.shape[-2:])
+        maps = self.cam_head(self.backbone(inputs))
+        activations = self.activations(maps, present, size)
+        losses = self.judge(inputs, activations, present)
+        if isinstance(self.loss_consistency, ActivationConsistencyLoss):
+            transform = self.view.sample(len(inputs), size)
+            view = transform(inputs)
+            others = self.activations(self.cam_head(self.backbone(view)), present, tuple(view.shape[-2:]))
+            losses['loss_consistency'] = self.loss_consistency(transform(activations), others, present)
+        if self.cls_weight:
+            objects = maps[:, 1:] if self.background == 'own' else maps
+            losses['loss_cls'] = self.cls_weight * self.loss_by_maps(objects, labels)
+        return losses
+
+    def judge(self, inputs: Tensor, activations: Tensor, present: Tensor) -> dict[str, Tensor]:
+        """Computes what the encoder and the two rules of one view say about activations.
+
+        Args:
+            inputs: N x 3 x H x W normalised images.
+            activations: N x K x H x W in [0, 1], background first.
+            present: N x K, 0 or 1.
+
+        Returns:
+            ``loss_foreground``, ``loss_background``, ``loss_regularization``, and ``loss_consistency`` if it is that of
+            foreground and background; those that the model has.
+        """
+        asked = present
+        if self.judged == 'objects':
+            asked = torch.cat([torch.zeros_like(present[:, :1]), present[:, 1:]], dim=1)
+        image, category = asked.nonzero(as_tuple=True)
         masks = activations[image, category][:, None].to(inputs.dtype)
         losses = {}
-        if self.loss_foreground is not None:
-            losses['loss_foreground'] = self.loss_foreground(self.encoder.similarity(inputs[image] * masks), category,
-                                                             present[image])
-        if self.loss_background is not None:
-            losses['loss_background'] = self.loss_background(self.encoder.similarity(inputs[image] * (1 - masks)),
-                                                             category, present[image])
+        for name, loss, kept in (('loss_foreground', self.loss_foreground, masks),
+                                 ('loss_background', self.loss_background, 1 - masks)):
+            if loss is not None:
+                seen = rescale_images(inputs[image] * kept, self.encoder_scale)
+                losses[name] = loss(self.encoder.similarity(seen), category, asked[image])
         if self.loss_regularization is not None:
             losses['loss_regularization'] = self.loss_regularization(activations, present)
-        if self.loss_consistency is not None:
-            transform = self.view.sample(len(inputs), tuple(inputs.shape[-2:]))
-            losses['loss_consistency'] = self.loss_consistency(transform(activations),
-                                                               self.activations(transform(inputs)), present)
+        if isinstance(self.loss_consistency, ActivationComplementLoss):
+            losses['loss_consistency'] = self.loss_consistency(activations, present)
         return losses

@@ -25,11 +25,13 @@ from mmwsss.models.losses.restricted_activation_loss import (
 )
 from mmwsss.models.losses.saliency_conflict_loss import SaliencyConflictLoss, background_conflict, saliency_loss
 from mmwsss.models.losses.semantic_loss import (
+    ActivationComplementLoss,
     ActivationConsistencyLoss,
     ActivationRegularizationLoss,
     CategoryBackgroundLoss,
     CategoryForegroundLoss,
     SemanticLoss,
+    activation_complement,
     activation_consistency,
     activation_regularization,
     category_background,
@@ -40,9 +42,10 @@ from mmwsss.models.losses.semantic_loss import (
 )
 
 __all__ = [
-    'MAM', 'RCM', 'ActivationConsistencyLoss', 'ActivationRegularizationLoss', 'CategoryBackgroundLoss',
-    'CategoryForegroundLoss', 'ECRLoss', 'ERLoss', 'MinPoolingLoss', 'RestrictedActivationLoss', 'SaliencyConflictLoss',
-    'SemanticLoss', 'activation_consistency', 'activation_masks', 'activation_regularization', 'attention_targets',
+    'MAM', 'RCM', 'ActivationComplementLoss', 'ActivationConsistencyLoss', 'ActivationRegularizationLoss',
+    'CategoryBackgroundLoss', 'CategoryForegroundLoss', 'ECRLoss', 'ERLoss', 'MinPoolingLoss',
+    'RestrictedActivationLoss', 'SaliencyConflictLoss', 'SemanticLoss', 'activation_complement',
+    'activation_consistency', 'activation_masks', 'activation_regularization', 'attention_targets',
     'background_conflict', 'category_background', 'category_foreground', 'category_similarity', 'class_prototypes',
     'class_region_masks', 'equivariant_cross_regularization', 'equivariant_regularization', 'global_mean',
     'keep_highest_foreground', 'min_pooling', 'multi_scale_attention', 'multi_scale_cam', 'present_categories',

@@ -47,8 +47,20 @@ def background_conflict(labels: Tensor, saliency: Tensor, ignore_index: int = IG
     return ious.sum(dim=0) / (unions > 0).sum(dim=0).clamp(min=1)
 
 
+def counted_pixels(saliency: Tensor, labels: Tensor, ignore_index: int = IGNORE, on_ignored: bool = False) -> Tensor:
+    """Returns which pixels L_sal is taken from: N x H x W, bool.
+
+    Args:
+        saliency: N x H x W in [0, 1]; negative in padding, which has none.
+        labels: N x H x W.
+        ignore_index: Label of pixels to leave out.
+        on_ignored: Count these too, but for padding.
+    """
+    return saliency >= 0 if on_ignored else labels != ignore_index
+
+
 def saliency_loss(logits: Tensor, saliency: Tensor, labels: Tensor, ignore_index: int = IGNORE,
-                  soft: bool = True) -> Tensor:
+                  soft: bool = True, on_ignored: bool = False) -> Tensor:
     """Computes L_sal: binary cross entropy between predicted background and saliency (section 3.3).
 
     The prediction is the softmax probability of channel 0, the target ``1 - saliency``.
@@ -56,9 +68,10 @@ def saliency_loss(logits: Tensor, saliency: Tensor, labels: Tensor, ignore_index
     Args:
         logits: N x C x H x W, C >= 2, channel 0 for the background.
         saliency: N x H x W in [0, 1].
-        labels: N x H x W, which say what pixels to ignore: padding has no saliency.
+        labels: N x H x W, which say what pixels to ignore.
         ignore_index: Label of pixels that do not count.
         soft: Take the saliency as it is; otherwise 1 from 0.5 on and 0 below.
+        on_ignored: See :func:`counted_pixels`.
 
     Returns:
         [N]: the means over the pixels of each image, 0 where every pixel is ignored.
@@ -68,7 +81,7 @@ def saliency_loss(logits: Tensor, saliency: Tensor, labels: Tensor, ignore_index
     # softmax(z)_0 = sigmoid(z_0 - log sum_{c > 0} e^{z_c}), whose logarithm and that of its complement are stable.
     background = logits[:, 0] - logits[:, 1:].logsumexp(dim=1)
     target = 1 - (saliency.detach() if soft else saliency >= SALIENT).to(logits.dtype)
-    valid = labels != ignore_index
+    valid = counted_pixels(saliency, labels, ignore_index, on_ignored)
     losses = F.binary_cross_entropy_with_logits(background, target, reduction='none')
     return losses.where(valid, losses.new_zeros(())).flatten(1).sum(dim=1) / valid.flatten(1).sum(dim=1).clamp(min=1)
 
@@ -89,6 +102,9 @@ class SaliencyConflictLoss(nn.Module):
         alpha: Weight of the second term; the paper has 0.08. With 0 the loss is L_seg.
         per_image: One temperature per image, or one per batch.
         soft: Take saliency as a probability, or as 0 and 1. The temperature is from 0 and 1 in any case.
+        on_ignored: Take L_sal also from pixels that the label ignores, where saliency is all there is; for labels of
+            confident pixels. The temperature is from labelled pixels in any case. Padding has no saliency
+            (``WSSSDataPreProcessor(saliency_pad_val=-1)``).
         loss_weight: Factor of the whole, as of an auxiliary head.
         loss_name: Under which the head logs the loss.
 
@@ -97,7 +113,7 @@ class SaliencyConflictLoss(nn.Module):
     """
 
     def __init__(self, loss_decode: dict, alpha: float = 0.08, per_image: bool = True, soft: bool = True,
-                 loss_weight: float = 1.0, loss_name: str = 'loss_saliency_conflict') -> None:
+                 on_ignored: bool = False, loss_weight: float = 1.0, loss_name: str = 'loss_saliency_conflict') -> None:
         super().__init__()
         if not alpha >= 0:
             raise ValueError(f'SaliencyConflictLoss: alpha must not be negative, got {alpha}')
@@ -108,6 +124,7 @@ class SaliencyConflictLoss(nn.Module):
         self.alpha = alpha
         self.per_image = per_image
         self.soft = soft
+        self.on_ignored = on_ignored
         self.loss_weight = loss_weight
         self._loss_name = loss_name
         self._given: tuple[Tensor, dict[str, Tensor]] | None = None
@@ -163,9 +180,9 @@ class SaliencyConflictLoss(nn.Module):
             raise ValueError(f'SaliencyConflictLoss: saliency {list(saliency.shape)} does not fit the labels '
                              f'{list(labels.shape)}; heads that change or sample their labels cannot take this loss')
         tau = background_conflict(labels, saliency, ignore_index, self.per_image)
-        loss_sal = saliency_loss(logits, saliency, labels, ignore_index, self.soft)
+        loss_sal = saliency_loss(logits, saliency, labels, ignore_index, self.soft, self.on_ignored)
         valid = labels != ignore_index
-        images = valid.flatten(1).any(dim=1)
+        images = counted_pixels(saliency, labels, ignore_index, self.on_ignored).flatten(1).any(dim=1)
         for name, values in (('tau', tau), ('saliency_ce', loss_sal.detach())):
             logs[name] = values.sum() / images.sum().clamp(min=1) if values.dim() else values
 

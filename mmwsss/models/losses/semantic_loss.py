@@ -90,20 +90,37 @@ def category_background(similarity: Tensor, category: Tensor, present: Tensor) -
     return 0.5 * (1 - others) * any_others + 0.5 * (1 + own)
 
 
-def activation_regularization(activations: Tensor, present: Tensor) -> Tensor:
+def activation_regularization(activations: Tensor, present: Tensor, average: str = 'present') -> Tensor:
     """Keeps objects small and the background large: ``mean(M_fg) + 1 - mean(M_bg)``.
 
     Args:
         activations: N x K x h x w in [0, 1], background first.
-        present: N x K, 0 or 1; M_fg is of the categories in the image, without the background.
+        present: N x K, 0 or 1.
+        average: M_fg is of the categories in the image, without the background (``'present'``), or of all C
+            (``'all'``, SemFormer).
 
     Returns:
-        [N]; without any object in the image the second part alone.
+        [N]; without any category in M_fg the second part alone.
     """
     area = activations.float().mean(dim=(2, 3))
-    foreground = present[:, 1:].to(area.dtype)
+    foreground = (present if average == 'present' else torch.ones_like(present))[:, 1:].to(area.dtype)
     objects = (foreground * area[:, 1:]).sum(dim=1) / foreground.sum(dim=1).clamp(min=1)
     return objects + 1 - area[:, 0]
+
+
+def activation_complement(activations: Tensor, present: Tensor) -> Tensor:
+    """How far foreground and background are from adding up to 1: mean of ``(M_bg + max_k M_k - 1)^2``.
+
+    Args:
+        activations: N x K x h x w in [0, 1], background first.
+        present: N x K, 0 or 1; k runs over the categories in the image, without the background.
+
+    Returns:
+        [N].
+    """
+    activations = activations.float()
+    objects = activations[:, 1:] * present[:, 1:, None, None].to(activations.dtype)
+    return (activations[:, 0] + objects.amax(dim=1) - 1).square().mean(dim=(1, 2))
 
 
 def activation_consistency(activations: Tensor, others: Tensor, present: Tensor) -> Tensor:
@@ -182,12 +199,32 @@ class ActivationRegularizationLoss(_MeanLoss):
 
     Args:
         loss_weight: Factor; default SemFormer's.
+        average: See there.
+
+    Raises:
+        ValueError: For an unknown ``average``.
     """
 
-    terms = staticmethod(activation_regularization)
-
-    def __init__(self, loss_weight: float = 0.075) -> None:
+    def __init__(self, loss_weight: float = 0.075, average: str = 'present') -> None:
         super().__init__(loss_weight)
+        if average not in ('present', 'all'):
+            raise ValueError(f"ActivationRegularizationLoss: average is 'present' or 'all', got {average!r}")
+        self.average = average
+
+    def terms(self, activations: Tensor, present: Tensor) -> Tensor:
+        """One term for each image."""
+        return activation_regularization(activations, present, self.average)
+
+
+@MODELS.register_module()
+class ActivationComplementLoss(_MeanLoss):
+    """Mean of :func:`activation_complement` over the images, a consistency of foreground and background.
+
+    Args:
+        loss_weight: Factor.
+    """
+
+    terms = staticmethod(activation_complement)
 
 
 @MODELS.register_module()

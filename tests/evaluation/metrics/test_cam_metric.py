@@ -10,6 +10,7 @@ from mmengine.structures import LabelData, PixelData
 from mmseg.structures import SegDataSample
 
 from mmwsss.evaluation import CAMMetric, cam_histogram, cam_report
+from mmwsss.evaluation.threshold_curve import CAMHistogram
 from mmwsss.registry import METRICS
 from mmwsss.structures import read_label, resize_cam, write_label
 from mmwsss.utils.errors import UserError
@@ -52,7 +53,32 @@ def expected_report(samples, thresholds):
             total = counts
         else:
             total += counts
-    return cam_report(total, thresholds, CLASSES, len(samples), class_filter='label')
+    report = cam_report(total, thresholds, CLASSES, len(samples), cam_class_filter='label')
+    return dict(report, by_num_classes={
+        name: at_threshold([sample for sample in samples if wanted(len(sample.pred_img_label.label))],
+                           report['threshold'])
+        for name, wanted in (('1', lambda n: n == 1), ('2', lambda n: n == 2), ('3+', lambda n: n > 2))})
+
+
+def at_threshold(samples, threshold):
+    """mIoU of some images at one threshold, from a report that has no other."""
+    if not samples or threshold is None:
+        return None
+    total = CAMHistogram.zeros(len(CLASSES), 1)
+    for sample in samples:
+        total += cam_histogram(resize_cam(sample.pred_cam.data, sample.ori_shape), sample.pred_img_label.label,
+                               read_label(sample.seg_map_path), [threshold], len(CLASSES))
+    return cam_report(total, [threshold], CLASSES, len(samples))['mIoU']
+
+
+def test_by_number_of_classes(tmp_path):
+    samples = make_samples(tmp_path)
+    run(samples, out_file=str(tmp_path / 'eval.json'))
+    by_count = json.loads((tmp_path / 'eval.json').read_text())['by_num_classes']
+    assert list(by_count) == ['1', '2', '3+'] and len(set(by_count.values())) == 3
+    run([sample for sample in samples if len(sample.pred_img_label.label) == 1], out_file=str(tmp_path / 'eval.json'))
+    report = json.loads((tmp_path / 'eval.json').read_text())
+    assert report['by_num_classes'] == {'1': report['mIoU'], '2': None, '3+': None}
 
 
 def test_report_and_metrics(tmp_path):

@@ -134,6 +134,7 @@ def test_postprocessor_that_fails_names_the_image(tmp_path, cams, num_workers):
 @pytest.mark.parametrize('options, message', [
     (dict(postprocessors=[dict(type='MirrorScores')]), 'need a background'), (dict(num_workers=-1), 'num_workers'),
     (dict(background=dict(type='power', alpha=4), threshold=0.3), 'in place of a threshold'),
+    (dict(background=dict(type='saliency', weight=1)), 'for mmwsss label'),
     (dict(background=dict(type='power', alpha=0)), 'alpha')])
 def test_wrong_settings(tmp_path, options, message):
     with pytest.raises(UserError, match=message):

@@ -54,6 +54,17 @@ def train_check(tiny_cam_cfg, stage_context, generated_copy):
     return check
 
 
+def test_labels_of_saliency_maps_depend_on_them():
+    stage = STAGES.get('pseudo_label')
+    for background, reads in ((dict(type='saliency', weight=0.5), ('images', 'saliency')),
+                              (dict(type='constant', threshold=0.5), ('images',))):
+        made = stage(name='label', split='train', background=background, inputs={'cams': 'cam'})
+        assert reads == made.READS
+    with pytest.raises(UserError, match='has no saliency maps'):
+        STAGES.get('refine_cam')(name='walk', split='train', config='a.py',
+                                 background=dict(type='saliency', weight=0.5))
+
+
 def test_what_a_training_needs_is_checked_before(train_check, generated_copy):
     train_check()
     with pytest.raises(UserError, match=r'has 12 images which is less than one batch of 13.*batch_size=12'):

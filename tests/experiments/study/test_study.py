@@ -160,7 +160,9 @@ def fake(monkeypatch):
                             checkpoint.parts[-4:-2]))
         note_times('test')
         report = dict(mIoU=0.4 + 0.1 * cfg.randomness.seed ** 2, threshold=0.2, m_FN=None, m_FP=0.5, precision=0.5,
-                      recall=0.5, per_class={}, curve=[], num_images=5, class_filter='label')
+                      recall=0.5, per_class={}, curve=[], num_images=5, cam_class_filter='label')
+        if cfg.test_evaluator.type == 'IoUMetric':
+            return RunResult(checkpoint, dict(aAcc=70.0, mIoU=30.0 + cfg.randomness.seed))
         work_dir.mkdir(parents=True, exist_ok=True)
         (work_dir / 'report.json').write_text(json.dumps(report))
         assert cfg.test_evaluator.out_file == str(work_dir / 'report.json')
@@ -308,6 +310,21 @@ def test_mean_and_spread_over_the_seeds(make, fake, tmp_path):
     assert er['train_seconds_per_iteration'] == pytest.approx(0.2), 'the median'
     assert er['seconds_per_image'] == pytest.approx(1.2 / 5)
     assert '45.00 ± 7.07' in (tmp_path / 'work/results.md').read_text()
+
+
+def test_segmentors_are_judged_too(fake, generated_root, repo_root, tmp_path):
+    (tmp_path / 'seg.py').write_text(f'''
+configs = dict(seg='{repo_root}/configs/segmentation/deeplab_efflite0_small.py')
+split, seeds, num_images, cfg_options = 'val', (0, 1), 2, {{'train_dataloader.batch_size': 4}}
+rows = [dict(name='plain', config='seg'), dict(name='slow', config='seg', cfg_options={{'train_cfg.max_epochs': 2}})]
+''')
+    study = Study(tmp_path / 'seg.py', generated_root, tmp_path / 'work')
+    assert study.run() == EXIT_DONE
+    results = json.loads((tmp_path / 'work/results.json').read_text())
+    assert [line['mIoU']['mean'] for line in results['lines']] == [pytest.approx(0.305)] * 2
+    text = (tmp_path / 'work/results.md').read_text()
+    assert 'Judged on 2 images of val.' in text and 'oracle' not in text and '30.50 ± 0.71' in text
+    assert json.loads((tmp_path / 'work/plain/seed0/test.json').read_text())['setting']['num_images'] == 2
 
 
 @pytest.mark.parametrize(('arguments', 'word'), [(dict(rows=['x']), r'--rows x: the study has baseline, \+ER, no flip'),

@@ -120,7 +120,7 @@ def test_configs_that_train_or_judge_nothing(read, tmp_path):
         config = read("""configs = dict(cam='empty.py')""")
         with pytest.raises(UserError, match=rf'empty.py: {word}'):
             config.train_config(row, 0)
-    with pytest.raises(UserError, match='no test_dataloader or no CAMMetric'):
+    with pytest.raises(UserError, match='no test_dataloader, or neither CAMMetric nor IoUMetric'):
         config.test_config(row, 0, 'multi')
 
 

@@ -59,14 +59,22 @@ def test_markdown_lines_up_and_labels_the_oracle(lines):
     assert len({len(line) for line in table}) == 1
     rows = [[cell.strip() for cell in line.replace(r'\|', '/').strip('|').split('|')] for line in table]
     assert tuple(rows[0]) == HEADER and 'mIoU % (oracle)' in HEADER and 'Threshold (oracle)' in HEADER
-    assert rows[2] == ['base', 'one', '3', '45.00 ± 4.58', '', '0.300', '0.400', '62.50', '75.00', '0.25', '0.300',
-                       '1.00 x']
+    assert rows[2] == ['base', 'one', '3', '45.00 ± 4.58', '', '0.300', '0.400', '62.50', '75.00', '0.25', '-',
+                       '0.300', '1.00 x']
     assert rows[3][:4] == ['', 'four', '1 of 2', '50.00']
     assert rows[4][:5] == ['+ER', 'one', '2', '50.50 ± 3.54', '+3.00'] and rows[4][-1] == '1.50 x'
     assert rows[5][0] == 'SSA / 4' and rows[5][-1] == '-'
     assert rows[7][2:5] == ['0 of 2', '-', '-']
     assert '300 images of train, classes chosen by label' in text and 'chosen on the ground truth (oracle)' in text
     assert 'cannot be compared' not in text and 'run the same command again' in text
+
+
+def test_by_number_of_classes():
+    entries = {('base', 'one', seed): dict(entry(0.4), metrics=dict(entry(0.4)['metrics'], by_num_classes=found))
+               for seed, found in enumerate([{'1': 0.5, '2': 0.25, '3+': None}, {'1': 0.6, '2': None, '3+': None}])}
+    line, = study_lines([('base', 'one', (0, 1), 'base')], entries, 'base')
+    assert line['by_num_classes'] == {'1': pytest.approx(0.55), '2': 0.25, '3+': None}
+    assert '55.0 / 25.0 / -' in study_markdown([line], list(entries.values()), 'base', 'study')
 
 
 def test_a_row_may_be_compared_with_another_than_the_baseline():

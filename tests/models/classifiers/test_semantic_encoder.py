@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from mmengine.structures import LabelData
 from slam_toy import encoder_config, samples, toy_encoder
 
+from mmwsss.models.classifiers import semantic_encoder
 from mmwsss.registry import MODELS
 from mmwsss.utils.errors import UserError
 
@@ -18,7 +19,8 @@ def images(*shape, seed=1):
 def slow_similarity(encoder, inputs):
     """Position by position and category by category, in float64."""
     feats = encoder.backbone(inputs)[-1].double()
-    weight, bias = encoder.embed.weight.double()[:, :, 0, 0], encoder.embed.bias.double()
+    weight = encoder.embed.weight.double()[:, :, 0, 0]
+    bias = 0 if encoder.embed.bias is None else encoder.embed.bias.double()
     result = []
     for image in feats:
         sums = torch.zeros(encoder.num_classes + 1, encoder.embed_channels, dtype=torch.float64)
@@ -32,7 +34,7 @@ def slow_similarity(encoder, inputs):
 
 @pytest.mark.parametrize('size', [(9, 7), (2, 12)])
 def test_similarity_equals_loops(size):
-    encoder, inputs = toy_encoder(), images(2, 3, *size)
+    encoder, inputs = toy_encoder(embed_bias=size[0] > 5), images(2, 3, *size)
     found = encoder(inputs)
     torch.testing.assert_close(found.double(), slow_similarity(encoder, inputs), rtol=1e-4, atol=1e-5)
     assert found.shape == (2, 4) and found.min() >= 0 and found.max() <= 1.0001
@@ -52,9 +54,30 @@ def test_loss():
     assert not losses['similarity_present'].requires_grad and 'loss_reconstruction' not in losses
 
 
+def test_masked_and_blank_images(monkeypatch):
+    masks = (torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(2)) > 0.5).float()
+    monkeypatch.setattr(semantic_encoder, 'random_masks', lambda inputs: masks)
+    encoder, inputs = toy_encoder(mask_prob=1.0, blank_images=3), images(2, 3, 8, 8)
+    found = encoder(inputs, samples(LABELS), mode='loss')['loss_semantic']
+    shown = torch.cat([inputs * masks, torch.zeros(3, 3, 8, 8)])
+    present = torch.tensor([[1, 1, 0, 1], [1, 0, 1, 0], *[[0] * 4] * 3]).double()
+    similarity = slow_similarity(encoder, shown).nan_to_num()
+    expected = F.binary_cross_entropy(similarity.clamp(1e-4, 1 - 1e-4), present)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_random_masks():
+    torch.manual_seed(0)
+    masks = semantic_encoder.random_masks(torch.zeros(200, 3, 20, 30))
+    assert masks.shape == (200, 1, 20, 30) and set(masks.unique().tolist()) == {0, 1}
+    assert 0.5 < masks.mean() < 0.7 and masks.mean(dim=(1, 2, 3)).std() > 0.05
+    changes = (masks[..., 1:] != masks[..., :-1]).float().mean()
+    assert changes < 0.1  # smooth outlines
+
+
 def test_semantics_learn_from_images_that_show_them():
     encoder = toy_encoder()
-    for parameter in (encoder.semantics.weight, encoder.embed.bias):
+    for parameter in (encoder.semantics.weight, encoder.embed.weight):
         parameter.data.abs_()  # nothing that the rectifiers would cut off
     encoder(images(2, 3, 8, 8), samples([[1, 0, 0], [0, 0, 1]]), mode='loss')['loss_semantic'].backward()
     moved = encoder.semantics.weight.grad.abs().sum(dim=1) > 0
@@ -98,6 +121,7 @@ def test_prediction():
 
 
 @pytest.mark.parametrize('kwargs', [dict(num_classes=None), dict(num_classes=0), dict(patch_size=0),
+                                    dict(mask_prob=1.5), dict(blank_images=-1),
                                     dict(reconstruction_weight=-1.0)])
 def test_settings_that_make_no_sense(kwargs):
     with pytest.raises(ValueError, match='SemanticEncoder'):

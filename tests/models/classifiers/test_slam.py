@@ -16,36 +16,85 @@ def images(*shape, seed=1):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) - 0.5
 
 
+def slow_activations(model, image, label):
+    """K x H x W of one image 3 x H x W: pixel by pixel where a reading needs it."""
+    maps = model.cam_head(model.backbone(image[None]))[0]
+    if model.activation == 'sigmoid':
+        maps = 1 / (1 + (-maps / model.temperature).exp())
+    else:
+        maps = torch.stack([one.clamp(min=0) / max(one.clamp(min=0).max().item(), 1e-5) for one in maps])
+    maps = F.interpolate(maps[None], image.shape[-2:], mode='bilinear')[0]
+    if model.background == 'own':
+        return maps
+    rest = torch.ones_like(maps[0])
+    for y in range(rest.shape[0]):
+        for x in range(rest.shape[1]):
+            rest[y, x] = 1 - max([maps[k, y, x] for k, there in enumerate(label) if there], default=torch.tensor(0.0))
+    return torch.cat([rest[None], maps])
+
+
 def slow_losses(model, inputs, labels):
-    """One masked image at a time; without the consistency."""
-    activations = [F.interpolate(model.cam_head(model.backbone(image[None])).sigmoid(), inputs.shape[-2:],
-                                 mode='bilinear')[0] for image in inputs]
-    foreground, background, area = [], [], []
-    for image, maps, label in zip(inputs, activations, labels):
-        present = torch.tensor([[1.0, *label]])
-        for k in present[0].nonzero().flatten().tolist():
+    """One masked image at a time; without the consistency of two views."""
+    foreground, background, area, consistency, classes = [], [], [], [], []
+    for image, label in zip(inputs, labels):
+        maps = slow_activations(model, image, label)
+        asked = torch.tensor([[float(model.judged == 'all'), *label]])
+        for k in asked[0].nonzero().flatten().tolist():
             for which, mask, found in ((terms.category_foreground, maps[k], foreground),
                                        (terms.category_background, 1 - maps[k], background)):
-                similarity = model.encoder((image * mask)[None])
-                found.append(which(similarity, torch.tensor([k]), present)[0])
-        objects = [maps[k + 1].mean() for k, there in enumerate(label) if there]
-        area.append((sum(objects) / len(objects) if objects else 0) + 1 - maps[0].mean())
-    return dict(loss_foreground=sum(foreground) / len(foreground), loss_background=sum(background) / len(background),
-                loss_regularization=0.075 * sum(area) / len(area))
+                seen = (image * mask)[None]
+                if model.encoder_scale != 1:
+                    seen = F.interpolate(seen, [round(model.encoder_scale * n) for n in image.shape[-2:]],
+                                         mode='bilinear', antialias=True)
+                found.append(which(model.encoder(seen), torch.tensor([k]), asked)[0])
+        objects = [maps[k + 1] for k, there in enumerate(label) if there]
+        area.append((sum(objects).mean() / len(objects) if objects else 0) + 1 - maps[0].mean())
+        highest = torch.stack(objects).amax(0) if objects else 0
+        consistency.append((maps[0] + highest - 1).square().mean())
+        scores = model.cam_head(model.backbone(image[None]))[0, -3:].mean((1, 2))
+        classes += [-F.logsigmoid(score if there else -score) for score, there in zip(scores, label)]
+
+    def mean(values):
+        return sum(values) / len(values)
+
+    return dict(loss_foreground=mean(foreground), loss_background=mean(background),
+                loss_regularization=0.075 * mean(area), loss_consistency=mean(consistency),
+                loss_cls=model.cls_weight * mean(classes))
+
+
+READINGS = [
+    dict(), dict(judged='objects'), dict(activation='relu'), dict(temperature=2.0),
+    dict(encoder_scale=0.5), dict(cls_weight=0.7),
+    dict(loss_consistency=dict(type='ActivationComplementLoss')),
+    dict(background='complement', activation='relu', judged='objects', encoder_scale=0.5, cls_weight=1.0,
+         loss_consistency=None),
+    dict(background='complement', loss_consistency=None)]
 
 
 @pytest.mark.parametrize('size', [(10, 8), (5, 13)])
-def test_losses_equal_loops(size):
-    model, inputs = toy_slam(), images(3, 3, *size)
+@pytest.mark.parametrize('reading', READINGS, ids=lambda reading: '-'.join(map(str, reading)) or 'first')
+def test_losses_equal_loops(reading, size):
+    model, inputs = toy_slam(**reading), images(3, 3, *size)
     found = model(inputs, samples(LABELS), mode='loss')
     expected = slow_losses(model, inputs, LABELS)
-    assert set(found) == set(LOSSES)
+    names = set(LOSSES) - {name for name in LOSSES if getattr(model, name) is None}
+    assert set(found) == names | ({'loss_cls'} if model.cls_weight else set())
     parameters = [*model.backbone.parameters(), *model.cam_head.parameters()]
-    for name, loss in expected.items():
-        torch.testing.assert_close(found[name], loss, rtol=1e-4, atol=1e-5)
-        for one, two in zip(torch.autograd.grad(found[name], parameters, retain_graph=True),
-                            torch.autograd.grad(loss, parameters, retain_graph=True)):
-            torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-5)
+    compared = set(found) - (set() if 'loss_consistency' in reading else {'loss_consistency'})
+    assert len(compared) >= 3
+    for name in compared:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-5)
+        for one, two in zip(torch.autograd.grad(found[name], parameters, retain_graph=True, allow_unused=True),
+                            torch.autograd.grad(expected[name], parameters, retain_graph=True, allow_unused=True)):
+            if one is not None or two is not None:
+                torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-5)
+
+
+def test_images_without_class_are_not_judged():
+    model = toy_slam(background='complement', judged='objects', loss_consistency=None, cls_weight=1.0)
+    losses = model(images(2, 3, 8, 8), samples([[0, 0, 0]] * 2), mode='loss')
+    assert losses['loss_foreground'] == losses['loss_background'] == 0
+    sum(losses.values()).backward()
 
 
 def test_consistency_compares_the_transformed_activations():
@@ -86,6 +135,11 @@ def test_prediction_is_the_activation():
     assert sample.pred_img_label.label.tolist() == [0, 2]
     torch.testing.assert_close(sample.pred_cam.data.float(), expected, rtol=2e-3, atol=2e-3)
     assert model(inputs).shape == (1, 3, 3, 4)
+    model.cam_activation = 'relu'  # no training is needed to try it
+    sample, = model(inputs, samples([[1, 0, 1]], size=(6, 8)), mode='predict')
+    maps = F.interpolate(model.cam_head(model.backbone(inputs)).relu()[:, [1, 3]], (6, 8), mode='bilinear')[0]
+    torch.testing.assert_close(sample.pred_cam.data.float(), maps / maps.amax(dim=(1, 2), keepdim=True), rtol=2e-3,
+                               atol=2e-3)
 
 
 def test_checkpoint_of_the_encoder(tmp_path):
@@ -103,6 +157,28 @@ def test_checkpoint_of_the_encoder(tmp_path):
         toy_slam(encoder=encoder_config(init_cfg=dict(init_cfg, checkpoint=None))).init_weights()
 
 
+def test_start_from_a_classifier(tmp_path):
+    from mmwsss.models import CAMClassifier
+    init_default_scope('mmwsss')
+    classifier = CAMClassifier(dict(type='SiameseToyBackbone'), dict(type='CAMHead', in_channels=6, num_classes=3))
+    torch.save(dict(state_dict=classifier.state_dict()), tmp_path / 'cam.pth')
+    torch.save(dict(state_dict=toy_encoder().state_dict()), tmp_path / 'encoder.pth')
+
+    def start(checkpoint):
+        model = toy_slam(background='complement', cam_activation='relu', loss_consistency=None, encoder=encoder_config(
+            init_cfg=dict(type='StrictPretrained', checkpoint=str(tmp_path / 'encoder.pth'))))
+        for name in ('backbone', 'cam_head'):
+            getattr(model, name).init_cfg = dict(type='StrictPretrained', checkpoint=checkpoint, prefix=name)
+        model.init_weights()
+        return model.eval()
+
+    inputs = images(2, 3, 8, 8)
+    torch.testing.assert_close(start(str(tmp_path / 'cam.pth')).compute_cam(inputs).cam,
+                               classifier.eval().compute_cam(inputs).cam)
+    with pytest.raises(UserError, match='starts from a trained CAM classifier'):
+        start(None)
+
+
 def test_predictions_do_without_the_encoder():
     model = toy_slam()
     patterns = model.drop_training_parts()
@@ -114,6 +190,12 @@ def test_predictions_do_without_the_encoder():
 
 @pytest.mark.parametrize(('kwargs', 'message'), [
     (dict(test_cfg=dict(class_filter='score')), 'choose by labels'),
+    (dict(background='none'), 'background is one of'), (dict(activation='max'), 'activation is one of'),
+    (dict(judged='some'), 'judged is one of'), (dict(cam_activation='max'), 'cam_activation is one of'),
+    (dict(encoder_scale=0), 'encoder_scale and temperature are positive'),
+    (dict(temperature=0), 'temperature are positive'), (dict(cls_weight=-1), 'cls_weight not negative'),
+    (dict(cam_head=dict(type='CAMHead', in_channels=6, num_classes=3)), 'does not go with a CAMHead'),
+    (dict(background='complement', loss_consistency=dict(type='ActivationComplementLoss')), 'add up to 1 anyway'),
     (dict(loss_foreground=None, loss_background=None), 'say what the maps show'),
     (dict(encoder=encoder_config(4)), 'has 3 classes, the encoder 4')])
 def test_settings_that_make_no_sense(kwargs, message):

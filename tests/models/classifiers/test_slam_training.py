@@ -36,10 +36,11 @@ def test_two_ranks_give_losses_and_gradients_of_one_with_twice_the_batch(tmp_pat
 
 
 PIPELINE = '''
-configs = dict(encoder='encoder.py', cam='slam.py')
+configs = dict(start='cam.py', encoder='encoder.py', cam='slam.py')
 stages = dict(
+    start=dict(type='train', config='start', split='train'),
     encoder=dict(type='train', config='encoder', split='train'),
-    classifier=dict(type='train', config='cam', split='train', inputs=dict(encoder='encoder')),
+    classifier=dict(type='train', config='cam', split='train', inputs=dict(encoder='encoder', start='start')),
     cam=dict(type='make_cam', config='cam', split='train', inputs=dict(checkpoint='classifier')),
     eval_cam=dict(type='eval_cam', split='train', inputs=dict(cams='cam')),
 )
@@ -50,10 +51,12 @@ stages = dict(
 def config(tmp_path, repo_root, tiny_cam_options):
     """A pipeline config of tiny networks."""
     tiny = {**tiny_cam_options, 'train_cfg.max_epochs': 1}
-    for name in ('encoder', 'slam'):
-        cfg = Config.fromfile(repo_root / f'configs/slams/{name}_efflite0_small.py')
+    for name, folder in (('cam', 'cam'), ('encoder', 'slams'), ('slam', 'slams')):
+        cfg = Config.fromfile(repo_root / f'configs/{folder}/{name}_efflite0_small.py')
         cfg.merge_from_dict({key: value for key, value in tiny.items()
-                             if name == 'slam' or not key.startswith(('test_', 'model.inference_hooks'))})
+                             if name != 'encoder' or not key.startswith(('test_', 'model.inference_hooks'))})
+        if name == 'slam':
+            cfg.model.backbone.update(frozen_stages=8, norm_eval=True, norm_frozen=True)
         cfg.dump(tmp_path / f'{name}.py')
     (tmp_path / 'pipeline.py').write_text(PIPELINE)
     return tmp_path / 'pipeline.py'
@@ -62,17 +65,23 @@ def config(tmp_path, repo_root, tiny_cam_options):
 def test_pipeline(config, generated_root, tmp_path):
     pipeline = Pipeline(config, generated_root, tmp_path / 'work')
     assert pipeline.run() == EXIT_DONE
-    encoder, slam = (torch.load(tmp_path / f'work/{stage}/epoch_1.pth', weights_only=True)['state_dict']
-                     for stage in ('encoder', 'classifier'))
+    encoder, start, slam = (torch.load(tmp_path / f'work/{stage}/epoch_1.pth', weights_only=True)['state_dict']
+                            for stage in ('encoder', 'start', 'classifier'))
     frozen = {key.removeprefix('encoder.'): value for key, value in slam.items() if key.startswith('encoder.')}
     assert frozen.keys() == encoder.keys()
     assert all(torch.equal(frozen[key], value) for key, value in encoder.items())
+    # The backbone is the classifier's, and stays; the head has learned on.
+    assert all(torch.equal(slam[key], value) for key, value in start.items() if key.startswith('backbone.'))
+    assert 0 < (slam['cam_head.conv_cam.weight'] - start['cam_head.conv_cam.weight']).abs().max() < 0.1
     assert 0 < json.loads((tmp_path / 'work/eval_cam/metrics.json').read_text())['mIoU'] < 1
     cams = [read_cam(path) for path in (tmp_path / 'work/cam/cam').glob('*.npz')]
     assert len(cams) == 12 and all(len(cam.classes) == len(cam.cam) for cam in cams)
 
 
-def test_without_an_encoder(config, generated_root, tmp_path):
-    config.write_text(PIPELINE.replace(", inputs=dict(encoder='encoder')", ''))
-    with pytest.raises(UserError, match='the semantic encoder has no weights'):
+@pytest.mark.parametrize(('missing', 'message'), [
+    ("encoder='encoder', ", 'the semantic encoder has no weights'),
+    (", start='start'", 'starts from a trained CAM classifier; name the stage')])
+def test_without_what_it_needs(config, generated_root, tmp_path, missing, message):
+    config.write_text(PIPELINE.replace(missing, ''))
+    with pytest.raises(UserError, match=message):
         Pipeline(config, generated_root, tmp_path / 'work').run()

@@ -42,12 +42,12 @@ def slow_tau(labels, saliency, ignore=IGNORE):
     return sum(ious) / len(ious) if ious else 0.0
 
 
-def slow_saliency_loss(logits, saliency, labels, soft=True, ignore=IGNORE):
+def slow_saliency_loss(logits, saliency, labels, soft=True, ignore=IGNORE, on_ignored=False):
     """Mean cross entropy of one image, C x H x W, pixel by pixel; differentiable."""
     terms = []
     for y in range(labels.shape[0]):
         for x in range(labels.shape[1]):
-            if labels[y, x] == ignore:
+            if saliency[y, x] < 0 if on_ignored else labels[y, x] == ignore:
                 continue
             exponentials = [logits[c, y, x].exp() for c in range(len(logits))]
             background = exponentials[0] / sum(exponentials)
@@ -73,6 +73,24 @@ def build(**options):
 def compute(loss, logits, saliency, labels, **kwargs):
     with loss.using(saliency) as logs:
         return loss(logits, labels, ignore_index=IGNORE, **kwargs), logs
+
+
+@pytest.mark.parametrize('shape', SHAPES)
+def test_on_ignored_pixels(shape):
+    """Where the label says nothing saliency does; padding, which has none, and the temperature stay as they are."""
+    logits, saliency, labels = batch(shape, seed=4)
+    labels[:, :, -1], saliency[:, :, -1] = IGNORE, -1.0  # padding
+    labels[-1] = IGNORE
+    logits.requires_grad_()
+    losses = saliency_loss(logits, saliency, labels, IGNORE, on_ignored=True)
+    expected = torch.stack([slow_saliency_loss(*image, on_ignored=True) for image in zip(logits, saliency, labels)])
+    torch.testing.assert_close(losses, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(x.sum(), logits)[0] for x in (losses, expected)))
+    loss = compute(build(alpha=3.0, on_ignored=True), logits, saliency, labels)[0]
+    images = [n for n in range(len(labels)) if (saliency[n] >= 0).any()]
+    terms = [(math.exp(slow_tau(labels[n], saliency[n])) - 1) * expected[n] for n in images]
+    cross_entropy = compute(build(alpha=0.0), logits, saliency, labels)[0]
+    torch.testing.assert_close(loss, cross_entropy + 3 * sum(terms) / max(1, len(images)), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('shape', SHAPES)

@@ -94,21 +94,36 @@ def test_what_the_right_masks_cost():
 def test_regularization_and_consistency(num, categories, side):
     one, two = random(num, categories, side, side + 1), random(num, categories, side, side + 1, seed=1)
     present = random_present(num, categories)
-    areas, differences = [], []
+    areas, areas_of_all, differences, gaps = [], [], [], []
     for i in range(num):
         def mean(values):
             return sum(values) / len(values) if values else 0.0
 
         area = [mean(one[i, k].flatten().tolist()) for k in range(categories)]
         areas.append(mean([area[k] for k in range(1, categories) if present[i, k]]) + 1 - area[0])
+        areas_of_all.append(mean(area[1:]) + 1 - area[0])
+        gaps.append(mean([(one[i, 0, y, x].item() + max([one[i, k, y, x].item() for k in range(1, categories)
+                                                         if present[i, k]], default=0.0) - 1) ** 2
+                          for y in range(side) for x in range(side + 1)]))
         differences.append(mean([mean([abs(a - b) for a, b in zip(one[i, k].flatten().tolist(),
                                                                   two[i, k].flatten().tolist())])
                                  for k in range(categories) if present[i, k]]))
     close(module.activation_regularization(one, present), areas)
+    close(module.activation_regularization(one, present, 'all'), areas_of_all)
+    if categories > 1:
+        close(module.activation_complement(one, present), gaps)
+        close(MODELS.build(dict(type='ActivationComplementLoss', loss_weight=3.0))(one, present), 3 * sum(gaps) / num)
+    close(MODELS.build(dict(type='ActivationRegularizationLoss', loss_weight=2.0, average='all'))(one, present),
+          2 * sum(areas_of_all) / num)
     close(module.activation_consistency(one, two, present), differences)
     close(MODELS.build(dict(type='ActivationRegularizationLoss'))(one, present), 0.075 * sum(areas) / num)
     close(MODELS.build(dict(type='ActivationConsistencyLoss', loss_weight=2.0))(one, two, present),
           2 * sum(differences) / num)
+
+
+def test_regularization_of_something_else():
+    with pytest.raises(ValueError, match='average'):
+        MODELS.build(dict(type='ActivationRegularizationLoss', average='some'))
 
 
 def test_gradients():
@@ -121,6 +136,7 @@ def test_gradients():
     for function in (module.category_foreground, module.category_background):
         assert torch.autograd.gradcheck(lambda s, f=function: f(s, category, present), similarity)
     assert torch.autograd.gradcheck(lambda m: module.activation_regularization(m, random_present(3, 4)), maps, **coarse)
+    assert torch.autograd.gradcheck(lambda m: module.activation_complement(m, random_present(3, 4)), maps, **coarse)
     others = maps.detach() + 0.3
     assert torch.autograd.gradcheck(lambda m: module.activation_consistency(m, others, random_present(3, 4)), maps,
                                     **coarse)

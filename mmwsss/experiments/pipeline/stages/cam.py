@@ -21,8 +21,9 @@ from mmwsss.experiments.pipeline.stage import (
 )
 from mmwsss.experiments.pipeline.stage_keys import config_parts, dataset_key
 from mmwsss.postprocessing import build_postprocessors
-from mmwsss.postprocessing.background import check_background
+from mmwsss.postprocessing.background import check_background, needs_saliency
 from mmwsss.registry import STAGES
+from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_json
 
 
@@ -74,6 +75,9 @@ class RefineCAM(_CAMStage):
     def __post_init__(self) -> None:
         if self.background is not None:
             check_background(self.background)
+            if needs_saliency(self.background):
+                raise UserError("a refine_cam stage has no saliency maps; give background=dict(type='saliency', ...) "
+                                'to a pseudo_label stage behind it')
         build_postprocessors(self.postprocessors)
 
     def run(self, context: StageContext) -> StageResult:

@@ -7,14 +7,17 @@ from mmwsss.apis.pseudo_label import make_pseudo_label
 from mmwsss.experiments.pipeline.stage import FILES, Stage, StageContext, StageResult
 from mmwsss.experiments.pipeline.stages.cam import EvalStage
 from mmwsss.postprocessing import DEFAULT_BACKGROUND, build_postprocessors
-from mmwsss.postprocessing.background import check_background
+from mmwsss.postprocessing.background import check_background, needs_saliency
 from mmwsss.registry import STAGES
 
 
 @STAGES.register_module('pseudo_label')
 @dataclass(kw_only=True)
 class PseudoLabel(Stage):
-    """Turns CAM files into label maps, see :func:`mmwsss.apis.pseudo_label.make_pseudo_label`. Input: ``cams``."""
+    """Turns CAM files into label maps, see :func:`mmwsss.apis.pseudo_label.make_pseudo_label`. Input: ``cams``.
+
+    With ``background=dict(type='saliency', weight=...)`` it reads the saliency maps of the data set, too.
+    """
     INPUTS = dict(cams=FILES)
     REQUIRED = ('cams',)
     MAIN_PROCESS_ONLY = True
@@ -28,6 +31,11 @@ class PseudoLabel(Stage):
     def __post_init__(self) -> None:
         check_background(self.background)
         build_postprocessors(self.postprocessors)
+
+    @property
+    def READS(self) -> tuple[str, ...]:
+        """See :class:`Stage`."""
+        return ('images', 'saliency') if needs_saliency(self.background) else ('images',)
 
     def run(self, context: StageContext) -> StageResult:
         """See :meth:`Stage.run`."""

@@ -1,4 +1,5 @@
 """Training a config, as a stage."""
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from mmwsss.utils.errors import UserError
 
 MODEL = 'model'
 ENCODER = 'model.encoder.init_cfg.checkpoint'
+STARTED = ('backbone', 'cam_head')  # parts of a model that take the weights of a trained classifier
 
 
 @STAGES.register_module('train')
@@ -27,15 +29,16 @@ class Train(ConfigStage):
     Of a classifier or segmentor it also leaves ``<name of the stage>/model``, a folder that ``mmwsss predict`` takes.
 
     Inputs: ``labels``, a folder of pseudo labels for a segmentor or an AffinityNet; ``encoder``, the checkpoint of the
-    semantic encoder of SLAM.
+    semantic encoder of SLAM; ``start``, the checkpoint of a CAM classifier whose backbone and head the training begins
+    with.
     """
-    INPUTS = dict(labels=FILES, encoder=OTHER)
+    INPUTS = dict(labels=FILES, encoder=OTHER, start=OTHER)
 
     def load(self, context: StageContext) -> Config:
         """Loads the config with the pretrained weights of the context."""
         cfg = super().load(context)
         runner.check_settings(cfg, 'train_dataloader', 'train_cfg', 'optim_wrapper')
-        if context.weights is not None:
+        if context.weights is not None and not self._reads('start'):
             set_backbone_weights(cfg.model, context.weights)
         return cfg
 
@@ -58,6 +61,11 @@ class Train(ConfigStage):
         elif 'encoder' in cfg.model and not (cfg.model.encoder.get('init_cfg') or {}).get('checkpoint'):
             raise UserError('the semantic encoder has no weights; name the stage that trains it, as '
                             f'inputs=dict(encoder=NAME), or a file, as {ENCODER}=FILE')
+        if self._reads('start'):
+            _start_from(cfg, '')
+        elif waiting := _waits_for_checkpoint(cfg):
+            raise UserError('starts from a trained CAM classifier; name the stage that trains it, as '
+                            f'inputs=dict(start=NAME), or a file, as model.{waiting}.init_cfg.checkpoint=FILE')
         check_training(cfg, context.data, self.split)
 
     def run(self, context: StageContext) -> StageResult:
@@ -70,7 +78,23 @@ class Train(ConfigStage):
             dataset.update(seg_dir=str(Path(labels).resolve()), missing_mask='skip')
         if encoder := context.inputs.get('encoder'):
             cfg.merge_from_dict({ENCODER: encoder})
+        if start := context.inputs.get('start'):
+            _start_from(cfg, start)
         result = runner.train(cfg, context.folder, resume=True, launcher=context.launcher)
         if is_main_process() and not is_refiner(cfg):
             export_model(cfg, result.checkpoint, context.folder / MODEL)
         return StageResult(result.checkpoint, omissions=result.omissions)
+
+
+def _start_from(cfg: Config, checkpoint: str) -> None:
+    for name in STARTED:
+        cfg.model[name].init_cfg = dict(type='StrictPretrained', checkpoint=checkpoint, prefix=name)
+
+
+def _waits_for_checkpoint(cfg: Config) -> str | None:
+    """Returns the first part of a model whose config leaves the checkpoint to start from open."""
+    for name in STARTED:
+        init_cfg = (cfg.model.get(name) or {}).get('init_cfg')
+        if isinstance(init_cfg, Mapping) and init_cfg.get('checkpoint', '') is None:
+            return name
+    return None

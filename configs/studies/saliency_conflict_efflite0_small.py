@@ -1,0 +1,35 @@
+# The saliency-conflict loss against cross entropy with the same pseudo labels: weights, temperature, the pixels that
+# labels ignore, and saliency as background of the labels; with bounds from above (ground truth as saliency) and below
+# (the saliency of other images). Segmentors on EfficientNet-Lite0, judged on val. README.md has the commands that make
+# the folders, which stand behind the names of configs:
+# python tools/run_study.py configs/studies/saliency_conflict_efflite0_small.py --data-root DIR --work-dir DIR \
+#     --cfg-options cfg_options.train_dataloader.dataset.seg_dir=LABELS \
+#     cfg_options.confident.train_dataloader.dataset.seg_dir=CONFIDENT \
+#     cfg_options.confident_plain.train_dataloader.dataset.seg_dir=CONFIDENT \
+#     cfg_options.background.train_dataloader.dataset.seg_dir=SALIENCY_LABELS \
+#     cfg_options.truth.train_dataloader.dataset.saliency_dir=BOUNDS/SaliencyTruth \
+#     cfg_options.shuffled.train_dataloader.dataset.saliency_dir=BOUNDS/SaliencyShuffled
+_plain, _saliency = ('../segmentation/deeplab_efflite0_small.py', '../segmentation/deeplab_efflite0_small_saliency.py')
+configs = dict(plain=_plain, background=_plain, saliency=_saliency, truth=_saliency, shuffled=_saliency,
+               confident=_saliency, confident_plain=_plain)
+split = 'val'
+seeds = (0, 1, 2)
+cfg_options = {'train_dataloader.dataset.missing_mask': 'skip'}
+
+
+def _row(name, config='saliency', **options):
+    return dict(name=name, config=config, cfg_options={f'model.decode_head.loss_decode.{key}': value
+                                                       for key, value in options.items()})
+
+
+rows = [
+    _row('cross entropy', 'plain'),
+    *(_row(f'alpha {alpha:g}', alpha=alpha) for alpha in (0.08, 0.4, 1.2, 3.0)),
+    _row('alpha 1.2, one tau for the batch', alpha=1.2, per_image=False),
+    _row('confident labels, cross entropy', 'confident_plain'),
+    _row('confident labels, alpha 1.2', 'confident', alpha=1.2),
+    _row('confident labels, alpha 1.2, on ignored pixels', 'confident', alpha=1.2, on_ignored=True),
+    *(_row(f'ground truth as saliency, alpha {alpha:g}', 'truth', alpha=alpha) for alpha in (0.08, 1.2, 3.0)),
+    *(_row(f'shuffled saliency, alpha {alpha:g}', 'shuffled', alpha=alpha) for alpha in (0.08, 1.2)),
+    _row('saliency as background of the labels, cross entropy', 'background'),
+]

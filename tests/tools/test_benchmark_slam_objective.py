@@ -1,0 +1,57 @@
+"""The maps that are judged, and the tool on an untrained model."""
+import json
+import sys
+
+import pytest
+import torch
+
+from mmwsss.cli.run_cli import run_cli
+from mmwsss.config.config import load_config
+from mmwsss.registry import MODELS
+
+
+@pytest.fixture(scope='module')
+def module(load_tool):
+    return load_tool('benchmark/slam_objective.py')
+
+
+def test_candidates(module):
+    mask = torch.tensor([[0, 1, 1, 255], [0, 2, 2, 0]])
+    label, cam = torch.tensor([1.0, 1.0, 0.0]), torch.tensor([0.1, 0.6, 0.9])[:, None, None].expand(3, 2, 4)
+    maps = module.candidates(mask, label, cam, 0.5, has_complement=True)
+    for name, found in maps.items():
+        assert found.shape == (4, 2, 4), name
+        torch.testing.assert_close(found[0], 1 - found[1:3].amax(0))
+    truth = maps['ground truth']
+    assert truth[1].tolist() == [[0, 1, 1, 0], [0, 0, 0, 0]] and truth[2].tolist() == [[0, 0, 0, 0], [0, 1, 1, 0]]
+    assert maps['class + background'][1].tolist() == [[1, 1, 1, 1], [1, 0, 0, 1]]
+    assert maps['plain CAM > 0.5'][:, 0, 0].tolist() == [0, 0, 1, 0]  # the third class is not there
+    assert (maps['ground truth, smaller'] <= truth)[1:].all() and (maps['ground truth, larger'] >= truth)[1:].all()
+    own = module.candidates(mask, label, cam, 0.5, has_complement=False)
+    assert (own['class + background'][0] == 1).all() and (own['all 0.5'] == 0.5).all()
+
+
+def test_tool(module, repo_root, generated_root, tiny_cam_options, tmp_path, monkeypatch, capsys):
+    files = {}
+    for name in ('slams/encoder_efflite0_small', 'cam/cam_efflite0_small'):
+        options = {key: value for key, value in tiny_cam_options.items()
+                   if name.startswith('cam') or not key.startswith(('test_', 'model.inference_hooks'))}
+        model = MODELS.build(load_config(repo_root / f'configs/{name}.py', generated_root, options).model)
+        files[name] = str(tmp_path / f'{model._get_name()}.pth')
+        torch.save(model.state_dict(), files[name])
+    encoder, classifier = files.values()
+    monkeypatch.setattr(sys, 'argv', [
+        'slam_objective.py', str(repo_root / 'configs/slams/slam_efflite0_small.py'), '--data-root',
+        str(generated_root), '--num-images', '2', '--out', str(tmp_path / 'out.json'), '--cfg-options',
+        f'model.encoder.init_cfg.checkpoint={encoder}', f'model.backbone.init_cfg.checkpoint={classifier}',
+        f'model.cam_head.init_cfg.checkpoint={classifier}'])
+    with pytest.raises(SystemExit) as caught:
+        run_cli(module.main)
+    out, err = capsys.readouterr()
+    assert caught.value.code == 0, err
+    figures = json.loads((tmp_path / 'out.json').read_text())
+    assert 'cheapest: ' + figures['cheapest'] in out and len(figures['figures']) == 9
+    for losses in figures['figures'].values():
+        assert losses['total'] == pytest.approx(sum(value for name, value in losses.items() if name != 'total'))
+    areas = {name: losses['loss_regularization'] for name, losses in figures['figures'].items()}
+    assert areas['nothing'] == pytest.approx(0, abs=1e-6) and areas['everything'] == max(areas.values())

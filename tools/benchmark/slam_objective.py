@@ -1,0 +1,149 @@
+r"""What SLAM's objective says of maps that are known to be good or bad, before anything is trained on it.
+
+An objective can only teach a network what is cheapest by it. The encoder of a SLAM config judges, on images with
+ground truth masks: the ground truth itself, 0.5 everywhere, the whole image but the other classes ("class +
+background"), everything, nothing, the ground truth made larger and smaller, and the plain CAM of the classifier that
+the config starts from. Every loss is the mean over the images; with ground truth at the bottom of the total, the
+objective is fit for training. The ground truth is used for this alone.
+
+    python tools/benchmark/slam_objective.py configs/slams/slam_efflite0_small.py --data-root DIR --num-images 200 \
+        --cfg-options model.encoder.init_cfg.checkpoint=ENCODER model.backbone.init_cfg.checkpoint=CLASSIFIER \
+        model.cam_head.init_cfg.checkpoint=CLASSIFIER
+"""
+import argparse
+
+import torch
+import torch.nn.functional as F
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from mmwsss.cli.run_cli import run_cli
+from mmwsss.config.cfg_options import CfgOptions
+from mmwsss.config.config import load_config
+from mmwsss.evaluation.label_metrics import load_mask
+from mmwsss.models import SLAM
+from mmwsss.models.classifiers.base_cam_model import stack_labels
+from mmwsss.models.losses import present_categories
+from mmwsss.registry import DATASETS, MODELS
+from mmwsss.structures.maps import max_normalize, resize_maps
+from mmwsss.utils.errors import UserError
+from mmwsss.utils.fileio import write_json
+
+TRUTH = 'ground truth'
+
+
+def candidates(mask: Tensor, label: Tensor, cam: Tensor, threshold: float, has_complement: bool) -> dict[str, Tensor]:
+    """Makes the activations that are judged.
+
+    Args:
+        mask: H x W integers: 0 background, k + 1 for class k, 255 ignored.
+        label: C, 0 or 1.
+        cam: C x H x W in [0, 1].
+        threshold: For a CAM of 0 and 1.
+        has_complement: Whether the background is always the complement of the classes in the image.
+
+    Returns:
+        {name: K x H x W}, background first.
+    """
+    here = label[:, None, None]
+    truth = torch.stack([mask == k + 1 for k in range(len(label))]).float() * here
+    others = truth.sum(dim=0) - truth
+    radius = max(1, min(mask.shape) // 16)
+
+    def larger(maps: Tensor) -> Tensor:
+        return F.max_pool2d(maps[None], 2 * radius + 1, 1, radius)[0]
+
+    objects = {
+        TRUTH: truth, 'all 0.5': torch.full_like(truth, 0.5), 'class + background': (1 - others) * here,
+        'everything': torch.ones_like(truth), 'nothing': torch.zeros_like(truth),
+        'ground truth, larger': larger(truth) * here, 'ground truth, smaller': 1 - larger(1 - truth),
+        'plain CAM': cam * here, f'plain CAM > {threshold:g}': (cam > threshold) * here}
+    background = {'all 0.5': 0.5, 'class + background': 1.0, 'everything': 1.0, 'nothing': 1.0}
+    result = {}
+    for name, maps in objects.items():
+        rest = 1 - (maps * here).amax(dim=0, keepdim=True)
+        if name in background and not has_complement:
+            rest = torch.full_like(rest, background[name])
+        result[name] = torch.cat([rest, maps])
+    return result
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='a SLAM config')
+    parser.add_argument('--data-root', required=True)
+    parser.add_argument('--split', default='train')
+    parser.add_argument('--num-images', type=int, default=200, help='evenly spread over the split')
+    parser.add_argument('--threshold', type=float, default=0.25, help='for a plain CAM of 0 and 1')
+    parser.add_argument('--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE')
+    parser.add_argument('--out', help='json file for the figures')
+    return parser.parse_args()
+
+
+def measure(model: SLAM, dataset: torch.utils.data.Dataset, num_images: int,
+            threshold: float) -> dict[str, dict[str, float]]:
+    """Returns {maps: {loss: mean over the images}}, with the sum of the losses as ``total``."""
+    sums: dict[str, dict[str, float]] = {}
+    step = max(1, len(dataset) // num_images)
+    chosen = range(0, step * num_images, step)[:len(dataset)]
+    count = 0
+    for index in chosen:
+        if index >= len(dataset):
+            break
+        data = model.data_preprocessor(pseudo_collate([dataset[index]]))
+        inputs, sample = data['inputs'], data['data_samples'][0]
+        if not sample.get('seg_map_path'):
+            raise UserError(f'{sample.img_path}: has no ground truth mask, which this needs')
+        labels = stack_labels(data['data_samples'])
+        mask = torch.from_numpy(load_mask(sample.seg_map_path, tuple(sample.ori_shape[:2]), model.num_classes,
+                                          sample.get('mask_values'))).to(inputs.device)
+        mask = F.interpolate(mask[None, None].float(), inputs.shape[-2:], mode='nearest')[0, 0].long()
+        cam = resize_maps(max_normalize(model.compute_cam(inputs).cam), tuple(inputs.shape[-2:]))[0]
+        count += 1
+        for name, maps in candidates(mask, labels[0].float(), cam, threshold, model.background == 'complement').items():
+            losses = {key: float(value) for key, value in
+                      model.judge(inputs, maps[None], present_categories(labels)).items()}
+            losses['total'] = sum(losses.values())
+            for key, value in losses.items():
+                row = sums.setdefault(name, {})
+                row[key] = row.get(key, 0.0) + value
+    return {name: {key: value / count for key, value in row.items()} for name, row in sums.items()}
+
+
+def main() -> int:
+    args = parse_args()
+    if args.num_images < 1:
+        raise UserError('--num-images must be at least 1')
+    cfg = load_config(args.config, args.data_root, args.cfg_options)
+    init_default_scope(cfg.default_scope)
+    model = MODELS.build(cfg.model)
+    if not isinstance(model, SLAM):
+        raise UserError(f'{args.config}: is no SLAM, but {type(model).__name__}')
+    model.init_weights()
+    model.eval()
+    cfg.test_dataloader.dataset.split = args.split
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    with torch.no_grad():
+        figures = measure(model, dataset, args.num_images, args.threshold)
+    table = Table(title=f'{min(args.num_images, len(dataset))} images of {args.split}')
+    table.add_column('maps')
+    for key in figures[TRUTH]:
+        table.add_column(key, justify='right')
+    for name, row in figures.items():
+        table.add_row(name, *(f'{value:.3f}' for value in row.values()))
+    best = min(figures, key=lambda name: figures[name]['total'])
+    console = Console()
+    console.print(table)
+    console.print(f'cheapest: {best}' + ('' if best == TRUTH else '; this objective does not ask for the ground truth'),
+                  highlight=False)
+    if args.out:
+        write_json(args.out, dict(cheapest=best, figures=figures, config=args.config,
+                                  cfg_options=dict(args.cfg_options or {})))
+    return 0
+
+
+if __name__ == '__main__':
+    run_cli(main)
