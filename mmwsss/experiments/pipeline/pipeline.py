@@ -7,7 +7,7 @@ what is there; one whose key has changed starts anew, its old folder kept as ``<
 """
 import contextlib
 import copy
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from mmengine.config import Config
@@ -111,6 +111,18 @@ class Pipeline:
                 self.keys[stage.name] = self._key(stage)
                 if on_rank_zero(lambda stage=stage: self._completed(stage)) is None:
                     stage.check(self._context(stage))
+
+    def problems(self) -> Iterator[tuple[str, UserError]]:
+        """Yields (stage, error) for every stage that cannot run, as far as that can be known before, see :meth:`check`.
+
+        What a complete stage needs is looked for too.
+        """
+        for stage in self.stages.values():
+            try:
+                with self._naming(stage):
+                    stage.check(self._context(stage))
+            except UserError as error:
+                yield stage.name, error
 
     def run(self) -> int:
         """Runs all stages that are not complete, and writes the report.

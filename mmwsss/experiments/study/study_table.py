@@ -121,8 +121,8 @@ def _notes(lines: Sequence[Mapping[str, Any]], entries: Sequence[Mapping[str, An
         return ['no results yet']
     evaluated = f'Evaluated on {values("num_images")} images of {values("split")}'
     if any(line['oracle_threshold'] for line in lines):
-        evaluated += (f', classes chosen by {values("class_filter")}. Every mIoU is at the best of all thresholds, chosen on the '
-                   'ground truth (oracle); the other figures are at the same one')
+        evaluated += (f', classes chosen by {values("class_filter")}. Every mIoU is at the best of all thresholds, '
+                      'chosen on the ground truth (oracle); the other figures are at the same one')
     notes = [
         f'{evaluated}.',
         'mIoU: mean ± standard deviation (n - 1) over the seeds; all else: means over the seeds. Difference: to '
