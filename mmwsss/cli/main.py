@@ -28,7 +28,7 @@ COMMANDS = {
     'demo': 'run a pipeline on generated pictures, or on your data',
     'configs': 'list the configs that come with mmwsss',
     'convert': 'convert a checkpoint or a data set of another project',
-    'draw': 'draw affinities, prototypes, or conflicts of labels and saliency',
+    'draw': 'draw CAMs, affinities, prototypes, or conflicts of labels and saliency',
 }
 EPILOG = 'Exit codes: 0 done, 1 failed (one line says why), 3 done, but something was left out.'
 
@@ -75,6 +75,9 @@ def execute(args: argparse.Namespace) -> int | None:
         wait_passively()
         from mmwsss.engine.setup import setup
         setup()
+        from mmwsss.engine.logged_runner import PROGRESS, console_shows
+        with console_shows(PROGRESS):
+            return command.run(args)
     return command.run(args)
 
 
