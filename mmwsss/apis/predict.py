@@ -12,11 +12,11 @@ from mmwsss.datasets.layout import IMAGE_EXTENSIONS
 from mmwsss.postprocessing import DEFAULT_BACKGROUND, build_postprocessors, pseudo_label
 from mmwsss.structures.cam_file import CAMFile
 from mmwsss.structures.image_file import read_image
-from mmwsss.structures.label_file import label_path, voc_palette, write_label
+from mmwsss.structures.label_file import label_path, write_label
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_json
 from mmwsss.utils.parallel import progress_bar
-from mmwsss.visualization.draw import draw_cam, draw_label, draw_legend, save_png, side_by_side
+from mmwsss.visualization.draw import display_palette, draw_cam, draw_label, draw_legend, save_png, side_by_side
 
 LABELS, OVERLAYS, INDEX = 'labels', 'overlays', 'predictions.json'
 HEIGHT = 320  # of an image in a picture of CAMs
@@ -70,10 +70,11 @@ def write_predictions(inferencer: ImageInferencer, images: Sequence[str | Path],
 
 def _of_segmentor(prediction: SegPrediction, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict]:
     shares = prediction.shares()
-    palette = voc_palette(len(prediction.classes) + 1)
+    palette = display_palette(len(prediction.classes) + 1)
     overlay = draw_label(image, prediction.label, palette)
-    names = ('background', *prediction.classes)
-    legend = draw_legend(list(shares), [palette[names.index(name)] for name in shares], max(overlay.shape[1], 120))
+    shown = [name for name in shares if name in prediction.classes]
+    legend = draw_legend(shown, [palette[prediction.classes.index(name) + 1] for name in shown],
+                         max(overlay.shape[1], 120))
     sheet = np.full((overlay.shape[0] + legend.shape[0], legend.shape[1], 3), 255, np.uint8)
     sheet[:overlay.shape[0], :overlay.shape[1]], sheet[overlay.shape[0]:] = overlay, legend
     return prediction.label, sheet, dict(shares={name: round(share, 6) for name, share in shares.items()})
@@ -86,7 +87,7 @@ def _of_classifier(prediction: CAMPrediction, image: np.ndarray, classes: Sequen
                          postprocessors)
     maps = [draw_cam(image, cam) for cam in prediction.full_size()]
     titles = [f'{name} {prediction.scores[name]:.2f}' for name in prediction.classes]
-    drawn = draw_label(image, label, voc_palette(len(classes) + 1))
+    drawn = draw_label(image, label, display_palette(len(classes) + 1))
     sheet = side_by_side([[image, *maps, drawn]], [prediction.source.name, *titles, 'label'],
                          height=min(HEIGHT, image.shape[0]))
     return label, sheet, dict(classes=list(prediction.classes), scores={

@@ -3,8 +3,9 @@ import argparse
 
 from mmwsss.cli.main import fill_parser, load_command
 
-DESCRIPTION = 'Draw affinities, prototypes, or conflicts of labels and saliency'
+DESCRIPTION = 'Draw CAMs, affinities, prototypes, or conflicts of labels and saliency'
 COMMANDS = {
+    'cam': 'the CAMs of a data set over their images',
     'affinity': 'what PCM takes as similar to some points of an image',
     'prototypes': "how alike RCM's prototypes of the classes are",
     'saliency-conflict': 'where pseudo labels and saliency maps conflict',
