@@ -12,10 +12,9 @@ from mmwsss.config.config import DATALOADERS
 from mmwsss.engine.setup import setup
 from mmwsss.registry import DATASETS
 from mmwsss.structures.image_file import read_image
-from mmwsss.structures.label_file import voc_palette
 from mmwsss.structures.maps import resize_cam
 from mmwsss.utils.errors import UserError
-from mmwsss.visualization.draw import draw_cam, draw_label, fit_image, save_png, side_by_side, write_on
+from mmwsss.visualization.draw import display_palette, draw_cam, draw_label, fit_image, save_png, side_by_side, write_on
 
 HEIGHT = 160
 
@@ -78,7 +77,7 @@ def _cells(packed: dict[str, Any], names: tuple[str, ...]) -> list[np.ndarray]:
     cells = [image]
     if 'gt_sem_seg' in sample:
         label = sample.gt_sem_seg.data[0].numpy().astype(np.uint8)
-        cells = [draw_label(image, label, voc_palette(max(len(names), int(label[label < 255].max(initial=0)) + 1)))]
+        cells = [draw_label(image, label, display_palette(max(len(names), int(label[label < 255].max(initial=0)) + 1)))]
     for name, values in (('saliency', sample.get('gt_saliency')), ('CAM', sample.get('gt_cam'))):
         if values is not None:
             heat = values.data.numpy()

@@ -10,10 +10,10 @@ from mmwsss.config.label_options import label_options
 from mmwsss.postprocessing import build_postprocessors, pseudo_label
 from mmwsss.structures.cam_file import CAMFile, write_cam
 from mmwsss.structures.image_file import read_image
-from mmwsss.structures.label_file import IGNORE, voc_palette, write_label
+from mmwsss.structures.label_file import IGNORE, write_label
 from mmwsss.structures.maps import resize_cam
 from mmwsss.utils.errors import UserError
-from mmwsss.visualization.draw import draw_cam, draw_label, draw_legend, save_png, side_by_side
+from mmwsss.visualization.draw import display_palette, draw_cam, draw_label, draw_legend, save_png, side_by_side
 
 HEIGHT = 320  # of an image in a picture of CAMs
 
@@ -125,7 +125,7 @@ class CAMPrediction(Prediction):
         label = self.pseudo_label() if label is None else label
         maps = [draw_cam(image, cam) for cam in self.full_size()]
         titles = [f'{name} {self.scores[name]:.2f}' for name in self.classes]
-        drawn = draw_label(image, label, voc_palette(min(len(self.scores) + 1, IGNORE)))
+        drawn = draw_label(image, label, display_palette(min(len(self.scores) + 1, IGNORE)))
         return side_by_side([[image, *maps, drawn]], [self.source.name if self.source else 'image', *titles, 'label'],
                             height=min(HEIGHT, image.shape[0]))
 
@@ -161,13 +161,14 @@ class SegPrediction(Prediction):
 
     def overlay(self, alpha: float = .6) -> np.ndarray:
         """Lays the label map over the image in the classes' colours; returns uint8 [H, W, 3] RGB."""
-        return draw_label(self.image(), self.label, voc_palette(len(self.classes) + 1), alpha)
+        return draw_label(self.image(), self.label, display_palette(len(self.classes) + 1), alpha)
 
     def draw(self) -> np.ndarray:
         """Draws :meth:`overlay` with the names and colours of the classes below; returns uint8 [h, w, 3] RGB."""
-        palette, names, shares = voc_palette(len(self.classes) + 1), ('background', *self.classes), self.shares()
-        overlay = self.overlay()
-        legend = draw_legend(list(shares), [palette[names.index(name)] for name in shares], max(overlay.shape[1], 120))
+        palette, overlay = display_palette(len(self.classes) + 1), self.overlay()
+        shown = [name for name in self.shares() if name in self.classes]
+        legend = draw_legend(shown, [palette[self.classes.index(name) + 1] for name in shown],
+                             max(overlay.shape[1], 120))
         sheet = np.full((overlay.shape[0] + legend.shape[0], legend.shape[1], 3), 255, np.uint8)
         sheet[:overlay.shape[0], :overlay.shape[1]], sheet[overlay.shape[0]:] = overlay, legend
         return sheet

@@ -3,7 +3,6 @@ import copy
 import itertools
 import math
 import os
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,12 +10,14 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import barrier, get_world_size
 from mmengine.model import BaseTTAModel
-from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.runner import EpochBasedTrainLoop
+from rich.table import Table
 
 from mmwsss.config.config import DATALOADERS, backbones_of
 from mmwsss.config.supervision import check_supervision
 from mmwsss.datasets.checks import check_batch_size
-from mmwsss.engine.checkpoint import load_weights_strict, trained_classes
+from mmwsss.engine.checkpoint import find_latest_checkpoint, load_weights_strict, trained_classes
+from mmwsss.engine.logged_runner import LoggedRunner
 from mmwsss.engine.mixed_precision import warn_of_slow_amp
 from mmwsss.engine.setup import setup
 from mmwsss.models.utils.normalization import check_normalization
@@ -38,10 +39,12 @@ class RunResult:
         checkpoint: The checkpoint that was written (training) or tested.
         metrics: The metrics of a test; numbers that are not finite are ``None``, as json has none.
         omissions: (file, reason) for every file of the data set that was left out.
+        tables: The metrics of a test for people, a table of each evaluator that has one.
     """
     checkpoint: Path
     metrics: dict = field(default_factory=dict)
     omissions: list[tuple[str, str]] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
 
 
 def prepare_run(cfg: Config, work_dir: str | Path, launcher: str = 'none') -> Config:
@@ -111,23 +114,6 @@ def share_batch(cfg: Config) -> Config:
     return cfg
 
 
-def find_latest_checkpoint(work_dir: str | Path) -> Path | None:
-    """Returns the checkpoint that a work folder's ``last_checkpoint`` names.
-
-    Where there is no such file or checkpoint: the ``epoch_N.pth`` or ``iter_N.pth`` of the largest N, or ``None``.
-    Checkpoints are written atomically, so what is there is whole.
-    """
-    named = Path(work_dir) / 'last_checkpoint'
-    if named.is_file():
-        # By name in this folder, which may have been moved since.
-        path = Path(work_dir) / Path(named.read_text().strip()).name
-        if path.is_file():
-            return path
-    found = [(int(match[1]), path) for path in Path(work_dir).glob('*.pth')
-             if (match := re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', path.name))]
-    return max(found)[1] if found else None
-
-
 def train(cfg: Config, work_dir: str | Path, resume: bool = False, launcher: str = 'none') -> RunResult:
     """Trains a config.
 
@@ -156,7 +142,7 @@ def train(cfg: Config, work_dir: str | Path, resume: bool = False, launcher: str
     if latest is not None:
         cfg.load_from = str(latest)
     with naming_errors(work_dir):
-        runner = Runner.from_cfg(cfg)
+        runner = LoggedRunner.from_cfg(cfg)
         check_normalization(unwrapped(runner.model))
         if isinstance(runner.train_loop, EpochBasedTrainLoop):
             loader = runner.train_loop.dataloader
@@ -245,12 +231,13 @@ def test(cfg: Config, checkpoint: str | Path, work_dir: str | Path, launcher: st
                    'val_dataloader', 'val_evaluator'):
         cfg.pop(unused, None)
     with naming_errors(work_dir):
-        runner = Runner.from_cfg(cfg)
+        runner = LoggedRunner.from_cfg(cfg)
         dataset = runner.test_loop.dataloader.dataset
         load_for_inference(runner.model, checkpoint, dataset.metainfo.get('classes'))
         metrics = runner.test()
     return RunResult(Path(checkpoint), {key: _json_value(value) for key, value in metrics.items()},
-                     _omissions(dataset))
+                     _omissions(dataset),
+                     [metric.table for metric in runner.test_evaluator.metrics if getattr(metric, 'table', None)])
 
 
 def _json_value(value):

@@ -3,8 +3,9 @@ import argparse
 
 from mmwsss.cli.main import fill_parser, load_command
 
-DESCRIPTION = 'Draw loss curves, confusion matrices, affinities, prototypes, or conflicts of labels and saliency'
+DESCRIPTION = 'Draw CAMs, loss curves, confusion matrices, affinities, prototypes, or conflicts of labels and saliency'
 COMMANDS = {
+    'cam': 'the CAMs of a data set over their images',
     'curves': 'losses, learning rates and figures of trainings over their steps',
     'confusion': 'which classes label maps take for which',
     'affinity': 'what PCM takes as similar to some points of an image',

@@ -14,7 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('cam_dir', metavar='CAM_DIR', help='folder of <stem>.npz CAM files or <stem>.png labels')
     add_split(parser)
     parser.add_argument('--out', metavar='FILE', help='json file for the report; its values are fractions')
-    parser.add_argument('--plot', metavar='FILE', help='picture of the curve over the threshold (.png, .pdf or .svg)')
+    parser.add_argument('--plot', metavar='FILE', help='picture of the curve over the threshold (.png, .pdf or '
+                        '.svg): mIoU, m_FN (mean of FN / TP over the classes: too small) and m_FP (FP / TP: too large)')
     add_num_workers(parser)
     parser.add_argument('--missing', choices=['error', 'skip'], default='error',
                         help='what to do about a readable image without CAM or label (default: %(default)s)')

@@ -30,7 +30,7 @@ COMMANDS = {
     'configs': 'list the configs that come with mmwsss',
     'convert': 'convert a checkpoint or a data set of another project',
     'browse': 'draw what a training gets: images after augmentation, with their labels',
-    'draw': 'draw loss curves, confusion matrices, affinities, prototypes, conflicts of labels and saliency',
+    'draw': 'draw CAMs, loss curves, confusion matrices, affinities, prototypes, conflicts of labels and saliency',
 }
 EPILOG = 'Exit codes: 0 done, 1 failed (one line says why), 3 done, but something was left out.'
 
@@ -77,6 +77,9 @@ def execute(args: argparse.Namespace) -> int | None:
         wait_passively()
         from mmwsss.engine.setup import setup
         setup()
+        from mmwsss.engine.logged_runner import PROGRESS, console_shows
+        with console_shows(PROGRESS):
+            return command.run(args)
     return command.run(args)
 
 

@@ -78,7 +78,9 @@ def run_cli(main: Callable[[], int | None]) -> None:
             line, code = f'error: {message}', EXIT_FAILED
         else:
             raise
-        print(line, file=sys.stderr)
+        sys.stdout.flush()  # the error is the last line, and red where that is seen
+        is_red = sys.stderr.isatty() and 'NO_COLOR' not in os.environ
+        print(f'\x1b[31m{line}\x1b[0m' if is_red else line, file=sys.stderr)
     sys.exit(code)
 
 

@@ -37,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from mmwsss.config.config import load_config
     from mmwsss.config.seg_options import prepare_test, show_predictions
     from mmwsss.datasets.data_folder import DataFolder
+    from mmwsss.utils.console import make_console
     from mmwsss.utils.errors import EXIT_DONE, UserError
     from mmwsss.utils.fileio import write_json
     cfg = load_config(args.config, data_folder(args), args.cfg_options)
@@ -63,4 +64,9 @@ def run(args: argparse.Namespace) -> int:
     result = test(cfg, args.checkpoint, work_dir, args.launcher)
     if args.out and is_main_process():
         write_json(args.out, result.metrics)
-    return report_result(f'tested: {result.metrics}', result.omissions)
+    if is_main_process():
+        for table in result.tables:
+            make_console().print(table)
+    figures = [f'{name} {value:.2f}' for name, value in result.metrics.items()
+               if isinstance(value, (int, float)) and not isinstance(value, bool)]
+    return report_result(f'{args.checkpoint}: {", ".join(figures) or "nothing was evaluated"}', result.omissions)

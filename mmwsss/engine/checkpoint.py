@@ -366,3 +366,20 @@ def export_part(src: str | os.PathLike, dst: str | os.PathLike, part: str) -> in
     Path(dst).parent.mkdir(parents=True, exist_ok=True)
     write_bytes(dst, buffer.getvalue())
     return len(state_dict)
+
+
+def find_latest_checkpoint(work_dir: str | Path) -> Path | None:
+    """Returns the checkpoint that a work folder's ``last_checkpoint`` names.
+
+    Where there is no such file or checkpoint: the ``epoch_N.pth`` or ``iter_N.pth`` of the largest N, or ``None``.
+    Checkpoints are written atomically, so what is there is whole.
+    """
+    named = Path(work_dir) / 'last_checkpoint'
+    if named.is_file():
+        # By name in this folder, which may have been moved since.
+        path = Path(work_dir) / Path(named.read_text().strip()).name
+        if path.is_file():
+            return path
+    found = [(int(match[1]), path) for path in Path(work_dir).glob('*.pth')
+             if (match := re.fullmatch(r'(?:epoch|iter)_(\d+)\.pth', path.name))]
+    return max(found)[1] if found else None

@@ -10,6 +10,7 @@ from mmwsss.evaluation.metrics import (
     BoxLocalizationMetric,
     CAMMetric,
     CAMWriter,
+    IoUMetric,
     PseudoLabelWriter,
     RefinedIoUMetric,
     refine_label,
@@ -22,7 +23,7 @@ from mmwsss.evaluation.threshold_curve import (
     label_from_cam,
 )
 
-__all__ = ['DEFAULT_THRESHOLDS', 'BoxLocalizationMetric', 'CAMHistogram', 'CAMMetric', 'CAMWriter',
+__all__ = ['DEFAULT_THRESHOLDS', 'BoxLocalizationMetric', 'CAMHistogram', 'CAMMetric', 'CAMWriter', 'IoUMetric',
            'PseudoLabelWriter', 'RefinedIoUMetric', 'cam_histogram', 'cam_report', 'confusion_matrix',
            'curve_from_histogram', 'label_from_cam', 'label_report', 'refine_label', 'report_table',
            'scores_from_confusion', 'scores_from_counts']

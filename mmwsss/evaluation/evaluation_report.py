@@ -1,12 +1,16 @@
 """The report of an evaluation: what goes into the json file, and its table."""
+import io
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from mmengine.logging import print_log
+from rich.console import Console
 from rich.table import Table
 
-from mmwsss.evaluation.label_metrics import scores_from_confusion
+from mmwsss.evaluation.label_metrics import scores_from_confusion, scores_from_counts
 from mmwsss.evaluation.threshold_curve import CAMHistogram, curve_from_histogram
+from mmwsss.utils.console import WIDE
 
 MEANS = ('mIoU', 'm_FN', 'm_FP', 'precision', 'recall')
 
@@ -66,9 +70,28 @@ def label_report(confusion: np.ndarray, classes: Sequence[str], num_images: int,
         count as misses.
     """
     scores = scores_from_confusion(confusion)
-    share = _json(scores.pop('ignored_share'))
-    return dict(_report(scores, classes), threshold=None, oracle_threshold=False, curve=[], ignored_share=share,
-                num_images=num_images, **extra)
+    return _label_report(scores, scores.pop('ignored_share'), classes, num_images, **extra)
+
+
+def counts_report(tp: np.ndarray, predicted: np.ndarray, gt: np.ndarray, classes: Sequence[str],
+                  num_images: int) -> dict[str, Any]:
+    """Builds the report of :func:`label_report` from the sums that mmseg's IoUMetric keeps.
+
+    Args:
+        tp: Pixels [C + 1] of each class that are predicted to be of it, background first.
+        predicted: Pixels [C + 1] by prediction.
+        gt: Pixels [C + 1] by ground truth.
+        classes: Names of the C foreground classes.
+        num_images: Number of images counted.
+    """
+    share = np.float64(1 - predicted.sum() / gt.sum()) if gt.sum() else np.float64('nan')
+    return _label_report(scores_from_counts(tp, predicted - tp, gt - tp), share, classes, num_images)
+
+
+def _label_report(scores: dict[str, Any], ignored_share: float, classes: Sequence[str], num_images: int,
+                  **extra: Any) -> dict[str, Any]:
+    return dict(_report(scores, classes), threshold=None, oracle_threshold=False, curve=[],
+                ignored_share=_json(ignored_share), num_images=num_images, **extra)
 
 
 def _at(scores: dict[str, Any], index: int) -> dict[str, Any]:
@@ -87,6 +110,13 @@ def _report(scores: dict[str, Any], classes: Sequence[str]) -> dict[str, Any]:
 
 def _json(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
+
+
+def log_table(table: Table) -> None:
+    """Writes a table into MMEngine's log."""
+    console = Console(file=io.StringIO(), width=WIDE)
+    console.print(table)
+    print_log('\n' + console.file.getvalue(), logger='current')
 
 
 def report_table(report: dict[str, Any], title: str) -> Table:

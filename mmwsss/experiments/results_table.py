@@ -38,7 +38,7 @@ def results_table(rows: Sequence[Mapping[str, Any]], title: str | None = None) -
     """
     table = Table(title=None if title is None else Text(title), title_justify='left')
     for name, side in zip(HEADER, ALIGN):
-        table.add_column(name, justify='right' if side == 'r' else 'left')
+        table.add_column(name, justify='right' if side == 'r' else 'left', overflow='fold')
     for cells in _lines(rows):
         if cells[0]:
             table.add_section()
@@ -91,12 +91,13 @@ def _lines(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
         first, before = row['stage'] != before, row['stage']
         skipped = row.get('skipped')
         notes = [row.get('note') or '', (SKIPPED if skipped is True else skipped or '') if first else '']
-        lines.append((row['stage'] if first else '', row.get('metric') or '', _value(row),
+        lines.append((row['stage'] if first else '', row.get('metric') or '', value_text(row),
                       _duration(row) if first else '', '; '.join(filter(None, notes))))
     return lines
 
 
-def _value(row: Mapping[str, Any]) -> str:
+def value_text(row: Mapping[str, Any]) -> str:
+    """Returns the figure of a row with its unit, ``41.2 % (oracle)``."""
     value, unit = row.get('value'), row.get('unit') or ''
     if value is None or not math.isfinite(value):
         # A stage that measures nothing has an empty cell, a metric that could not be measured a dash.

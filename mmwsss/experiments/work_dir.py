@@ -4,6 +4,7 @@
 
     stages.json              the stages of the pipeline in their order, with type and role; written when a run begins
     report.json, report.md   the table of all stages; written when a run has come to its end
+    pipeline.log             the log of all runs
     NAME/key.json            what the content of the stage's folder belongs to, and how long earlier runs have worked
     NAME/complete.json       written last: key, seconds, output, metrics, omissions
     NAME/metrics.json        the whole report of a stage that evaluates something, which the stage itself writes
@@ -25,7 +26,7 @@ from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import read_json, write_bytes, write_json
 
 KEY, COMPLETE, METRICS = 'key.json', 'complete.json', 'metrics.json'
-PLAN, REPORT, REPORT_TEXT = 'stages.json', 'report.json', 'report.md'
+PLAN, REPORT, REPORT_TEXT, LOG = 'stages.json', 'report.json', 'report.md', 'pipeline.log'
 NUMBER_OR_NONE = (int, float, type(None))
 # A key.json is written within a moment of the time it names, unless the folder is a copy with times of its own.
 SAME_MOMENT = 60

@@ -16,8 +16,17 @@ import cv2
 import torch
 from mmengine.dist import get_world_size
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
+from mmwsss.utils.console import current_step
 from mmwsss.utils.errors import UserError
 
 
@@ -33,6 +42,11 @@ class _ThreadlessProgress(Progress):
         self._shown = -math.inf
         super().__init__(*columns, auto_refresh=False, **kwargs)
 
+    def add_task(self, description: str, *args: Any, **kwargs: Any) -> TaskID:
+        """Adds a task, under the title of the step that it belongs to."""
+        step = current_step()
+        return super().add_task(description if step is None else step.title, *args, **kwargs)
+
     def refresh(self) -> None:
         """Draws the bar, unless it was drawn a moment ago; ``stop`` always draws it."""
         if time.monotonic() - self._shown >= self.REFRESH_SECONDS:
@@ -47,11 +61,12 @@ def progress_bar(transient: bool = False) -> Progress:
     ``Progress.track`` and with ``Progress.update(..., refresh=True)``, which may be called as often as one likes.
 
     Args:
-        transient: Whether the bar goes away at the end.
+        transient: Whether the bar goes away at the end; within a :class:`~mmwsss.utils.console.StepLine` it does.
     """
     console = Console(stderr=True)
     return _ThreadlessProgress(TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
-                               TimeRemainingColumn(), console=console, transient=transient,
+                               TimeRemainingColumn(), console=console,
+                               transient=transient or current_step() is not None,
                                disable=not console.is_terminal)
 
 

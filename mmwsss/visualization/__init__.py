@@ -5,6 +5,7 @@ from mmwsss.utils.quiet_imports import import_quietly
 import_quietly('mmseg.visualization')  # fills the parent registry, which Registry.get does not
 
 from mmwsss.visualization.draw import (
+    display_palette,
     draw_cam,
     draw_label,
     draw_legend,
@@ -23,6 +24,6 @@ from mmwsss.visualization.saliency_conflict import (
     plot_histogram,
 )
 
-__all__ = ['LabelledImage', 'conflict_map', 'conflict_temperature', 'draw_cam', 'draw_label', 'draw_legend',
-           'draw_saliency_conflict', 'fit_image', 'histogram', 'plot_histogram', 'save_png', 'side_by_side',
-           'stage_figure', 'write_on']
+__all__ = ['LabelledImage', 'conflict_map', 'conflict_temperature', 'display_palette', 'draw_cam', 'draw_label',
+           'draw_legend', 'draw_saliency_conflict', 'fit_image', 'histogram', 'plot_histogram', 'save_png',
+           'side_by_side', 'stage_figure', 'write_on']

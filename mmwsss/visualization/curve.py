@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import atomic_path
@@ -47,9 +48,9 @@ def _draw(figure: Figure, report: dict[str, Any], title: str | None) -> None:
     right = left.twinx()
     lines = left.plot(threshold, 100 * values['mIoU'], color='tab:blue', linewidth=2, label='mIoU')
     lines += right.plot(threshold, values['m_FN'], color='tab:orange', linestyle='--',
-                        label='$m_{FN}$: under-activation')
+                        label='$m_{FN}$: mean of FN / TP over the classes (too small)')
     lines += right.plot(threshold, values['m_FP'], color='tab:green', linestyle=':',
-                        label='$m_{FP}$: over-activation')
+                        label='$m_{FP}$: mean of FP / TP over the classes (too large)')
     if report['threshold'] is not None:
         lines.append(left.axvline(report['threshold'], color='grey', linewidth=1, label=(
             f'oracle threshold {report["threshold"]:g}: mIoU {100 * report["mIoU"]:.1f} %')))
@@ -57,18 +58,16 @@ def _draw(figure: Figure, report: dict[str, Any], title: str | None) -> None:
     left.set_ylabel('mIoU (%)', color='tab:blue')
     left.set_ylim(bottom=0)
     right.set_ylabel('$m_{FN}$, $m_{FP}$')
+    right.set_yscale('symlog', linthresh=1)  # both grow without bound; 0 is a value too
     right.set_ylim(0, _upper_limit(values['m_FN'], values['m_FP']))
+    right.yaxis.set_major_formatter(ScalarFormatter())
     left.grid(alpha=.3)
-    figure.legend(handles=lines, loc='outside lower center', ncols=2, frameon=False)
+    figure.legend(handles=lines, loc='outside lower center', ncols=1, frameon=False)
     if title:
         left.set_title(title)
 
 
 def _upper_limit(fn: np.ndarray, fp: np.ndarray) -> float:
-    """Returns an upper end for the axis of m_FN and m_FP that shows where they cross.
-
-    Both grow without bound, m_FN to the right and m_FP to the left.
-    """
-    larger = np.fmax(fn, fp)
-    known = larger[np.isfinite(larger)]
-    return max(2., 3 * known.min()) if known.size else 2.
+    """Returns an upper end for the axis of m_FN and m_FP below which both lie."""
+    known = np.concatenate([fn, fp])
+    return max(2., 1.2 * np.nanmax(known, initial=0)) if np.isfinite(known).any() else 2.

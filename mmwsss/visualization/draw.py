@@ -1,4 +1,5 @@
 """Pictures of CAMs and label maps: plain functions on RGB arrays."""
+import colorsys
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,19 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 LARGEST_TEXT, SMALLEST_TEXT = .5, .34
 TEXT_LINE = 18  # pixels a line of text takes
 INK = (40, 40, 40)
+# Of classes on photographs: bright, and told apart side by side. Files have the colours of VOC.
+COLOURS = ('#ff3b30', '#34c759', '#3d8bff', '#ffd60a', '#c86bff', '#ff9500', '#2de2e6', '#ff5fa8', '#a6e22e', '#8f7bff',
+           '#ffb199', '#00c9a7', '#ffe9a8', '#5ac8fa', '#ff00c8', '#b5651d', '#7fffd4', '#ffffff', '#6f8f00', '#0059ff')
+
+
+def display_palette(n: int) -> list[list[int]]:
+    """Returns ``n`` RGB colours in 0..255 to lay over photographs: black for the background, then bright ones."""
+    colours = [[0, 0, 0], *([int(name[i:i + 2], 16) for i in (1, 3, 5)] for name in COLOURS)]
+    while len(colours) < n:  # by the golden ratio, hues stay apart
+        hue = len(colours) * 0.618034 % 1
+        light = (1., .75, .55)[len(colours) % 3]
+        colours.append([round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.75, light)])
+    return colours[:n]
 
 
 def draw_cam(image: np.ndarray, cam: np.ndarray, alpha: float = .5) -> np.ndarray:
@@ -42,7 +56,7 @@ def draw_cam(image: np.ndarray, cam: np.ndarray, alpha: float = .5) -> np.ndarra
 
 
 def draw_label(image: np.ndarray, label: np.ndarray, palette: Sequence[Sequence[int]], alpha: float = .6) -> np.ndarray:
-    """Lays a label map over its image in the classes' colours; 255 is hatched in white.
+    """Lays a label map over its image in the classes' colours; 0, the background, is the image, 255 hatched in white.
 
     Args:
         image: uint8 [H, W, 3] RGB, or [H, W] grey.
@@ -64,6 +78,7 @@ def draw_label(image: np.ndarray, label: np.ndarray, palette: Sequence[Sequence[
         raise ValueError(f'label {highest} has no colour: the palette has {len(palette)}')
     colours = np.array(palette, np.uint8)[np.where(ignored, 0, label)]
     drawn = _blend(image, colours, alpha)
+    drawn[label == 0] = image[label == 0]
     rows, columns = np.indices(label.shape, sparse=True)
     stripe = (rows + columns) % 6 < 3
     drawn[ignored & stripe] = WHITE

@@ -8,11 +8,12 @@ import numpy as np
 from mmwsss.datasets import DataFolder
 from mmwsss.structures.cam_file import cam_path, read_cam
 from mmwsss.structures.image_file import read_image
-from mmwsss.structures.label_file import label_path, read_label, voc_palette
+from mmwsss.structures.label_file import label_path, read_label
 from mmwsss.structures.maps import resize_cam
 from mmwsss.utils.errors import UserError
 from mmwsss.visualization.draw import (
     IGNORE,
+    display_palette,
     draw_cam,
     draw_label,
     draw_legend,
@@ -40,7 +41,8 @@ def stage_figure(stems: Sequence[str], data: DataFolder | str | os.PathLike, out
         cam_dir: Folder of CAM files.
         label_dirs: Column title -> folder of label maps.
         prediction_dir: Folder of a segmentor's label maps.
-        num_cams: Most CAMs an image, 1 to 3; the strongest is the one with the largest mean.
+        num_cams: Most CAMs an image, 1 to 3; the strongest is the one with the largest mean. Where few images have as
+            many, they share a column.
         height: Height of a row in pixels.
 
     Returns:
@@ -66,7 +68,7 @@ def stage_figure(stems: Sequence[str], data: DataFolder | str | os.PathLike, out
     if any(stem in masks for stem in stems):
         columns['ground truth'] = None
 
-    palette = voc_palette(len(classes) + 1)
+    palette = display_palette(len(classes) + 1)
     shown: set[int] = set()
     cam_rows, label_rows, photos = [], [], []
     for stem in stems:
@@ -79,18 +81,65 @@ def stage_figure(stems: Sequence[str], data: DataFolder | str | os.PathLike, out
         label_rows.append([None if label is None else draw_label(photo, label, palette) for label in labels])
         shown.update(*(np.unique(label).tolist() for label in labels if label is not None))
 
-    # As many CAM columns as some image fills, but one where CAMs were asked for.
-    cam_columns = 0 if cam_dir is None else max([1, *map(len, cam_rows)])
-    rows = [[photo, *cams, *[None] * (cam_columns - len(cams)), *labels]
+    cam_columns = 0 if cam_dir is None else _num_columns([len(cams) for cams in cam_rows])
+    rows = [[photo, *_fill(cams, cam_columns, height), *labels]
             for photo, cams, labels in zip(photos, cam_rows, label_rows)]
     sheet = side_by_side(rows, ['image', *ORDINALS[:cam_columns], *columns], list(stems), height)
+    colours = {}
     if shown:
-        colours = {'background' if i == 0 else classes[i - 1]: palette[i] for i in sorted(shown - {IGNORE})}
+        colours = {classes[i - 1]: palette[i] for i in sorted(shown - {0, IGNORE})}
         if IGNORE in shown:
             colours['ignored (255)'] = None
+    if colours:
         sheet = np.concatenate([sheet, draw_legend(list(colours), list(colours.values()), sheet.shape[1])])
     save_png(out_path, sheet)
     return sheet
+
+
+def cam_figure(stem: str, data: DataFolder, cam_dir: str | os.PathLike, out_dir: str | os.PathLike,
+               height: int = 240) -> np.ndarray:
+    """Draws an image and all its CAMs, the strongest first, beside each other.
+
+    Args:
+        stem: The image.
+        data: Its data set.
+        cam_dir: Folder of CAM files.
+        out_dir: Folder for ``<stem>.png``.
+        height: In pixels.
+
+    Returns:
+        The picture, uint8 [h, w, 3], RGB.
+
+    Raises:
+        UserError: If image or CAM file are missing, damaged, or do not belong together.
+    """
+    photo = read_image(data.image_paths()[stem])
+    cams = _cam_cells(photo, cam_path(cam_dir, stem), data.classes, len(data.classes), height)
+    sheet = side_by_side([[fit_image(photo, height), *cams]], height=height)
+    save_png(label_path(out_dir, stem), sheet)
+    return sheet
+
+
+def _num_columns(counts: Sequence[int]) -> int:
+    """Returns how many columns the CAMs get: one, and each further one that half of the images fill."""
+    columns = 1
+    while counts and 2 * sum(count > columns for count in counts) >= len(counts):
+        columns += 1
+    return columns
+
+
+def _fill(cams: Sequence[np.ndarray], columns: int, height: int) -> list[np.ndarray | None]:
+    """Returns a cell for each column; CAMs without a column of their own share the last, above each other."""
+    if not columns or len(cams) <= columns:
+        return [*cams, *[None] * (columns - len(cams))]
+    shared = [fit_image(cam, height // (len(cams) - columns + 1)) for cam in cams[columns - 1:]]
+    width = max(cam.shape[1] for cam in shared)
+    cell = np.full((sum(len(cam) for cam in shared), width, 3), 255, np.uint8)
+    top = 0
+    for cam in shared:
+        cell[top:top + len(cam), :cam.shape[1]] = cam
+        top += len(cam)
+    return [*cams[:columns - 1], cell]
 
 
 def _cam_cells(photo: np.ndarray, path: Path, classes: Sequence[str], num_cams: int, height: int) -> list[np.ndarray]:

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 from mmwsss.models.losses.saliency_conflict_loss import IGNORE, SALIENT, background_conflict
-from mmwsss.structures.label_file import voc_palette
 from mmwsss.utils.fileio import atomic_path
-from mmwsss.visualization.draw import draw_label, draw_legend, fit_image, side_by_side
+from mmwsss.visualization.draw import display_palette, draw_label, draw_legend, fit_image, side_by_side
 
 # Kinds of pixels, in the order of conflict_map's numbers.
 AGREE, SALIENT_BACKGROUND, HIDDEN_OBJECT = range(3)
@@ -82,7 +82,7 @@ def draw_saliency_conflict(images: Sequence[LabelledImage], classes: Sequence[st
     Raises:
         ValueError: If the sizes of an image and its maps differ, or a label has no class.
     """
-    palette = voc_palette(len(classes) + 1)
+    palette = display_palette(len(classes) + 1)
     rows, captions, shown = [], [], set()
     for item in images:
         kinds = conflict_map(item.label, item.saliency)
@@ -98,7 +98,7 @@ def draw_saliency_conflict(images: Sequence[LabelledImage], classes: Sequence[st
         shown.update(np.unique(item.label).tolist())
     sheet = side_by_side(rows, ['image', 'label', 'saliency', 'conflict'], captions, height)
     colours = dict(CONFLICTS)
-    colours.update({'background' if i == 0 else classes[i - 1]: palette[i] for i in sorted(shown - {IGNORE})})
+    colours.update({classes[i - 1]: palette[i] for i in sorted(shown - {0, IGNORE})})
     if IGNORE in shown:
         colours['ignored (255)'] = None
     return np.concatenate([sheet, draw_legend(list(colours), list(colours.values()), sheet.shape[1])])
@@ -142,6 +142,9 @@ def plot_histogram(report: dict[str, list | float | int], path: str | os.PathLik
     axes.bar(edges[:-1], report['counts'], width=np.diff(edges), align='edge', color='tab:blue', edgecolor='white')
     axes.axvline(report['mean'], color='tab:orange', label=f'mean {report["mean"]:.3f}')
     axes.set_xlim(0, 1)
+    axes.set_xticks(np.arange(11) / 10)
+    axes.xaxis.set_minor_locator(MultipleLocator(1 / NUM_BINS))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))  # images are whole
     axes.set_xlabel(r'conflict temperature $\tau$ (1: label and saliency agree)')
     axes.set_ylabel('images')
     axes.legend(frameon=False)

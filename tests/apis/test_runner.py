@@ -6,8 +6,9 @@ import torch
 from mmengine.config import Config
 
 from mmwsss.apis.cam_files import make_cam
-from mmwsss.apis.runner import check_pretrained, find_latest_checkpoint, load_for_inference, share_batch, train
+from mmwsss.apis.runner import check_pretrained, load_for_inference, share_batch, train
 from mmwsss.apis.runner import test as run_test
+from mmwsss.engine.checkpoint import find_latest_checkpoint
 from mmwsss.models import EfficientNetLite
 from mmwsss.registry import MODELS
 from mmwsss.utils.errors import UserError
@@ -146,13 +147,6 @@ def test_damaged_checkpoint_is_named(trained, tiny_cam_cfg, tmp_path):
     damaged.write_bytes(trained.read_bytes()[:5000])
     with pytest.raises(UserError, match=r'damaged\.pth'):
         run_test(tiny_cam_cfg, damaged, tmp_path / 'work')
-
-
-def test_latest_checkpoint_is_the_one_of_the_largest_number(tmp_path):
-    assert find_latest_checkpoint(tmp_path) is None
-    for name in ('epoch_2.pth', 'epoch_10.pth', 'best_epoch_99.pth', '.epoch_11.0-1.tmp.pth'):
-        (tmp_path / name).touch()
-    assert find_latest_checkpoint(tmp_path).name == 'epoch_10.pth'
 
 
 def test_resumed_training_ends_with_the_same_weights(tiny_cam_cfg, tmp_path):

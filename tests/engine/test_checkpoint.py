@@ -18,6 +18,7 @@ from mmwsss.engine import checkpoint as module
 from mmwsss.engine.checkpoint import (
     WEIGHT_KEYS,
     extract_state_dict,
+    find_latest_checkpoint,
     load_checkpoint_file,
     load_state_dict_strict,
     load_weights_strict,
@@ -368,6 +369,13 @@ def test_parts_of_a_training_are_neither_loaded_nor_asked_for(tmp_path):
     torch.save({key: value for key, value in source.state_dict().items() if key != 'student.bias'}, path)
     with pytest.raises(UserError, match=r'1 key missing \(student\.bias\)'):
         load_weights_strict(model(), path)
+
+
+def test_latest_checkpoint_is_the_one_of_the_largest_number(tmp_path):
+    assert find_latest_checkpoint(tmp_path) is None
+    for name in ('epoch_2.pth', 'epoch_10.pth', 'best_epoch_99.pth', '.epoch_11.0-1.tmp.pth'):
+        (tmp_path / name).touch()
+    assert find_latest_checkpoint(tmp_path).name == 'epoch_10.pth'
 
 
 @pytest.mark.parametrize('name', ['resnet50_caffe_imagenet.pth', 'vgg16_features_imagenet.pth'])

@@ -51,9 +51,17 @@ def test_what_is_drawn(report):
     assert any('oracle threshold' in text and f'{100 * report["mIoU"]:.1f} %' in text for text in legend)
 
 
-def test_limit_shows_where_the_two_cross():
+def test_all_points_are_in_the_frame(report):
+    figure = Figure()
+    module._draw(figure, report, None)
+    figure.canvas.draw()
+    for axes in figure.axes:
+        for line in axes.get_lines():
+            x, y = axes.transAxes.inverted().transform(axes.transData.transform(line.get_xydata())).T
+            for values in (x, y):
+                assert np.nanmin(values) >= -1e-9 and np.nanmax(values) <= 1 + 1e-9
     nan = np.nan
-    assert module._upper_limit(np.array([1, 3, 10, nan]), np.array([9, 2, .1, nan])) == 9
+    assert module._upper_limit(np.array([1, 3, 10, nan]), np.array([9, 2, .1, nan])) == 12
     assert module._upper_limit(np.array([0, .1]), np.array([.2, 0])) == 2
     assert module._upper_limit(np.array([nan]), np.array([nan])) == 2
 

@@ -6,6 +6,7 @@ from mmwsss.structures.image_file import read_image
 from mmwsss.structures.label_file import voc_palette
 from mmwsss.utils.errors import UserError
 from mmwsss.visualization.draw import (
+    display_palette,
     draw_cam,
     draw_label,
     draw_legend,
@@ -61,12 +62,21 @@ def test_label_has_the_colours_of_its_palette_and_255_is_hatched():
     drawn = draw_label(image, label, palette, alpha=1.)
     for y in range(12):
         for x in range(6):
-            assert drawn[y, x].tolist() == palette[label[y, x]]
+            assert drawn[y, x].tolist() == (palette[label[y, x]] if label[y, x] else image[y, x].tolist())
     hatched = (drawn[:, 6:] == 255).all(axis=2)
     assert .3 < hatched.mean() < .8 and drawn[:, 6:].min() >= 127
     assert np.array_equal(draw_label(image, np.zeros_like(label), palette, alpha=0.), image)
     grey = draw_label(image[..., 0], label, palette)
     assert grey.shape == (12, 12, 3)
+
+
+def test_display_colours_are_bright_and_different():
+    palette = display_palette(81)
+    assert palette[:9] == display_palette(9) and palette[0] == [0, 0, 0]
+    assert len(set(map(tuple, palette))) == 81 and min(map(max, palette[1:])) > 128
+    first = np.array(palette[1:21], float)
+    distances = np.linalg.norm(first[:, None] - first[None], axis=2)[~np.eye(20, dtype=bool)]
+    assert distances.min() > 40
 
 
 def test_label_mistakes():

@@ -1,12 +1,14 @@
 import numpy as np
 import pytest
 
+from mmwsss.datasets import DataFolder
 from mmwsss.datasets.synthetic.synthetic_dataset import generate_voc_layout
 from mmwsss.structures.cam_file import CAMFile, write_cam
 from mmwsss.structures.image_file import read_image
-from mmwsss.structures.label_file import read_label, voc_palette, write_label
+from mmwsss.structures.label_file import read_label, write_label
 from mmwsss.utils.errors import UserError
-from mmwsss.visualization import stage_figure
+from mmwsss.visualization import display_palette, stage_figure
+from mmwsss.visualization.report_figure import cam_figure
 
 STEMS = ['train_00000', 'train_00001', 'train_00002']
 HEIGHT = 48
@@ -41,10 +43,29 @@ def test_all_columns(data, tmp_path):
         # Without the bar of the class name: .9 is red, .4 rather green.
         strong, weak = ((cell[:28] - .5 * photo[:28]).mean(axis=(0, 1)) for cell in cells[1:3])
         assert strong.argmax() == 0 and weak.argmax() == 1
-        expected = .4 * photo + .6 * np.array(voc_palette(4)[3])
+        expected = .4 * photo + .6 * np.array(display_palette(4)[3])
         assert np.abs(cells[3] - expected).max() < 1 and np.array_equal(cells[3], cells[4])
         mask = read_label(data / 'SegmentationClass' / f'{stem}.png')
-        assert np.abs(cells[5][mask == 0] - .4 * photo[mask == 0]).max() < 1
+        assert np.array_equal(cells[5][mask == 0], photo[mask == 0])
+
+
+def test_a_column_that_few_images_fill_is_none(data, tmp_path):
+    for stem in STEMS[1:]:
+        write_cam(tmp_path / 'cam' / f'{stem}.npz', CAMFile(np.array([1]), np.full((1, 12, 16), .5, np.float16),
+                                                            (48, 64)))
+    sheet = stage_figure(STEMS, data, tmp_path / 'out.png', cam_dir=tmp_path / 'cam', height=HEIGHT)
+    assert sheet.shape[1] == 6 + 3 * 70  # image, CAM, ground truth
+    # The two maps of the first image share its cell: red above, green below.
+    top, photo = 6 + 18 + 18, read_image(data / 'JPEGImages' / f'{STEMS[0]}.jpg')
+    cell = sheet[top:top + 48, 76 + 16:76 + 48]
+    strong, weak = cell[:6].mean(axis=(0, 1)) - .5 * photo.mean(), cell[24:30].mean(axis=(0, 1)) - .5 * photo.mean()
+    assert strong.argmax() == 0 and weak.argmax() == 1
+
+
+def test_cams_of_one_image(data, tmp_path):
+    sheet = cam_figure(STEMS[0], DataFolder.find(data), tmp_path / 'cam', tmp_path / 'out', HEIGHT)
+    assert sheet.shape == (48 + 12, 6 + 4 * 70, 3)  # image and three maps
+    assert np.array_equal(read_image(tmp_path / 'out' / f'{STEMS[0]}.png'), sheet)
 
 
 @pytest.mark.parametrize('columns, number', [({}, 2), ({'cam_dir': 'cam'}, 4), ({'cam_dir': 'cam', 'num_cams': 3}, 5),

@@ -12,9 +12,15 @@ import torch
 from mmengine.dist import is_main_process, master_only
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
-from mmengine.runner import BaseLoop, Runner, find_latest_checkpoint
+from mmengine.runner import BaseLoop, Runner
 
-from mmwsss.engine.checkpoint import check_finite, extract_state_dict, load_checkpoint_file, load_state_dict_strict
+from mmwsss.engine.checkpoint import (
+    check_finite,
+    extract_state_dict,
+    find_latest_checkpoint,
+    load_checkpoint_file,
+    load_state_dict_strict,
+)
 from mmwsss.engine.file_backend import AtomicBackend
 from mmwsss.engine.plain_values import NotPlainError, from_plain, to_plain
 from mmwsss.engine.resume import RUN_KEY, describe_run, fit_checkpoint
@@ -112,7 +118,7 @@ class SafeCheckpointHook(CheckpointHook):
 
     def _last_name(self, runner: Runner) -> str:
         found = find_latest_checkpoint(runner.work_dir)
-        return Path(found).name if found else 'none'
+        return found.name if found else 'none'
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         if self.max_keep_ckpts > 0 and step not in self.keep_ckpt_ids:

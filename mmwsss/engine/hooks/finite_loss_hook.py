@@ -5,9 +5,10 @@ import math
 import torch
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 from torch import Tensor
 
+from mmwsss.engine.checkpoint import find_latest_checkpoint
 from mmwsss.registry import HOOKS
 from mmwsss.utils.errors import UserError
 

@@ -12,6 +12,7 @@ from rich.file_proxy import FileProxy
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mmwsss.registry import HOOKS
+from mmwsss.utils.console import current_step
 
 
 @HOOKS.register_module()
@@ -34,12 +35,12 @@ class ProgressHook(Hook):
         if not is_main_process() or not sys.stderr.isatty() or not total:
             return
         self._stop()
-        console = Console(stderr=True)
+        console, step = Console(stderr=True), current_step()
         self._progress = Progress(TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
                                   TimeElapsedColumn(), TextColumn('left'), TimeRemainingColumn(), console=console,
                                   # A data worker forked while rich's thread holds a lock would wait for it forever.
-                                  auto_refresh=False)
-        self._task = self._progress.add_task(what, total=total, completed=completed)
+                                  auto_refresh=False, transient=step is not None)
+        self._task = self._progress.add_task(what if step is None else step.title, total=total, completed=completed)
         # The logger's handler has kept the terminal that rich is about to replace.
         for handler in runner.logger.handlers:
             if type(handler) is logging.StreamHandler and handler.stream.isatty():

@@ -1,5 +1,4 @@
 """How well class activation maps localize single objects."""
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,7 @@ import numpy as np
 import torch
 from mmengine.dist import all_reduce, is_main_process
 from mmengine.evaluator import BaseMetric
-from mmengine.logging import print_log
-from rich.console import Console
+from rich.table import Table
 
 from mmwsss.evaluation.box_localization import (
     BENCHMARK_SIZE,
@@ -27,6 +25,7 @@ from mmwsss.evaluation.box_localization import (
     resize_boxes,
 )
 from mmwsss.evaluation.component_tree import SIZES
+from mmwsss.evaluation.evaluation_report import log_table
 from mmwsss.evaluation.localization_report import chosen_thresholds, localization_report, localization_table
 from mmwsss.evaluation.threshold_curve import check_thresholds
 from mmwsss.registry import METRICS
@@ -90,6 +89,7 @@ class BoxLocalizationMetric(BaseMetric):
         self.size = size
         self.ious = tuple(ious)
         self.out_file = out_file
+        self.table: Table | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -173,9 +173,8 @@ class BoxLocalizationMetric(BaseMetric):
         """
         report = self.report(size)
         if is_main_process():
-            console = Console(file=io.StringIO(), width=100)
-            console.print(localization_table(report))
-            print_log('\n' + console.file.getvalue(), logger='current')
+            self.table = localization_table(report)
+            log_table(self.table)
             if self.out_file is not None:
                 Path(self.out_file).parent.mkdir(parents=True, exist_ok=True)
                 write_json(self.out_file, report)

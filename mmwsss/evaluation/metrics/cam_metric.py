@@ -1,5 +1,4 @@
 """mIoU of class activation maps over all background thresholds."""
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,10 +7,9 @@ import numpy as np
 import torch
 from mmengine.dist import all_reduce, is_main_process
 from mmengine.evaluator import BaseMetric
-from mmengine.logging import print_log
-from rich.console import Console
+from rich.table import Table
 
-from mmwsss.evaluation.evaluation_report import cam_report, miou_at, report_table
+from mmwsss.evaluation.evaluation_report import cam_report, log_table, miou_at, report_table
 from mmwsss.evaluation.label_metrics import load_mask
 from mmwsss.evaluation.threshold_curve import DEFAULT_THRESHOLDS, CAMHistogram, cam_histogram, check_thresholds
 from mmwsss.registry import METRICS
@@ -40,6 +38,9 @@ class CAMMetric(BaseMetric):
             of the images with so many maps at the same threshold, null without such images}.
         prefix: Put before the names of the metrics, with a slash.
 
+    Attributes:
+        table: The last report for people, on the main process.
+
     Raises:
         ValueError: If the thresholds do not increase.
 
@@ -55,6 +56,7 @@ class CAMMetric(BaseMetric):
         check_thresholds(thresholds)
         self.thresholds = tuple(thresholds)
         self.out_file = out_file
+        self.table: Table | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -149,9 +151,8 @@ class CAMMetric(BaseMetric):
         return [CAMHistogram(*pair) for pair in zip(pred, gt)], int(numbers[0]), class_filter
 
     def _show(self, report: dict) -> None:
-        console = Console(file=io.StringIO(), width=100)
-        console.print(report_table(report, 'CAM'))
-        print_log('\n' + console.file.getvalue(), logger='current')
+        self.table = report_table(report, 'CAM')
+        log_table(self.table)
         if self.out_file is not None:
             Path(self.out_file).parent.mkdir(parents=True, exist_ok=True)
             write_json(self.out_file, report)

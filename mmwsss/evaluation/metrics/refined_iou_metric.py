@@ -1,5 +1,4 @@
 """IoU of a segmentor's predictions after post-processing, such as the final CRF."""
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +8,9 @@ import numpy as np
 import torch
 from mmengine.dist import all_gather_object, all_reduce, get_rank, is_main_process
 from mmengine.evaluator import BaseMetric
-from mmengine.logging import print_log
-from rich.console import Console
+from rich.table import Table
 
-from mmwsss.evaluation.evaluation_report import label_report, report_table
+from mmwsss.evaluation.evaluation_report import label_report, log_table, report_table
 from mmwsss.evaluation.label_metrics import confusion_matrix, load_mask
 from mmwsss.postprocessing import Postprocessor, build_postprocessors
 from mmwsss.registry import METRICS
@@ -73,6 +71,9 @@ class RefinedIoUMetric(BaseMetric):
             process.
         prefix: Put before the names of the metrics, with a slash; default ``'refined'``, to stand beside IoUMetric.
 
+    Attributes:
+        table: The last report for people, on the main process.
+
     Raises:
         UserError: If there is no post-processor or one cannot be built; if there is nothing to do.
 
@@ -97,6 +98,7 @@ class RefinedIoUMetric(BaseMetric):
         self.with_iou = with_iou
         self.num_workers = workers_per_rank() if num_workers is None else num_workers
         self.out_file = out_file
+        self.table: Table | None = None
         self._pool: OrderedPool | None = None
         self._reset()
 
@@ -192,9 +194,8 @@ class RefinedIoUMetric(BaseMetric):
             return dict(num_labels=num_images)
         report = label_report(confusion, self.dataset_meta['classes'][1:], num_images)
         if is_main_process():
-            console = Console(file=io.StringIO(), width=100)
-            console.print(report_table(report, 'after post-processing'))
-            print_log('\n' + console.file.getvalue(), logger='current')
+            self.table = report_table(report, 'after post-processing')
+            log_table(self.table)
             if self.out_file is not None:
                 Path(self.out_file).parent.mkdir(parents=True, exist_ok=True)
                 write_json(self.out_file, report)

@@ -22,8 +22,11 @@ from mmwsss.experiments.options import naming
 from mmwsss.experiments.pipeline.pipeline_config import PipelineConfig, stage_of
 from mmwsss.experiments.pipeline.roles import find_roles
 from mmwsss.experiments.pipeline.stage import ConfigStage, Stage, StageContext, StageResult
+from mmwsss.experiments.results_table import value_text
+from mmwsss.experiments.table_text import duration_text
 from mmwsss.experiments.weights import check_weights_option, weights_for
-from mmwsss.experiments.work_dir import StageState, WorkDir
+from mmwsss.experiments.work_dir import StageState, WorkDir, is_number
+from mmwsss.utils.console import StepLine
 from mmwsss.utils.dist import init_dist
 from mmwsss.utils.errors import EXIT_DONE, EXIT_OMISSIONS, UserError
 from mmwsss.utils.fileio import sha256_of_file, sha256_of_json
@@ -152,14 +155,20 @@ class Pipeline:
         return EXIT_OMISSIONS if any(result.omissions for result in self.results.values()) else EXIT_DONE
 
     def _run_stage(self, stage: Stage, role: str | None, console: Console, title: str) -> tuple[StageState, bool]:
-        name, kind = stage.name, self.config.kinds[stage.name]
         # One process looks, so that all of them take the same decision.
         state = on_rank_zero(lambda: self._completed(stage))
-        if is_main_process():
-            console.print(f'{title}: complete, skipped' if state else f'{title}: {kind}',
-                          style=None if state else 'bold', markup=False, highlight=False)
         if state is not None:
+            if is_main_process():
+                console.print(f'{title}: complete, skipped', markup=False, highlight=False, soft_wrap=True)
             return state, True
+        with StepLine(f'{title}: {self.config.kinds[stage.name]}', quiet=not is_main_process()) as line:
+            state = self._execute(stage, role)
+            figures = [f'{row["metric"]} {value_text(row)}' for row in state.metrics if is_number(row['value'])]
+            line.result = ', '.join([duration_text(state.seconds), *figures])
+        return state, False
+
+    def _execute(self, stage: Stage, role: str | None) -> StageState:
+        name, kind = stage.name, self.config.kinds[stage.name]
         context = self._context(stage, run=True)
         on_rank_zero(lambda: self.work.open_stage(name, self.keys[name], kind, role))
         try:
@@ -169,8 +178,7 @@ class Pipeline:
                 with contextlib.suppress(OSError):  # such as a full disk, which is the error itself
                     self.work.pause_stage(name)
             raise
-        return on_rank_zero(lambda: self.work.complete_stage(name, result.output, result.metrics,
-                                                             result.omissions)), False
+        return on_rank_zero(lambda: self.work.complete_stage(name, result.output, result.metrics, result.omissions))
 
     def _naming(self, stage: Stage) -> contextlib.AbstractContextManager:
         """Puts the name of a stage into messages, and names options as a pipeline takes them."""

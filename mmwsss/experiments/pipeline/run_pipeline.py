@@ -1,13 +1,15 @@
 """Running a pipeline, from the arguments of the command line to its exit code."""
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from mmengine.dist import is_main_process
 
 from mmwsss.datasets.data_folder import DataFolder
+from mmwsss.engine.logged_runner import WARNINGS, console_shows
 from mmwsss.experiments.pipeline.pipeline import Pipeline
 from mmwsss.experiments.results_table import results_table
-from mmwsss.experiments.work_dir import REPORT_TEXT
+from mmwsss.experiments.work_dir import LOG, REPORT_TEXT
 from mmwsss.utils.console import make_console
 from mmwsss.utils.errors import EXIT_OMISSIONS
 
@@ -24,7 +26,11 @@ def run_pipeline(config: str | Path, data: str | Path | DataFolder, work_dir: st
         UserError: From the stage that failed.
     """
     pipeline = Pipeline(config, data, work_dir, weights, cfg_options, launcher)
-    code = pipeline.run()
+    log = Path(work_dir) / LOG
+    if is_main_process():
+        print(f'log: {log}', file=sys.stderr)
+    with console_shows(WARNINGS, log):
+        code = pipeline.run()
     if is_main_process():
         make_console().print(results_table(pipeline.rows, title=pipeline.title))
         print(f'report: {Path(work_dir) / REPORT_TEXT}')

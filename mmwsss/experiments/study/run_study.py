@@ -1,12 +1,14 @@
 """Running a study, from the arguments of the command line to its exit code."""
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mmengine.dist import is_main_process
 
 from mmwsss.datasets.data_folder import DataFolder
+from mmwsss.engine.logged_runner import WARNINGS, console_shows
 from mmwsss.experiments.study.study import Study
-from mmwsss.experiments.study.study_dir import RESULTS_TEXT
+from mmwsss.experiments.study.study_dir import LOG, RESULTS_TEXT
 from mmwsss.utils.errors import EXIT_DONE, EXIT_OMISSIONS, UserError
 
 
@@ -36,7 +38,11 @@ def run_study(config: str | Path, data: str | Path | DataFolder, work_dir: str |
     study = Study(config, data, work_dir, weights, cfg_options, launcher)
     if report_only and not Path(work_dir).is_dir():
         raise UserError(f'--work-dir {work_dir}: no such folder, so there is nothing to report')
-    code = EXIT_DONE if report_only else study.run(rows, seeds)
+    log = Path(work_dir) / LOG
+    if is_main_process() and not report_only:
+        print(f'log: {log}', file=sys.stderr)
+    with console_shows(WARNINGS, None if report_only else log):
+        code = EXIT_DONE if report_only else study.run(rows, seeds)
     text = study.write_results()
     if is_main_process():
         print(text)

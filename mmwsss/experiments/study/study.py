@@ -14,6 +14,7 @@ import gc
 import os
 import re
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +36,10 @@ from mmwsss.experiments.pipeline.stage_keys import config_parts
 from mmwsss.experiments.study.study_config import Row, StudyConfig, evaluator
 from mmwsss.experiments.study.study_dir import StudyDir
 from mmwsss.experiments.study.study_table import study_lines, study_markdown
+from mmwsss.experiments.table_text import duration_text, optional_text
 from mmwsss.experiments.training_checks import check_training, innermost
 from mmwsss.registry import DATASETS
+from mmwsss.utils.console import StepLine
 from mmwsss.utils.dist import init_dist
 from mmwsss.utils.errors import EXIT_DONE, EXIT_OMISSIONS, UserError
 from mmwsss.utils.fileio import read_json, sha256_of_file, sha256_of_json
@@ -180,8 +183,9 @@ class Study:
         else:
             training = self._train(self.config.source(row), seed, title)
             for test in missing():  # again: a checkpoint that was made again is another one
-                self._say(f'{title}: test {test}', 'bold')
-                self._test(row, seed, test, training)
+                with StepLine(f'{title}: test {test}', quiet=not is_main_process()) as line:
+                    metrics = self._test(row, seed, test, training)
+                    line.result = f'mIoU {optional_text(metrics["mIoU"], ".2f", 100)} % (oracle)'
         entries = on_rank_zero(lambda: [self.entry(row, seed, test) for test in row.tests])
         return [omission for entry in entries for omission in entry['omissions']]
 
@@ -189,11 +193,13 @@ class Study:
         """Trains, where that is not done; returns what ``complete.json`` says."""
         if done := on_rank_zero(lambda: self._finished_training(row, seed)):
             return done
-        self._say(f'{title}: training of {row.name}', 'bold')
         self._clean_up()
         folder, cfg = self._train_folder(row, seed), self.config.train_config(row, seed)
         epochs = cfg.train_cfg.get('max_epochs')
-        result = runner.train(cfg, folder, resume=True, launcher=self.launcher)
+        with StepLine(f'{title}: training of {row.name}', quiet=not is_main_process()) as line:
+            started = time.monotonic()
+            result = runner.train(cfg, folder, resume=True, launcher=self.launcher)
+            line.result = duration_text(time.monotonic() - started)
 
         def finish() -> dict[str, Any]:
             seconds = _iteration_times('train/time')
@@ -214,7 +220,7 @@ class Study:
                             'again')
         return done
 
-    def _test(self, row: Row, seed: int, test: str, training: dict[str, Any]) -> None:
+    def _test(self, row: Row, seed: int, test: str, training: dict[str, Any]) -> dict[str, Any]:
         config, source = self.config, self.config.source(row)
         logs, keys = self.work.logs(row.name, seed, test), self._keys[row.name, seed]
         self._clean_up()
@@ -235,7 +241,7 @@ class Study:
         checkpoint = self._train_folder(source, seed) / training['checkpoint']
         result = runner.test(cfg, checkpoint, logs, self.launcher)
 
-        def finish() -> None:
+        def finish() -> dict[str, Any]:
             seconds = float(_iteration_times('test/time').sum())
             if cam_metric is None:
                 count = config.num_images or len(config.data.stems(config.split))
@@ -250,8 +256,9 @@ class Study:
                 row.name, seed, test, keys.tests[test], setting=setting, metrics=report, training=training['times'],
                 omissions=[*training['omissions'], *result.omissions],
                 testing=dict(seconds=seconds, seconds_per_image=seconds / report['num_images'] if seconds else None))
+            return report
 
-        on_rank_zero(finish)
+        return on_rank_zero(finish)
 
     def _clean_up(self) -> None:
         # A Runner and its loops refer to each other: the last model would stay until the collector comes by itself.

@@ -3,6 +3,7 @@
 ::
 
     results.md, results.json        the table (mmwsss.experiments.study.study_table), written anew after every row
+    study.log                       the log of all runs
     train_300.txt                   the images that are evaluated, where num_images is set
     ROW/seed0/TEST.json             what a test of a row and a seed has measured, and with which setting
     ROW/seed0/TEST_logs/            logs of the test, and the whole report of CAMMetric
@@ -17,6 +18,7 @@ from typing import Any
 from mmwsss.utils.fileio import read_json, write_bytes, write_json
 
 COMPLETE, REPORT, RESULTS, RESULTS_TEXT = 'complete.json', 'report.json', 'results.json', 'results.md'
+LOG = 'study.log'
 
 
 class StudyDir:

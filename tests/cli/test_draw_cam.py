@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+
+from mmwsss.cli.main import main
+from mmwsss.structures.cam_file import CAMFile, write_cam
+
+
+@pytest.fixture
+def draw(generated_root, tmp_path, capsys):
+    """Runs ``mmwsss draw cam``: (exit code, stdout, stderr)."""
+    def run(*words):
+        with pytest.raises(SystemExit) as stop:
+            main(['draw', 'cam', str(tmp_path / 'cam'), '--data-root', str(generated_root), '--split', 'train',
+                  '--out-dir', str(tmp_path / 'out'), *words])
+        return stop.value.code, *capsys.readouterr()
+    return run
+
+
+def write(folder, stem, root):
+    from mmwsss.structures.image_file import read_image
+    height, width = read_image(root / f'JPEGImages/{stem}.jpg').shape[:2]
+    cam = np.full((1, -(-height // 4), -(-width // 4)), .5, np.float16)
+    write_cam(folder / f'{stem}.npz', CAMFile(np.array([1]), cam, (height, width)))
+
+
+def test_pictures_of_what_is_there(draw, generated_root, tmp_path):
+    code, _, err = draw()
+    assert code == 1 and 'no such CAM file' in err
+    stems = (generated_root / 'ImageSets/train.txt').read_text().split()
+    for stem in stems[:-1]:
+        write(tmp_path / 'cam', stem, generated_root)
+    code, out, err = draw()
+    assert code == 3 and f'{len(stems) - 1} pictures' in out and f'{stems[-1]}.npz: no such CAM file' in err
+    assert sorted(path.stem for path in (tmp_path / 'out').iterdir()) == sorted(stems[:-1])
+
+
+def test_so_many_of_them(draw, generated_root, tmp_path):
+    for stem in (generated_root / 'ImageSets/train.txt').read_text().split():
+        write(tmp_path / 'cam', stem, generated_root)
+    assert draw('--num-images', '3', '--height', '40')[:2] == (0, f'{tmp_path / "out"}: 3 pictures\n')
+    assert len(list((tmp_path / 'out').iterdir())) == 3
+    assert draw('--num-images', '-1')[0] == 1
