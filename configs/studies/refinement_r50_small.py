@@ -8,8 +8,8 @@ seeds = (0, 1, 2)
 tests = {'scale 1': {'test_cfg.amp': 'bfloat16'}}
 _view = dict(type='MultiScaleFlip', scales=(1.0,), flip=True)
 # InferCam as the paper has it; the hooks' defaults are others (infercam_efflite0_small.py).
-_split, _erase = dict(normalize='patch', include_base=False), dict(normalize='round')
-_infer_cam = dict(type='InferCam', split=_split, erase=_erase)
+_as_in_paper, _erase = dict(normalize='patch', include_base=False), dict(normalize='round')
+_infer_cam = dict(type='InferCam', split=_as_in_paper, erase=_erase)
 
 
 def _row(name, *inside, outside=(), seeds=(0,), **options):
@@ -20,12 +20,12 @@ def _row(name, *inside, outside=(), seeds=(0,), **options):
 
 rows = [
     dict(name='baseline', config='cam', test_options={'model.inference_hooks': [_view]}),
-    _row('split & unite', outside=[dict(type='SplitUnite', **_split)], seeds=(0, 1, 2)),
+    _row('split & unite', outside=[dict(type='SplitUnite', **_as_in_paper)], seeds=(0, 1, 2)),
     _row('iterative', outside=[dict(type='IterativeErase', **_erase)], seeds=(0, 1, 2)),
     _row('InferCam', outside=[_infer_cam], seeds=(0, 1, 2)),
-    _row('split & unite, strengths kept', outside=[dict(type='SplitUnite', **dict(_split, normalize='image'))]),
-    _row('InferCam, strengths kept', outside=[dict(_infer_cam, split=dict(_split, normalize='image'))]),
-    _row('InferCam, fast', outside=[dict(_infer_cam, split=dict(_split, overlap=(0, 0)),
+    _row('split & unite, strengths kept', outside=[dict(type='SplitUnite', **dict(_as_in_paper, normalize='image'))]),
+    _row('InferCam, strengths kept', outside=[dict(_infer_cam, split=dict(_as_in_paper, normalize='image'))]),
+    _row('InferCam, fast', outside=[dict(_infer_cam, split=dict(_as_in_paper, overlap=(0, 0)),
                                          erase=dict(_erase, max_rounds=2))]),
 ]
 for _stages, _name in (('1', '3'), ('2', '4'), ('3', '5'), (('2', '3'), '4+5')):

@@ -4,6 +4,7 @@ from mmwsss.postprocessing.background import (
     score_map_constant,
     score_map_power,
     score_map_saliency,
+    score_map_saliency_mean,
     to_score_map,
 )
 from mmwsss.postprocessing.base import Postprocessor, build_postprocessor, build_postprocessors
@@ -14,5 +15,6 @@ from mmwsss.postprocessing.label_map import pseudo_label, write_pseudo_label
 __all__ = [
     'CRF_PRESETS', 'DEFAULT_BACKGROUND', 'DEFAULT_CRF_BACKGROUND', 'DenseCRF', 'ImageCRF', 'Postprocessor',
     'build_postprocessor', 'build_postprocessors', 'dense_crf', 'merge_confident', 'pseudo_label',
-    'score_map_constant', 'score_map_power', 'score_map_saliency', 'to_score_map', 'write_pseudo_label'
+    'score_map_constant', 'score_map_power', 'score_map_saliency', 'score_map_saliency_mean', 'to_score_map',
+    'write_pseudo_label'
 ]

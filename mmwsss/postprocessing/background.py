@@ -18,7 +18,10 @@ from mmwsss.structures.maps import resize_cam
 from mmwsss.structures.score_map import ScoreMap
 from mmwsss.utils.errors import UserError
 
-KEYS = {'constant': 'threshold', 'power': 'alpha', 'saliency': 'weight'}
+# The options of every kind; the first says how much background there is.
+KEYS = {'constant': ('threshold',), 'power': ('alpha',), 'saliency': ('weight',),
+        'saliency_mean': ('threshold', 'share')}
+SALIENCY_KINDS = ('saliency', 'saliency_mean')
 CONFLICTS = ('background', 'class')
 
 
@@ -79,16 +82,39 @@ def score_map_saliency(cam: np.ndarray, classes: np.ndarray, saliency: np.ndarra
         UserError: If the weight is not above 0, or the saliency of another size.
     """
     _check('weight', weight)
-    if saliency.shape != cam.shape[1:]:
-        raise UserError(f'the saliency map is {saliency.shape[0]} x {saliency.shape[1]} (height x width), but the '
-                        f'image {cam.shape[1]} x {cam.shape[2]}; make it again')
+    _check_saliency_size(saliency, cam)
     return _with_background(np.float32(weight) * (1 - saliency.astype(np.float32) / 255), cam, classes)
+
+
+def score_map_saliency_mean(cam: np.ndarray, classes: np.ndarray, saliency: np.ndarray, threshold: float,
+                            share: float) -> ScoreMap:
+    """Scores of the mean of CAM and saliency: ``scores = [threshold; (1 - share) cam + share saliency]``.
+
+    The class of a pixel is that of the CAM; how far the objects reach is said by both. Not from a paper.
+
+    Args:
+        cam: [K, H, W] in [0, 1].
+        classes: [K], ids of the maps' classes.
+        saliency: uint8 [H, W], 255 = salient.
+        threshold: The background's score, in [0, 1).
+        share: Weight of the saliency, above 0 and below 1.
+
+    Returns:
+        The scores; with K = 0 everything is background.
+
+    Raises:
+        UserError: If threshold or share is out of its range, or the saliency of another size.
+    """
+    _check('share', share)
+    _check_saliency_size(saliency, cam)
+    mean = np.float32(1 - share) * np.asarray(cam, np.float32) + np.float32(share) * (saliency.astype(np.float32) / 255)
+    return score_map_constant(mean, classes, threshold)
 
 
 def needs_saliency(background: Mapping) -> bool:
     """Whether a background, or a part of it, is made from saliency maps."""
     parts = [background, *(background.get(name) for name in ('foreground', 'background'))]
-    return any(isinstance(part, Mapping) and part.get('type') == 'saliency' for part in parts)
+    return any(isinstance(part, Mapping) and part.get('type') in SALIENCY_KINDS for part in parts)
 
 
 def merge_confident(much_background: np.ndarray, little_background: np.ndarray,
@@ -136,12 +162,14 @@ def check_background(background: Mapping) -> None:
         _check_confident(background)
         return
     kind = background.get('type') if isinstance(background, Mapping) else None
-    if kind not in KEYS or set(background) != {'type', KEYS[kind]}:
+    if kind not in KEYS or set(background) != {'type', *KEYS[kind]}:
         raise UserError("background must be dict(type='constant', threshold=<in [0, 1)>), "
-                        "dict(type='power', alpha=<above 0>), dict(type='saliency', weight=<above 0>) or "
+                        "dict(type='power', alpha=<above 0>), dict(type='saliency', weight=<above 0>), "
+                        "dict(type='saliency_mean', threshold=<in [0, 1)>, share=<in (0, 1)>) or "
                         "dict(type='confident', foreground=<one of these>, "
                         f'background=<one of these>), got {background!r}')
-    _check(KEYS[kind], background[KEYS[kind]])
+    for name in KEYS[kind]:
+        _check(name, background[name])
 
 
 def _check_confident(config: Mapping) -> None:
@@ -156,7 +184,7 @@ def _check_confident(config: Mapping) -> None:
             raise UserError(f"background of type 'confident' cannot hold another one, got {config!r}")
     kind = parts[0]['type']
     if parts[1]['type'] == kind:
-        much, little = (part[KEYS[kind]] for part in parts)
+        much, little = (part[KEYS[kind][0]] for part in parts)
         # A higher threshold or weight is more background, a higher exponent less.
         if much > little if kind == 'power' else much < little:
             raise UserError("background of type 'confident': its foreground must be told by more background, that is "
@@ -170,9 +198,10 @@ def to_score_map(cam_file: CAMFile, background: Mapping, saliency: np.ndarray | 
         cam_file: Its maps are resized in float32 (bilinear, align_corners=False), as
             :class:`mmwsss.evaluation.CAMMetric` resizes them.
         background: ``dict(type='constant', threshold=...)``, see :func:`score_map_constant`,
-            ``dict(type='power', alpha=...)``, see :func:`score_map_power`, or ``dict(type='saliency', weight=...)``,
-            see :func:`score_map_saliency`.
-        saliency: For the last one: uint8 [H, W].
+            ``dict(type='power', alpha=...)``, see :func:`score_map_power`, ``dict(type='saliency', weight=...)``, see
+            :func:`score_map_saliency`, or ``dict(type='saliency_mean', threshold=..., share=...)``, see
+            :func:`score_map_saliency_mean`.
+        saliency: For the last two: uint8 [H, W].
 
     Returns:
         Scores of the background and the classes of the file, [K + 1, H, W].
@@ -186,11 +215,12 @@ def to_score_map(cam_file: CAMFile, background: Mapping, saliency: np.ndarray | 
     cam = np.asarray(resize_cam(cam_file.cam, cam_file.size), dtype=np.float32)
     if background['type'] == 'constant':
         return score_map_constant(cam, cam_file.classes, background['threshold'])
-    if background['type'] == 'saliency':
+    if background['type'] in SALIENCY_KINDS:
         if saliency is None:
-            raise UserError("background of type 'saliency' needs a saliency map; make labels from CAM files with "
-                            'mmwsss label, and saliency maps with mmwsss saliency')
-        return score_map_saliency(cam, cam_file.classes, saliency, background['weight'])
+            raise UserError(f'background of type {background["type"]!r} needs a saliency map; make labels from CAM '
+                            'files with mmwsss label, and saliency maps with mmwsss saliency')
+        make = score_map_saliency if background['type'] == 'saliency' else score_map_saliency_mean
+        return make(cam, cam_file.classes, saliency, **{name: background[name] for name in KEYS[background['type']]})
     return score_map_power(cam, cam_file.classes, background['alpha'])
 
 
@@ -199,10 +229,18 @@ def _with_background(background: np.ndarray, cam: np.ndarray, classes: np.ndarra
     return ScoreMap(scores=scores, classes=np.asarray(classes, np.int64))
 
 
+def _check_saliency_size(saliency: np.ndarray, cam: np.ndarray) -> None:
+    if saliency.shape != cam.shape[1:]:
+        raise UserError(f'the saliency map is {saliency.shape[0]} x {saliency.shape[1]} (height x width), but the '
+                        f'image {cam.shape[1]} x {cam.shape[2]}; make it again')
+
+
 def _check(name: str, value: float) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if name == 'threshold' and not (number and 0 <= value < 1):
         raise UserError(f'the background threshold must be at least 0 and below 1, got {value!r}')
+    if name == 'share' and not (number and 0 < value < 1):
+        raise UserError(f'the share of the saliency must be above 0 and below 1, got {value!r}')
     if name in ('alpha', 'weight') and not (number and value > 0):
         raise UserError(f"the background {'exponent alpha' if name == 'alpha' else 'weight'} must be above 0, got "
                         f'{value!r}')

@@ -26,6 +26,18 @@ MANIFEST_FORMAT = 'mmwsss saliency folder 1'
 DEFAULT_BATCH_SIZE = 4
 
 
+def model_file(model: str | os.PathLike) -> Path:
+    """Returns the file of a saliency network: a path, or ``package://<package>/<file in it>``.
+
+    Raises:
+        UserError: If there is none.
+    """
+    path = package_file(str(model)) if str(model).startswith(PACKAGE_SCHEME) else Path(model)
+    if not path.is_file():
+        raise UserError(f'{path}: no such model file. {MODEL_SOURCE}')
+    return path
+
+
 def make_saliency(model: str | os.PathLike,
                   data: DataFolder | str | os.PathLike,
                   split: str | None,
@@ -57,14 +69,12 @@ def make_saliency(model: str | os.PathLike,
             of another origin; if not a single map can be made.
     """
     data = DataFolder.find(data)
-    model = package_file(str(model)) if str(model).startswith(PACKAGE_SCHEME) else Path(model)
+    model = model_file(model)
     out_dir = data.saliency_path if out_dir is None else Path(out_dir)
     num_workers = check_num_workers(num_workers)
     for name, value in (('batch_size', batch_size), ('size', size)):
         if not isinstance(value, int) or value < 1:
             raise UserError(f'{name} must be at least 1, got {value}')
-    if not model.is_file():
-        raise UserError(f'{model}: no such model file. {MODEL_SOURCE}')
     stems, images = data.stems(split), data.image_paths()
     if out_dir.resolve() == data.images_path.resolve():
         raise UserError(f'{out_dir}: is the folder of the images; choose another one for the maps (--out-dir)')

@@ -169,7 +169,7 @@ def test_head_of_a_pretrained_classifier(tmp_path, bias):
     model.init_weights()
     expected = features.mean(dim=(2, 3)) @ weight.half().float().T + (state['fc.bias'] if bias else 0)
     torch.testing.assert_close(model.pool(model([features])), expected)
-    with pytest.raises(UserError, match='has no classifier.weight'):
+    with pytest.raises(UserError, match=r'has no classifier\.weight'):
         head(prefix='classifier').init_weights()
     with pytest.raises(UserError, match='other classes or channels'):
         head(num_classes=4).init_weights()

@@ -10,6 +10,7 @@ from mmwsss.postprocessing.background import (
     score_map_constant,
     score_map_power,
     score_map_saliency,
+    score_map_saliency_mean,
     to_score_map,
 )
 from mmwsss.structures.cam_file import CAMFile
@@ -213,6 +214,34 @@ def test_saliency_equals_definition(weight):
             assert scores.scores[0, y, x] == pytest.approx(background, rel=1e-5, abs=1e-6)
             best = int(cam[:, y, x].argmax())
             assert label[y, x] == ([0, 4, 9][best] + 1 if cam[best, y, x] > background else 0)
+
+
+@pytest.mark.parametrize(('threshold', 'share'), [(0.35, 0.7), (0, 0.2), (0.6, 0.5)])
+def test_mean_of_saliency_equals_definition(threshold, share):
+    rng = np.random.default_rng(4)
+    cam, saliency = rng.random((3, 6, 5)).astype(np.float32), rng.integers(0, 256, (6, 5)).astype(np.uint8)
+    scores = score_map_saliency_mean(cam, np.array([0, 4, 9]), saliency, threshold, share)
+    label = scores.to_label()
+    for y in range(6):
+        for x in range(5):
+            expected = [(1 - share) * float(value) + share * float(saliency[y, x]) / 255 for value in cam[:, y, x]]
+            np.testing.assert_allclose(scores.scores[:, y, x], [threshold, *expected], rtol=1e-5)
+            best = int(np.argmax(expected))
+            assert label[y, x] == ([0, 4, 9][best] + 1 if expected[best] > threshold else 0)
+    none = score_map_saliency_mean(cam[:0], np.zeros(0, int), saliency, threshold, share)
+    assert not none.to_label().any()
+    cam_file = CAMFile(np.array([0, 4, 9]), cam.astype(np.float16), (6, 5))
+    background = dict(type='saliency_mean', threshold=threshold, share=share)
+    np.testing.assert_allclose(to_score_map(cam_file, background, saliency).scores, scores.scores, atol=1e-3)
+    assert needs_saliency(background)
+    with pytest.raises(UserError, match='needs a saliency map'):
+        to_score_map(cam_file, background)
+    with pytest.raises(UserError, match='the saliency map is 2 x 3'):
+        to_score_map(cam_file, background, np.zeros((2, 3), np.uint8))
+    for wrong, message in ((dict(share=0), 'share'), (dict(share=1), 'share'), (dict(threshold=1), 'threshold'),
+                           (dict(weight=1), 'background must be')):
+        with pytest.raises(UserError, match=message):
+            check_background({**background, **wrong})
 
 
 def test_saliency_background_of_a_cam_file():

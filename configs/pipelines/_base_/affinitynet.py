@@ -4,8 +4,8 @@ stages = dict(
     classifier=dict(type='train', config='cam', split='train'),
     cam=dict(type='make_cam', config='cam', split='train', inputs=dict(checkpoint='classifier')),
     eval_cam=dict(type='eval_cam', split='train', inputs=dict(cams='cam')),
-    # As in ../../_base_/postprocessing/affinity_label_softmax.py: two CRFs, with a high and with a low background. PSA's
-    # README has train mIoU 61.0 for 4 and 32 (and 16 in the walk), 58.1 for 4 and 24; SEAM's fork takes 24.
+    # As in ../../_base_/postprocessing/affinity_label_softmax.py: two CRFs, with a high and with a low background.
+    # PSA's README has train mIoU 61.0 for 4 and 32 (and 16 in the walk), 58.1 for 4 and 24; SEAM's fork takes 24.
     affinity_label=dict(
         type='pseudo_label', split='train', inputs=dict(cams='cam'),
         background=dict(type='confident', foreground=dict(type='power', alpha=4),

@@ -68,8 +68,8 @@ class SLAM(BaseCAMModel):
         **kwargs: See :class:`BaseCAMModel`.
 
     Raises:
-        ValueError: For an unknown name; if ``test_cfg.class_filter`` is ``'score'``, encoder and head have another number of
-            classes, the head does not suit ``background``, or there is neither ``loss_foreground`` nor
+        ValueError: For an unknown name; if ``test_cfg.class_filter`` is ``'score'``, encoder and head have another
+            number of classes, the head does not suit ``background``, or there is neither ``loss_foreground`` nor
             ``loss_background``, without which nothing says what the maps show.
     """
 
@@ -89,7 +89,8 @@ class SLAM(BaseCAMModel):
             raise ValueError('SLAM: encoder_scale and temperature are positive and cls_weight not negative, got '
                              f'{encoder_scale}, {temperature} and {cls_weight}')
         if self.test_cfg['class_filter'] == 'score':
-            raise ValueError('SLAM: nothing trains the maps of absent classes; choose by labels (test_cfg.class_filter=label)')
+            raise ValueError('SLAM: nothing trains the maps of absent classes; choose by labels '
+                             '(test_cfg.class_filter=label)')
         self.background, self.activation, self.judged = background, activation, judged
         self.encoder_scale, self.cam_activation, self.cls_weight = encoder_scale, cam_activation, cls_weight
         self.temperature = temperature

@@ -60,6 +60,9 @@ def test_labels_of_saliency_maps_depend_on_them():
                               (dict(type='constant', threshold=0.5), ('images',))):
         made = stage(name='label', split='train', background=background, inputs={'cams': 'cam'})
         assert reads == made.READS
+    made = stage(name='label', split='train', background=dict(type='saliency_mean', threshold=0.3, share=0.5),
+                 inputs={'cams': 'cam', 'saliency': 'maps'})
+    assert made.READS == ('images',)  # they come from another stage
     with pytest.raises(UserError, match='has no saliency maps'):
         STAGES.get('refine_cam')(name='walk', split='train', config='a.py',
                                  background=dict(type='saliency', weight=0.5))

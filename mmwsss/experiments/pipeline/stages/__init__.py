@@ -2,7 +2,9 @@
 from mmwsss.experiments.pipeline.stages.cam import EvalCAM, MakeCAM, RefineCAM
 from mmwsss.experiments.pipeline.stages.label import EvalLabel, PseudoLabel
 from mmwsss.experiments.pipeline.stages.picture import Picture
+from mmwsss.experiments.pipeline.stages.saliency import MakeSaliency
 from mmwsss.experiments.pipeline.stages.test_segmentor import TestSegmentor
 from mmwsss.experiments.pipeline.stages.train import Train
 
-__all__ = ['EvalCAM', 'EvalLabel', 'MakeCAM', 'Picture', 'PseudoLabel', 'RefineCAM', 'TestSegmentor', 'Train']
+__all__ = ['EvalCAM', 'EvalLabel', 'MakeCAM', 'MakeSaliency', 'Picture', 'PseudoLabel', 'RefineCAM', 'TestSegmentor',
+           'Train']

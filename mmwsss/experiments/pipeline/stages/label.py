@@ -1,6 +1,8 @@
 """Pseudo labels, and evaluating label maps, as stages."""
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from mmwsss.apis.evaluation import evaluate_label_dir
 from mmwsss.apis.pseudo_label import make_pseudo_label
@@ -16,9 +18,10 @@ from mmwsss.registry import STAGES
 class PseudoLabel(Stage):
     """Turns CAM files into label maps, see :func:`mmwsss.apis.pseudo_label.make_pseudo_label`. Input: ``cams``.
 
-    With ``background=dict(type='saliency', weight=...)`` it reads the saliency maps of the data set, too.
+    With a background of type ``'saliency'`` or ``'saliency_mean'`` it reads saliency maps too: those of the input
+    ``saliency``, or without it those of the data set.
     """
-    INPUTS = dict(cams=FILES)
+    INPUTS = dict(cams=FILES, saliency=FILES)
     REQUIRED = ('cams',)
     MAIN_PROCESS_ONLY = True
 
@@ -35,12 +38,16 @@ class PseudoLabel(Stage):
     @property
     def READS(self) -> tuple[str, ...]:
         """See :class:`Stage`."""
-        return ('images', 'saliency') if needs_saliency(self.background) else ('images',)
+        of_data = needs_saliency(self.background) and not {'saliency'} & {*self.inputs, *self.paths}
+        return ('images', 'saliency') if of_data else ('images',)
 
     def run(self, context: StageContext) -> StageResult:
         """See :meth:`Stage.run`."""
+        data = context.data
+        if 'saliency' in context.inputs:
+            data = dataclasses.replace(data, saliency_dir=str(Path(context.inputs['saliency']).resolve()))
         summary = make_pseudo_label(
-            context.inputs['cams'], context.data, context.remaining(self.split), context.folder / 'labels',
+            context.inputs['cams'], data, context.remaining(self.split), context.folder / 'labels',
             background=self.background, postprocessors=self.postprocessors, num_workers=self.num_workers,
             missing_cam=self.missing_cam)
         return StageResult('labels', omissions=[tuple(omission) for omission in summary['omissions']])
