@@ -53,7 +53,7 @@ def expected_report(samples, thresholds):
             total = counts
         else:
             total += counts
-    report = cam_report(total, thresholds, CLASSES, len(samples), cam_class_filter='label')
+    report = cam_report(total, thresholds, CLASSES, len(samples), class_filter='label')
     return dict(report, by_num_classes={
         name: at_threshold([sample for sample in samples if wanted(len(sample.pred_img_label.label))],
                            report['threshold'])

@@ -160,7 +160,7 @@ def fake(monkeypatch):
                             checkpoint.parts[-4:-2]))
         note_times('test')
         report = dict(mIoU=0.4 + 0.1 * cfg.randomness.seed ** 2, threshold=0.2, m_FN=None, m_FP=0.5, precision=0.5,
-                      recall=0.5, per_class={}, curve=[], num_images=5, cam_class_filter='label')
+                      recall=0.5, per_class={}, curve=[], num_images=5, class_filter='label')
         if cfg.test_evaluator.type == 'IoUMetric':
             return RunResult(checkpoint, dict(aAcc=70.0, mIoU=30.0 + cfg.randomness.seed))
         work_dir.mkdir(parents=True, exist_ok=True)
@@ -323,7 +323,7 @@ rows = [dict(name='plain', config='seg'), dict(name='slow', config='seg', cfg_op
     results = json.loads((tmp_path / 'work/results.json').read_text())
     assert [line['mIoU']['mean'] for line in results['lines']] == [pytest.approx(0.305)] * 2
     text = (tmp_path / 'work/results.md').read_text()
-    assert 'Judged on 2 images of val.' in text and 'oracle' not in text and '30.50 ± 0.71' in text
+    assert 'Evaluated on 2 images of val.' in text and 'oracle' not in text and '30.50 ± 0.71' in text
     assert json.loads((tmp_path / 'work/plain/seed0/test.json').read_text())['setting']['num_images'] == 2
 
 

@@ -81,7 +81,8 @@ class Train(ConfigStage):
         if start := context.inputs.get('start'):
             _start_from(cfg, start)
         result = runner.train(cfg, context.folder, resume=True, launcher=context.launcher)
-        if is_main_process() and not is_refiner(cfg):
+        # Others, such as a semantic encoder, predict nothing.
+        if is_main_process() and not is_refiner(cfg) and cfg.get('test_dataloader'):
             export_model(cfg, result.checkpoint, context.folder / MODEL)
         return StageResult(result.checkpoint, omissions=result.omissions)
 
