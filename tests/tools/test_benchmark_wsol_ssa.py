@@ -63,7 +63,7 @@ def run(benchmark, data, weights, tmp_path_factory):
 
     def main(*options, side=SIDE):
         return benchmark.main([str(data), '--weights', str(weights), '--work-dir', str(work), '--epochs', '2',
-                               '--side', str(side), '--seeds', '0', '1', *options])
+                               '--side', str(side), '--seeds', '0', '1', '--pictures', '2', *options])
     assert main() == 0
     main.work, main.reports = work, json.loads((work / 'reports.json').read_text())
     return main
@@ -84,6 +84,13 @@ def test_rows_of_both_tables(benchmark, run):
         assert report['threshold_source'].startswith('chosen on held-out images') and report['class_filter'] == 'label'
         for kind in ('max', 'union'):
             assert report['errors'][kind]['gt_known'] >= report['oracle_errors'][kind]['gt_known']
+
+
+def test_pictures(run):
+    picture = cv2.imread(str(run.work / 'boxes.png'))
+    assert picture.shape[0] > 2 * 200 and picture.shape[1] > 3 * 200
+    for colour in ((60, 230, 60), (60, 60, 255)):  # BGR: the ground truth, and what was found
+        assert (picture == colour).all(axis=2).sum() > 200
 
 
 def test_thresholds_are_those_of_the_held_out_images(run):
@@ -166,5 +173,5 @@ def test_mistakes(run, options, message):
 
 
 def test_means_without_values(benchmark):
-    assert benchmark.mean_and_deviation([.25, .75]) == '50.0 ± 25.0'
+    assert benchmark.mean_and_deviation([.25, .75]) == '50.0 ± 35.4' and benchmark.mean_and_deviation([.5]) == '50.0'
     assert benchmark.mean_and_deviation([None, None]) == '-'

@@ -24,15 +24,20 @@ from mmwsss.cli.run_cli import run_cli
 from mmwsss.config.config import load_config
 from mmwsss.datasets import DataFolder, LocalizationDataset
 from mmwsss.evaluation import BoxLocalizationMetric
+from mmwsss.evaluation.box_localization import levels_of
+from mmwsss.evaluation.component_tree import component_tree
 from mmwsss.inference.ssa import expand_seed
 from mmwsss.models import RestrictedActivationLoss
 from mmwsss.models.heads.single_label_cam_head import class_indices
 from mmwsss.registry import MODELS
+from mmwsss.structures.image_file import read_image
 from mmwsss.structures.maps import resize_maps
 from mmwsss.structures.settings_folder import SettingsFolder
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import atomic_path, sha256_of_file, write_json
 from mmwsss.utils.memory import keep_freed_memory
+from mmwsss.visualization.boxes import FOUND, GROUND_TRUTH, draw_boxes
+from mmwsss.visualization.draw import draw_cam, save_png, side_by_side
 
 CONFIG = Path(__file__).parents[2] / 'configs/wsol/cam_vgg16_small.py'
 STAGES = ('3', '4', '5')
@@ -241,8 +246,28 @@ def table(reports: dict[tuple[str, int], dict], heads: list[tuple[str, int]], ki
 
 
 def mean_and_deviation(values: list[float | None]) -> str:
-    """Returns both in percent; a dash where there is nothing to compute, such as PxAP without masks."""
-    return '-' if None in values else f'{100 * np.mean(values):.1f} ± {100 * np.std(values):.1f}'
+    """Returns both in percent (n - 1); a dash where there is nothing to compute, such as PxAP without masks."""
+    if None in values:
+        return '-'
+    return f'{100 * np.mean(values):.1f}' + (f' ± {100 * np.std(values, ddof=1):.1f}' if len(values) > 1 else '')
+
+
+def draw(dataset: LocalizationDataset, feats: dict, model: torch.nn.Module, state: dict, thresholds: dict[str, float],
+         skip: tuple[str, ...], count: int, path: Path) -> None:
+    """Draws some images with their boxes (green) and those of the largest component (red), with and without SSA."""
+    cams, _ = seeds_of(model, [state], feats['5'], feats['labels'])
+    rows = []
+    for i in np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist():
+        info = dataset.get_data_info(i)
+        image = draw_boxes(read_image(info['img_path']), info['gt_boxes'], GROUND_TRUTH)
+        maps = rows_of(cams[i:i + 1], {stage: feats[stage][i:i + 1] for stage in STAGES if stage not in skip})
+        cells = [image]
+        for row in HEADLINE:
+            cam = min_max(resize_maps(maps[row], image.shape[:2])[0, 0]).numpy()
+            levels = levels_of(cam, np.array([thresholds[row]]))
+            cells.append(draw_boxes(draw_cam(image, cam), component_tree(levels, 1).largest('contour')[0], FOUND))
+        rows.append(cells)
+    save_png(path, side_by_side(rows, ['', *HEADLINE], height=200))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -261,6 +286,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--all-rows', nargs='+', metavar='METHODSEED',
                         help='what all rows are computed of, such as CAM0; of the others only the first and the best '
                              'of the paper; default the first seed of every method')
+    parser.add_argument('--pictures', type=int, default=0, metavar='N', help='draw N images of the test into boxes.png')
     parser.add_argument('--only', choices=['heads', 'features'],
                         help='only train, or only make the features of the other splits: two processes, side by side')
     args = parser.parse_args(argv)
@@ -275,7 +301,7 @@ def main(argv: list[str] | None = None) -> int:
     datasets, folders = {}, {}
     for split in dict(heads=('train',), features=('test', 'held_out')).get(args.only, SPLITS):
         datasets[split] = open_split(args.data, split, args.side,
-                                     args.max_train if split == 'train' else args.max_judged)
+                                     args.max_train if split == 'train' else args.max_evaluated)
         settings = settings_of(datasets[split], args.data, args.side, args.weights)
         folders[split] = SettingsFolder(work / f'features_{split}', settings, 'features', '.pth', '--work-dir')
         if split == 'train':
@@ -322,6 +348,10 @@ def main(argv: list[str] | None = None) -> int:
         dict(method=heads[k][0], seed=heads[k][1], row=row,
              report={name: value for name, value in report.items() if name != 'curves'})
         for (row, k), report in reports.items()])
+    if args.pictures:
+        thresholds = {row: reports[row, 0]['errors']['max']['threshold'] for row in HEADLINE}
+        draw(datasets['test'], features('test'), model, states[0], thresholds, tuple(args.skip_stages), args.pictures,
+             work / 'boxes.png')
     console = Console(width=150)
     console.print('classification error, top-1: ' + ', '.join(
         f'{name}: {100 * reports[HEADLINE[0], k]["classification_error"]["top1"]:.1f}'
@@ -337,7 +367,7 @@ def check(args: argparse.Namespace, names: list[str], all_rows: list[str]) -> No
     if not Path(args.weights).is_file():
         raise UserError(f'--weights {args.weights}: no such file')
     for option, value, least in (('--epochs', args.epochs, 1), ('--side', args.side, 32),
-                                 ('--max-train', args.max_train, 1), ('--max-evaluated', args.max_judged, 1)):
+                                 ('--max-train', args.max_train, 1), ('--max-evaluated', args.max_evaluated, 1)):
         if value is not None and value < least:
             raise UserError(f'{option}: must be at least {least}, not {value}')
     if unknown := [name for name in all_rows if name not in names]:
