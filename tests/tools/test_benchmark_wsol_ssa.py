@@ -90,7 +90,7 @@ def test_pictures(run):
     picture = cv2.imread(str(run.work / 'boxes.png'))
     assert picture.shape[0] > 2 * 200 and picture.shape[1] > 3 * 200
     for colour in ((60, 230, 60), (60, 60, 255)):  # BGR: the ground truth, and what was found
-        assert (picture == colour).all(axis=2).sum() > 200
+        assert (np.abs(picture.astype(int) - colour) < 50).all(axis=2).sum() > 200  # enlarged, and so blurred
 
 
 def test_thresholds_are_those_of_the_held_out_images(run):
