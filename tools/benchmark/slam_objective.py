@@ -131,7 +131,7 @@ def main() -> int:
     table = Table(title=f'{min(args.num_images, len(dataset))} images of {args.split}')
     table.add_column('maps')
     for key in figures[TRUTH]:
-        table.add_column(key, justify='right')
+        table.add_column(key.removeprefix('loss_'), justify='right')
     for name, row in figures.items():
         table.add_row(name, *(f'{value:.3f}' for value in row.values()))
     best = min(figures, key=lambda name: figures[name]['total'])
