@@ -17,11 +17,11 @@ def _row(name, *hooks, view=_view):
 _SPLIT, _ERASE = dict(normalize='patch', include_base=False), dict(normalize='round')
 
 
-def _split(**options):
+def _split_unite(**options):
     return dict(type='SplitUnite', **{**_SPLIT, **options})
 
 
-def _erase(**options):
+def _iterative(**options):
     return dict(type='IterativeErase', **{**_ERASE, **options})
 
 
@@ -33,21 +33,22 @@ _unmirrored = dict(_view, flip=False)
 _paper = dict(overlap=(0, 0), align=1)
 rows = [
     dict(name='baseline', config='cam', test_options={'model.inference_hooks': [_view]}),
-    _row('split', _split()),
-    _row('split, patches x 2', _split(patch_scale=2.0)),
-    _row('split, strengths kept', _split(normalize='image')),
-    _row('split, patches x 2, strengths kept', _split(patch_scale=2.0, normalize='image')),
-    _row('split, least strength .3', _split(min_strength=0.3)),
-    _row('split, base included', _split(include_base=True)),
-    _row('split, patches x 2, strengths kept, base', _split(patch_scale=2.0, normalize='image', include_base=True)),
-    _row('erase', _erase()),
-    _row('erase, by class', _erase(erase='class')),
-    _row('erase, over first round', _erase(normalize='first')),
-    _row('erase, by class, over first round', _erase(erase='class', normalize='first')),
-    _row('erase, least strength .3', _erase(min_strength=0.3)),
-    _row('erase, mask not mirrored', _erase(mirror_mask=False), view=_unmirrored),
-    _row('erase, sum', _erase(accumulate='sum')),
-    _row('erase, sum, over first round', _erase(accumulate='sum', normalize='first')),
+    _row('split', _split_unite()),
+    _row('split, patches x 2', _split_unite(patch_scale=2.0)),
+    _row('split, strengths kept', _split_unite(normalize='image')),
+    _row('split, patches x 2, strengths kept', _split_unite(patch_scale=2.0, normalize='image')),
+    _row('split, least strength .3', _split_unite(min_strength=0.3)),
+    _row('split, base included', _split_unite(include_base=True)),
+    _row('split, patches x 2, strengths kept, base',
+         _split_unite(patch_scale=2.0, normalize='image', include_base=True)),
+    _row('erase', _iterative()),
+    _row('erase, by class', _iterative(erase='class')),
+    _row('erase, over first round', _iterative(normalize='first')),
+    _row('erase, by class, over first round', _iterative(erase='class', normalize='first')),
+    _row('erase, least strength .3', _iterative(min_strength=0.3)),
+    _row('erase, mask not mirrored', _iterative(mirror_mask=False), view=_unmirrored),
+    _row('erase, sum', _iterative(accumulate='sum')),
+    _row('erase, sum, over first round', _iterative(accumulate='sum', normalize='first')),
     _row('InferCam, first reading', _both()),
     _row('InferCam, patches x 2, strengths kept, by class, first round', _both(
         dict(patch_scale=2.0, normalize='image'), dict(erase='class', normalize='first'))),
@@ -62,12 +63,12 @@ rows = [
     _row('InferCam, patches x 2, strengths kept, base, first round', _both(
         dict(patch_scale=2.0, normalize='image', include_base=True), dict(normalize='first'))),
 ]
-_scales = dict(_view, scales=(0.5, 1.0, 1.5, 2.0))
+_all_scales = dict(_view, scales=(0.5, 1.0, 1.5, 2.0))
 _kept = dict(normalize='image', include_base=True)
 rows += [
-    _row('baseline, 4 scales', view=_scales),
-    *(dict(_row(f'{_name}, 4 scales', _hook, view=_scales), baseline='baseline, 4 scales') for _name, _hook in (
-        ('split, strengths kept, base', _split(**_kept)),
-        ('erase, over first round', _erase(normalize='first')),
+    _row('baseline, 4 scales', view=_all_scales),
+    *(dict(_row(f'{_name}, 4 scales', _hook, view=_all_scales), baseline='baseline, 4 scales') for _name, _hook in (
+        ('split, strengths kept, base', _split_unite(**_kept)),
+        ('erase, over first round', _iterative(normalize='first')),
         ('InferCam, strengths kept, base, first round', _both(_kept, dict(normalize='first'))))),
 ]
