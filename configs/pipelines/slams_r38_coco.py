@@ -1,7 +1,7 @@
-# slams_r38_voc.py on COCO in VOC layout (tools/dataset_converters): the splits train and val, DeepLab's recipe for
-# COCO. Not measured.
-_base_ = './slams_r38_voc.py'
-configs = dict(segmentor='../segmentation/deeplab_v1_r38_coco.py')
-_train = dict(split='train')
-stages = dict(start=_train, encoder=_train, classifier=_train, cam=_train, affinity_label=_train, affinity=_train,
-              walk=_train, segmentor=_train)
+# affinitynet_r38_coco.py with SLAMs' activation network, as in slams_r38_voc.py. Not measured.
+_base_ = './affinitynet_r38_coco.py'
+configs = dict(start='../cam/cam_r38_coco.py', encoder='../slams/encoder_r38_coco.py', cam='../slams/slam_r38_coco.py')
+stages = dict(
+    start=dict(type='train', config='start', split='train', before='classifier'),
+    encoder=dict(type='train', config='encoder', split='train', before='classifier'),
+    classifier=dict(inputs=dict(encoder='encoder', start='start')))
