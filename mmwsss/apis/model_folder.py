@@ -110,7 +110,9 @@ def load_model(config: str | os.PathLike | Config, checkpoint: str | os.PathLike
     fill_num_classes(cfg.model, len(names))
     model = MODELS.build(copy.deepcopy(cfg.model))
     if checkpoint is None:
+        model._dump_init_info = lambda: None  # MMEngine prints a paragraph for every parameter
         model.init_weights()
+        del model._dump_init_info
         check_normalization(model)
     else:
         load_for_inference(model, checkpoint, names)

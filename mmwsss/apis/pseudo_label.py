@@ -33,7 +33,7 @@ def label_settings(config: Config, cfg_options: dict | None = None, name: str = 
         name: What to call it in an error.
 
     Returns:
-        ``background`` and ``postprocessors`` as plain values; defaults for what is missing.
+        ``background`` and ``postprocessors`` as built-in types; defaults for what is missing.
 
     Raises:
         UserError: If the options do not fit, or there is any other setting.

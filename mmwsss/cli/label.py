@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def read_label_config(name: str, cfg_options: dict | None = None) -> dict:
-    """Reads how labels are made from a config: ``background`` and ``postprocessors`` as plain values."""
+    """Reads how labels are made from a config: ``background`` and ``postprocessors`` as built-in types."""
     from mmwsss.apis.pseudo_label import label_settings
     from mmwsss.config.config import read_config
     from mmwsss.config.find import find_config

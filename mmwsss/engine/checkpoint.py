@@ -1,4 +1,4 @@
-"""Loading checkpoints: plain values only, and never only half of the weights.
+"""Loading checkpoints: tensors and built-in types only, and never only half of the weights.
 
 :func:`register_loaders`, a part of :func:`mmwsss.setup`, replaces every loader of MMEngine's ``CheckpointLoader``, so
 that ``Runner.load_checkpoint``, ``Runner.resume`` and ``init_cfg=dict(type='Pretrained')`` load with
@@ -55,7 +55,7 @@ _MODEL_ZOOS = {
 
 
 def load_checkpoint_file(path: str | os.PathLike, map_location: MapLocation = 'cpu') -> Any:
-    """Loads a checkpoint file that holds plain values (tensors, numbers, strings, containers of them).
+    """Loads a checkpoint file that holds tensors and built-in types only (numbers, strings, containers of them).
 
     Args:
         path: The file.
@@ -89,8 +89,9 @@ def load_checkpoint_file(path: str | os.PathLike, map_location: MapLocation = 'c
 def _explain(error: Exception) -> str:
     refused = re.search(r'GLOBAL (\S+)', str(error))
     if isinstance(error, pickle.UnpicklingError) and refused:
-        return (f'holds Python objects ({refused[1]}) besides plain values, and loading those could run code from '
-                'the file; if you trust its source, load it with torch.load and save its state dict alone')
+        return (f'holds Python objects ({refused[1]}) besides tensors and built-in types, and loading those could '
+                'run code from the file; if you trust its source, load it with torch.load and save its state dict '
+                'alone')
     if 'TorchScript' in str(error):
         return 'is a TorchScript archive, not a checkpoint; save the state dict of the model instead'
     return 'is truncated or no checkpoint of PyTorch; copy or download it again'

@@ -1,4 +1,4 @@
-"""Turning what MMEngine puts into checkpoints into plain values, and back.
+"""Turning what MMEngine puts into checkpoints into tensors and built-in types, and back.
 
 MMEngine saves ``HistoryBuffer`` objects, numpy scalars and arrays. ``torch.load(weights_only=True)`` rightly
 refuses those. They are replaced by numbers, strings, tensors and dicts of them; an object that has to come
@@ -22,7 +22,7 @@ class NotPlainError(TypeError):
 
 
 def to_plain(value: Any, where: str = 'checkpoint') -> Any:
-    """Returns ``value`` as plain values.
+    """Returns ``value`` as tensors and built-in types.
 
     Args:
         value: Nested containers (mapping, list, tuple, set) of tensors, Python and numpy scalars, numpy arrays,
@@ -74,7 +74,7 @@ _TORCH_DTYPES = ('bool', 'uint8', 'int8', 'int16', 'int32', 'int64', 'float16', 
 
 def _refuse(value: Any, where: str) -> None:
     kind = f'{type(value).__name__} of {value.dtype}' if isinstance(value, np.ndarray) else type(value).__name__
-    raise NotPlainError(f'{where} is a {kind}, which cannot be saved as plain values')
+    raise NotPlainError(f'{where} is a {kind}, which cannot be saved as tensors and built-in types')
 
 
 def from_plain(value: Any) -> Any:

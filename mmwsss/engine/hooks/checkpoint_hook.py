@@ -34,7 +34,7 @@ from mmwsss.utils.fileio import remove_leftovers
 class SafeCheckpointHook(CheckpointHook):
     """Saves checkpoints like MMEngine's hook, with these differences.
 
-    - They hold plain values only, so that they load with ``weights_only=True``
+    - They hold tensors and built-in types only, so that they load with ``weights_only=True``
       (:mod:`mmwsss.engine.plain_values`); this hook restores MMEngine's objects when a run resumes.
     - They and ``last_checkpoint`` are written to a temporary name and renamed, and an old checkpoint, the
       last or the best, is removed only after the new one is in its place.
@@ -70,7 +70,7 @@ class SafeCheckpointHook(CheckpointHook):
             remove_leftovers(self.out_dir)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Turns the checkpoint into plain values, in place.
+        """Turns the checkpoint into tensors and built-in types, in place.
 
         What has no plain form in ``meta`` and ``message_hub``, where any component may leave anything to be
         logged, is left out with a warning; callables of a scheduler are left out, as its config builds them.

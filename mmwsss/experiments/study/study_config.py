@@ -199,12 +199,12 @@ class StudyConfig:
             The config, fitted to the data; it evaluates the config's split.
 
         Raises:
-            UserError: If a setting does not fit, or if the config judges neither CAMs nor a segmentor.
+            UserError: If a setting does not fit, or if the config evaluates neither CAMs nor a segmentor.
         """
         cfg = self._load(row, seed, row.test_options, self.tests[test])
         if not cfg.get('test_dataloader') or not any(evaluator(cfg, name) for name in ('CAMMetric', 'IoUMetric')):
             raise UserError(f'{self.configs[row.config]}: has no test_dataloader, or neither CAMMetric nor IoUMetric '
-                            'in test_evaluator; a study judges CAMs or segmentors')
+                            'in test_evaluator; a study evaluates CAMs or segmentors')
         return cfg
 
     def _load(self, row: Row, seed: int, *further: dict[str, Any]) -> Config:
