@@ -17,6 +17,8 @@ from mmwsss.config.config import DATALOADERS, backbones_of
 from mmwsss.config.supervision import check_supervision
 from mmwsss.datasets.checks import check_batch_size
 from mmwsss.engine.checkpoint import find_latest_checkpoint, load_weights_strict, trained_classes
+from mmwsss.engine.hooks import InputStatisticsHook
+from mmwsss.engine.input_statistics import check_input_statistics
 from mmwsss.engine.logged_runner import LoggedRunner
 from mmwsss.engine.mixed_precision import warn_of_slow_amp
 from mmwsss.engine.setup import setup
@@ -129,7 +131,8 @@ def train(cfg: Config, work_dir: str | Path, resume: bool = False, launcher: str
 
     Raises:
         UserError: If the training wrote no checkpoint, or a batch of one image is too small for a BatchNorm; or see
-            :func:`~mmwsss.config.supervision.check_supervision`.
+            :func:`~mmwsss.config.supervision.check_supervision` and
+            :func:`~mmwsss.engine.input_statistics.check_input_statistics`.
     """
     check_settings(cfg, 'train_dataloader', 'train_cfg', 'optim_wrapper')
     check_pretrained(cfg)
@@ -144,6 +147,8 @@ def train(cfg: Config, work_dir: str | Path, resume: bool = False, launcher: str
     with naming_errors(work_dir):
         runner = LoggedRunner.from_cfg(cfg)
         check_normalization(unwrapped(runner.model))
+        if cfg.get('check_input_statistics', True):
+            runner.register_hook(InputStatisticsHook())
         if isinstance(runner.train_loop, EpochBasedTrainLoop):
             loader = runner.train_loop.dataloader
             is_shared = not (cfg.get('auto_scale_lr') or {}).get('enable')
@@ -220,7 +225,8 @@ def test(cfg: Config, checkpoint: str | Path, work_dir: str | Path, launcher: st
         The metrics, and what was left out of the test data.
 
     Raises:
-        UserError: If the checkpoint belongs to another model or to other classes.
+        UserError: If the checkpoint belongs to another model or to other classes, or its weights to images of another
+            style (:func:`~mmwsss.engine.input_statistics.check_input_statistics`).
     """
     check_settings(cfg, 'test_dataloader', 'test_cfg', 'test_evaluator')
     prepare_run(cfg, work_dir, launcher)
@@ -233,7 +239,9 @@ def test(cfg: Config, checkpoint: str | Path, work_dir: str | Path, launcher: st
     with naming_errors(work_dir):
         runner = LoggedRunner.from_cfg(cfg)
         dataset = runner.test_loop.dataloader.dataset
-        load_for_inference(runner.model, checkpoint, dataset.metainfo.get('classes'))
+        model = load_for_inference(runner.model, checkpoint, dataset.metainfo.get('classes'))
+        if cfg.get('check_input_statistics', True):
+            check_input_statistics(model, dataset)
         metrics = runner.test()
     return RunResult(Path(checkpoint), {key: _json_value(value) for key, value in metrics.items()},
                      _omissions(dataset),
@@ -245,13 +253,17 @@ def _json_value(value):
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def load_for_inference(model: torch.nn.Module, checkpoint: str | Path, classes: tuple[str, ...] | None) -> None:
+def load_for_inference(model: torch.nn.Module, checkpoint: str | Path,
+                       classes: tuple[str, ...] | None) -> torch.nn.Module:
     """Loads a checkpoint that must fit the model and the class list.
 
     Args:
         model: The model, or what is wrapped around it: for test-time augmentation, for a distributed run, or both.
         checkpoint: The checkpoint file.
         classes: The class names of the data; compared with those in the checkpoint where it has some.
+
+    Returns:
+        The model inside of the wrappers.
 
     Raises:
         UserError: If keys or shapes differ, or if the classes differ or stand in another order (a model that is
@@ -265,6 +277,7 @@ def load_for_inference(model: torch.nn.Module, checkpoint: str | Path, classes: 
     if trained and classes and not getattr(model, 'class_agnostic', False) and trained != tuple(classes):
         raise UserError(f'{checkpoint}: was trained with the classes {trained}, but the data has '
                         f'{tuple(classes)}; use the class list and the order of the training')
+    return model
 
 
 def _omissions(dataset) -> list[tuple[str, str]]:

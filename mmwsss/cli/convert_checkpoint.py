@@ -15,6 +15,9 @@ SOURCES = {
     'seam': "SEAM's network", 'psa': "PSA's classifier", 'affinitynet': 'AffinityNet, of PSA or SEAM',
     'irnet_cam': "IRNet's CAM network", 'irnet': "IRNet's network of edges and displacements",
     'resnet38_mxnet': "MXNet's ResNet38 of ImageNet",
+    'resnet50_caffe': "ImageNet's ResNet50 in caffe style", 'resnet101_caffe': "ImageNet's ResNet101 in caffe style",
+    'resnet50_torchvision': "ImageNet's ResNet50 in torchvision style",
+    'resnet101_torchvision': "ImageNet's ResNet101 in torchvision style",
 }
 
 
@@ -26,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f'{name}: {title}' for name, title in SOURCES.items()))
     parser.add_argument('--classes-file', metavar='FILE', type=Path,
                         help='names of the foreground classes, one a line; default: the 20 of PASCAL VOC')
+    parser.add_argument('--channels', choices=('bgr', 'rgb'), help="order of the channels of the images that DST is "
+                        "for, of an ImageNet ResNet; default: SRC's, BGR in caffe style and RGB in torchvision's")
     parser.add_argument('--trust-pickle', action='store_true', help='unpickle SRC even if it holds other Python '
                         'objects than tensors. This runs code from the file: only for files whose source you trust')
 
@@ -61,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
     from mmwsss.converters.convert_file import convert_file
     from mmwsss.utils.console import make_console
     from mmwsss.utils.errors import EXIT_DONE
-    conversion, title = convert_file(args.source, args.src, args.dst, args.classes_file, args.trust_pickle)
+    conversion, title = convert_file(args.source, args.src, args.dst, args.classes_file, args.trust_pickle,
+                                     args.channels)
     make_console().print(coverage_table(conversion, f'{title} in {args.src}'))
     print(f'{args.dst}: written')
     return EXIT_DONE

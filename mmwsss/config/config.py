@@ -24,10 +24,10 @@ MAIN_HEADS = ('cam_head', 'decode_head')
 # What a config of a run may set: the arguments of MMEngine's Runner, and what is read besides.
 SETTINGS = (*inspect.signature(Runner).parameters, 'model_wrapper_cfg', 'sync_bn', 'find_unused_parameters',
             'custom_imports', 'data_root', 'classes', 'num_threads', 'tta_model', 'tta_pipeline', 'test_postprocessors',
-            'full_supervision', 'init_is_trained')
+            'full_supervision', 'init_is_trained', 'check_input_statistics')
 # What the settings of a config that are no part of anything take.
 PLAIN_SETTINGS = dict(data_root=str, load_from=str, work_dir=str, experiment_name=str, resume=bool, num_threads=int,
-                      full_supervision=bool, classes=list[str])
+                      full_supervision=bool, check_input_statistics=bool, classes=list[str])
 # Where the type of a part is looked up.
 PART_REGISTRIES = ('DATASETS', 'TRANSFORMS', 'MODELS', 'INFERENCE_HOOKS', 'CAM_PROVIDERS', 'POSTPROCESSORS', 'METRICS',
                    'HOOKS', 'LOOPS', 'OPTIM_WRAPPERS', 'OPTIMIZERS', 'PARAM_SCHEDULERS', 'DATA_SAMPLERS',

@@ -3,6 +3,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,10 @@ class Source:
         left_out: Key of the original that our model does not need -> why.
         left_out_rows: Key of the original -> (number of first rows that our model does not need, why).
         load: File -> weights.
+        prepare: What is done to the weights before they are mapped.
+        meta: What the checkpoint says of itself. ``images`` in it (``mean``, ``std``, ``bgr_to_rgb``) is how images are
+            normalised.
+        stem: Our key of the convolution that sees the image, where the order of its channels may be turned round.
     """
 
     title: str
@@ -43,6 +48,9 @@ class Source:
     left_out: Mapping[str, str] = field(default_factory=dict)
     left_out_rows: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     load: Callable[[Path], dict[str, Tensor]] = load_torch_weights
+    prepare: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = dict
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    stem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,7 @@ def convert(source: Source, weights: Mapping[str, Tensor], name: Path) -> Conver
     faults = _Faults(source, name)
     faults.add('that hold no dense tensor', (key for key, value in weights.items() if not _is_dense(value)))
     faults.raise_any()
+    weights = source.prepare(weights)
     with torch.device('meta'):
         model = source.build(lambda key: _num_rows(weights, key, faults))
     state_dict, mapped, zeros = OrderedDict(), {}, []

@@ -1,4 +1,5 @@
 """Converting a checkpoint file of an original repository into one of mmwsss."""
+import copy
 import io
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ VOC_CLASSES = ('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', '
 
 
 def convert_file(source_name: str, src: Path, dst: Path, classes_file: Path | None = None,
-                 trust_pickle: bool = False) -> tuple[Conversion, str]:
+                 trust_pickle: bool = False, channels: str | None = None) -> tuple[Conversion, str]:
     """Converts a checkpoint file.
 
     Args:
@@ -27,6 +28,8 @@ def convert_file(source_name: str, src: Path, dst: Path, classes_file: Path | No
         dst: Checkpoint to write.
         classes_file: Names of the foreground classes, one a line; ``None``: the 20 of PASCAL VOC.
         trust_pickle: Unpickle ``src`` even if it holds other Python objects than tensors, which runs code from it.
+        channels: Order of the channels of the images that ``dst`` is for, ``'bgr'`` or ``'rgb'``; default: that of
+            ``src``. Only for a ResNet of ImageNet.
 
     Returns:
         What became of every key, and what the source is called.
@@ -40,11 +43,15 @@ def convert_file(source_name: str, src: Path, dst: Path, classes_file: Path | No
         raise UserError(f'--trust-pickle: a file of {source_name} is no pickle; leave the option out')
     if dst.exists() and src.exists() and dst.samefile(src):
         raise UserError(f'{dst}: is the original; give another DST')
+    if channels and not source.stem:
+        raise UserError(f'--channels: {source_name} has no other order of channels; leave the option out')
     conversion = convert(source, unpickle(src) if trust_pickle else source.load(src), src)
-    checkpoint: dict[str, Any] = dict(state_dict=conversion.state_dict, meta={})
+    checkpoint: dict[str, Any] = dict(state_dict=conversion.state_dict, meta=copy.deepcopy(dict(source.meta)))
+    if channels and (channels == 'rgb') != source.meta['images']['bgr_to_rgb']:
+        turn_channels(conversion.state_dict, source.stem, checkpoint['meta']['images'])
     if conversion.num_classes is not None:
         names = class_names(conversion.num_classes, classes_file, src)
-        checkpoint['meta'] = dict(dataset_meta=dict(classes=names))
+        checkpoint['meta']['dataset_meta'] = dict(classes=names)
     elif classes_file:
         raise UserError(f'--classes-file: {source_name} has no classes; leave the option out')
     buffer = io.BytesIO()  # of a full disk torch.save gives no OSError, and it writes a file's name into the file
@@ -52,6 +59,18 @@ def convert_file(source_name: str, src: Path, dst: Path, classes_file: Path | No
     dst.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(dst, buffer.getvalue())
     return conversion, source.title
+
+
+def turn_channels(state_dict: dict[str, torch.Tensor], stem: str, images: dict[str, Any]) -> None:
+    """Makes a network for RGB images of one for BGR images, or the other way round, in place.
+
+    Args:
+        state_dict: Its weights.
+        stem: Key of the convolution that sees the image.
+        images: ``mean``, ``std`` and ``bgr_to_rgb`` of the images.
+    """
+    state_dict[stem] = state_dict[stem].flip(1)
+    images.update(mean=images['mean'][::-1], std=images['std'][::-1], bgr_to_rgb=not images['bgr_to_rgb'])
 
 
 def unpickle(path: Path) -> dict[str, torch.Tensor]:

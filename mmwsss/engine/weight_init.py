@@ -1,8 +1,10 @@
 """Pretrained weights that are used to the last key, or not at all."""
 from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
 
 from mmengine.model.weight_init import update_init_info
-from torch import nn
+from torch import Tensor, nn
 
 from mmwsss.engine.checkpoint import extract_state_dict, load_checkpoint, load_state_dict_strict
 from mmwsss.registry import WEIGHT_INITIALIZERS
@@ -16,7 +18,8 @@ class StrictPretrained:
     MMEngine's ``Pretrained`` loads what fits and prints the rest; a backbone that trains from random weights
     then goes unnoticed. Here every parameter and buffer of the module must be in the file
     (``num_batches_tracked`` excepted), and every key of the file must be used or ignored by a pattern.
-    Values of another precision are cast. ::
+    Values of another precision are cast. The bias of a ResNet's first convolution, which files that come from Caffe
+    have (detectron2's, ``conv1.bias``), goes into the running mean of the BatchNorm behind it, which is the same. ::
 
         backbone=dict(type='ResNet', ..., init_cfg=dict(type='StrictPretrained', checkpoint='resnet50.pth'))
 
@@ -42,8 +45,8 @@ class StrictPretrained:
         """Loads the weights into ``module``.
 
         Raises:
-            UserError: If the checkpoint cannot be loaded, does not fit the module, or if another initialiser
-                follows in the module's ``init_cfg`` and would overwrite it.
+            UserError: If the checkpoint cannot be loaded, does not fit the module or says that it is of another style
+                of ResNet, or if another initialiser follows in the module's ``init_cfg`` and would overwrite it.
         """
         self._check_last(module)
         checkpoint = load_checkpoint(self.checkpoint)
@@ -52,6 +55,9 @@ class StrictPretrained:
             versions = getattr(state_dict, '_metadata', {})
             state_dict = self._below_prefix(state_dict)
             state_dict._metadata = self._below_prefix(versions)
+        self._check_style(checkpoint, module)
+        if 'conv1.bias' not in module.state_dict():
+            state_dict = fold_stem_bias(state_dict)
         if not state_dict:
             raise UserError(f'{self.checkpoint}: no key starts with {self.prefix!r}; correct the prefix in init_cfg')
         load_state_dict_strict(
@@ -64,6 +70,14 @@ class StrictPretrained:
                 child.is_init = True
         if hasattr(module, '_params_init_info'):
             update_init_info(module, f'{type(self).__name__}: loaded from {self.checkpoint}')
+
+    def _check_style(self, checkpoint: Any, module: nn.Module) -> None:
+        meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
+        style = meta.get('style') if isinstance(meta, dict) else None
+        if style and getattr(module, 'style', style) != style:
+            raise UserError(f"{self.checkpoint}: is a ResNet with style='{style}', but the config has "
+                            f"style='{module.style}'; give weights of that style, or change style, mean, std and "
+                            'bgr_to_rgb in the config')
 
     def _below_prefix(self, items: dict) -> OrderedDict:
         return OrderedDict((key.removeprefix(self.prefix), value) for key, value in items.items()
@@ -113,3 +127,24 @@ class PretrainedClassifier:
             layer.pop('bias', None)
         load_state_dict_strict(module.conv_cam, layer, self.checkpoint,
                                hint='the head has other classes or channels than this classifier')
+
+
+def fold_stem_bias(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Moves the bias of a ResNet's first convolution into the running mean of the BatchNorm behind it.
+
+    ``bn(conv(x) + b)`` is ``bn(conv(x))`` with a running mean that is smaller by b.
+
+    Args:
+        state_dict: Weights; those without ``conv1.bias`` and ``bn1.running_mean`` are returned as they are.
+
+    Returns:
+        The weights without ``conv1.bias``; the others share memory with those that were given.
+    """
+    if 'conv1.bias' not in state_dict or 'bn1.running_mean' not in state_dict:
+        return state_dict
+    folded = OrderedDict((key, value) for key, value in state_dict.items() if key != 'conv1.bias')
+    folded['bn1.running_mean'] = state_dict['bn1.running_mean'] - state_dict['conv1.bias'].to(
+        state_dict['bn1.running_mean'].dtype)
+    if hasattr(state_dict, '_metadata'):
+        folded._metadata = state_dict._metadata
+    return folded

@@ -1,4 +1,5 @@
 """What can be known of a training before it runs: whether its images, weights and saliency maps are there."""
+import copy
 import importlib.util
 import os
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import get_world_size
 
-from mmwsss.apis.runner import check_pretrained
+from mmwsss.apis.runner import check_pretrained, share_batch
 from mmwsss.datasets.checks import check_batch_size
 from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.utils.errors import UserError
@@ -22,19 +23,21 @@ def check_training(cfg: Config, data: DataFolder, split: str | None) -> None:
         split: The images that are trained on; ``None``: all.
 
     Raises:
-        UserError: If the split has no image or less than a batch, or if weights or required saliency maps are missing.
+        UserError: If the split has no image or less than a batch, if the processes cannot share the batch, or if
+            weights or required saliency maps are missing.
     """
     data.check_images(split)
     check_weights(cfg)
     check_pretrained(cfg)
-    loader = cfg.train_dataloader
+    loader = share_batch(copy.deepcopy(cfg)).train_dataloader
+    is_shared = not (cfg.get('auto_scale_lr') or {}).get('enable')
     dataset = innermost(loader.dataset)
     is_endless = 'Infinite' in str((loader.get('sampler') or {}).get('type'))
     # A wrapper may repeat images.
     if dataset is loader.dataset and loader.get('batch_size') and not is_endless:
         images = data.image_paths()
         count = sum(stem in images for stem in data.stems(split))
-        check_batch_size(count, loader.batch_size, loader.get('drop_last', False), get_world_size())
+        check_batch_size(count, loader.batch_size, loader.get('drop_last', False), get_world_size(), is_shared)
     if dataset.get('require_saliency'):
         read = DataFolder.of_dataset(dataset)
         if not read.saliency_paths().keys() & set(data.stems(split)):

@@ -41,3 +41,28 @@ def test_a_segmentor_is_not_trained_on_ground_truth_by_accident(repo_root, gener
     cfg.full_supervision = True
     with pytest.raises(Started):
         runner.train(cfg, tmp_path)
+
+
+@pytest.mark.parametrize('look', [True, False])
+def test_images_are_looked_at_before_a_training_and_a_test(tiny_cam_cfg, tmp_path, monkeypatch, look):
+    """After the weights are there, and before anything is computed."""
+    looked = []
+
+    def check(model, dataset):
+        looked.append((type(model).__name__, len(dataset)))
+        raise UserError('weights of another style')
+
+    def begin(*args, **kwargs):
+        raise Started
+
+    monkeypatch.setattr('mmwsss.engine.hooks.input_statistics_hook.check_input_statistics', check)
+    monkeypatch.setattr(runner, 'check_input_statistics', check)
+    monkeypatch.setattr('mmengine.runner.EpochBasedTrainLoop.run_epoch', begin)
+    monkeypatch.setattr(runner.Runner, 'test', begin)
+    monkeypatch.setattr(runner, 'load_for_inference', lambda model, checkpoint, classes: model)
+    tiny_cam_cfg.check_input_statistics = look
+    for run in (lambda: runner.train(tiny_cam_cfg, tmp_path / 'train'),
+                lambda: runner.test(tiny_cam_cfg, 'epoch_1.pth', tmp_path / 'test')):
+        with pytest.raises(UserError if look else Started):
+            run()
+    assert [name for name, _ in looked] == ['CAMClassifier'] * 2 * look

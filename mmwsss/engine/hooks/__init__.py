@@ -4,11 +4,13 @@ from mmwsss.engine.hooks.channels_last_hook import ChannelsLastHook
 from mmwsss.engine.hooks.checkpoint_hook import SafeCheckpointHook
 from mmwsss.engine.hooks.finite_loss_hook import FiniteLossHook
 from mmwsss.engine.hooks.fixed_view_hook import FixedViewHook
+from mmwsss.engine.hooks.input_statistics_hook import InputStatisticsHook
 from mmwsss.engine.hooks.loss_weight_schedule_hook import LossWeightScheduleHook
 from mmwsss.engine.hooks.mean_displacement_hook import MeanDisplacementHook
 from mmwsss.engine.hooks.progress_hook import ProgressHook
 from mmwsss.engine.hooks.seed_hook import SeedHook
 from mmwsss.engine.hooks.support_net_hook import SupportNetHook
 
-__all__ = ['CAMVisualizationHook', 'ChannelsLastHook', 'FiniteLossHook', 'FixedViewHook', 'LossWeightScheduleHook',
-           'MeanDisplacementHook', 'ProgressHook', 'SafeCheckpointHook', 'SeedHook', 'SupportNetHook']
+__all__ = ['CAMVisualizationHook', 'ChannelsLastHook', 'FiniteLossHook', 'FixedViewHook', 'InputStatisticsHook',
+           'LossWeightScheduleHook', 'MeanDisplacementHook', 'ProgressHook', 'SafeCheckpointHook', 'SeedHook',
+           'SupportNetHook']

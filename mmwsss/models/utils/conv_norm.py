@@ -12,7 +12,8 @@ def conv_norm(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
     With fixed statistics and parameters BatchNorm scales and shifts each channel; a convolution with scaled weights,
     and the shift as bias, does that on its way (``tools/benchmark/backbone_step.py`` says what it gains). In mixed
     precision the norm stays on its own: there the scaled weights would be rounded, and weights that were cast
-    (:func:`mmwsss.engine.mixed_precision.cast_backbone_weights`) twice.
+    (:func:`mmwsss.engine.mixed_precision.cast_backbone_weights`) twice. So does a norm with
+    hooks, which would not be called.
 
     Args:
         conv: A convolution without bias.
@@ -31,4 +32,5 @@ def conv_norm(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
 
 def _is_constant(norm: nn.Module) -> bool:
     is_trained = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in norm.parameters())
-    return isinstance(norm, _BatchNorm) and not norm.training and not is_trained
+    is_watched = norm._forward_pre_hooks or norm._forward_hooks
+    return isinstance(norm, _BatchNorm) and not norm.training and not is_trained and not is_watched

@@ -78,3 +78,14 @@ def test_a_norm_that_is_gone():
     conv, _, x = pair('dilated')
     with torch.no_grad():
         assert torch.equal(conv_norm(conv, nn.Identity(), x), conv(x))
+
+
+def test_hooks_of_the_norm_are_called():
+    conv, norm, x = pair('dilated')
+    seen = []
+    handle = norm.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
+    torch.testing.assert_close(conv_norm(conv, norm, x), norm(conv(x)), rtol=1e-12, atol=1e-12)
+    assert len(seen) == 2 and torch.equal(*seen)
+    handle.remove()
+    conv_norm(conv, norm, x)
+    assert len(seen) == 2

@@ -1,0 +1,153 @@
+"""The recipes of configs/*_voc.py against what the released codes, or without one the papers, say."""
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmwsss.experiments.pipeline.pipeline_config import PipelineConfig
+from mmwsss.models.classifiers.pixel_self_supervision import normalized_cam
+from mmwsss.models.losses import scale_attention
+from mmwsss.registry import MODELS
+
+# Config: crop, long side, colours. None: as loaded, no change.
+IMAGES = {
+    'cam/cam_r38_voc': (448, (448, 768), 'ColorJitter'),
+    'cam/cam_r50_voc': (512, (320, 640), None),
+    'seam/seam_r38_voc': (448, (448, 768), 'ColorJitter'),
+    'affinitynet/affinitynet_r38_voc': (448, None, 'ColorJitter'),
+    'irnet/irnet_r50_voc': (512, (250, 750), None),
+    'rcm_mam/rcm_mam_r38_voc': (192, (250, 650), 'PCALighting'),
+    'rcm_mam/rcm_mam_r38_voc_color_jitter': (192, (250, 650), 'ColorJitter'),
+    'infercam/infercam_r38_voc': (448, (448, 768), 'ColorJitter'),
+    'ssa/ssa_r50_voc': (512, (320, 640), None),
+}
+
+
+@pytest.fixture
+def config(repo_root):
+    return lambda name: Config.fromfile(repo_root / f'configs/{name}.py')
+
+
+@pytest.fixture
+def pipeline(repo_root):
+    return lambda name: PipelineConfig(repo_root / f'configs/pipelines/{name}.py')
+
+
+@pytest.mark.parametrize('name', IMAGES)
+def test_training_images(config, name):
+    crop, long_side, colours = IMAGES[name]
+    cfg = config(name)
+    steps = cfg.train_dataloader.dataset.pipeline
+    kinds = [step.type for step in steps]
+    assert kinds == [kind for kind, there in (
+        ('LoadImage', True), ('LoadMask', 'LoadMask' in kinds), ('RandomResizeLong', long_side), ('RandomFlip', True),
+        (colours, colours), ('RandomPlaceCrop', True), ('PackWSSSInputs', True)) if there]
+    by_kind = dict(zip(kinds, steps))
+    # Smaller images are placed by the preprocessor.
+    assert by_kind['RandomPlaceCrop'].crop_size == cfg.model.data_preprocessor.size == (crop, crop)
+    assert cfg.model.data_preprocessor.type == 'WSSSDataPreProcessor'
+    if long_side:
+        resize = by_kind['RandomResizeLong']
+        assert (resize.long_side, resize.interpolation, resize.backend) == (long_side, 'bicubic', 'pillow')
+    if colours == 'ColorJitter':
+        jitter = by_kind[colours]
+        assert (jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue) == (0.3, 0.3, 0.3, 0.1)
+
+
+@pytest.mark.parametrize('name', ['cam/cam_r38_voc', 'cam/cam_r50_voc', 'seam/seam_r38_voc', 'rcm_mam/rcm_mam_r38_voc',
+                                  'infercam/infercam_r38_voc', 'infercam/infercam_r50_voc', 'ssa/ssa_r50_voc'])
+def test_views_of_a_test(config, name):
+    model = config(name).model
+    views, = (hook for hook in model.inference_hooks if hook.type == 'MultiScaleFlip')
+    assert sorted(views.scales) == [0.5, 1.0, 1.5, 2.0] and views.flip and views.interpolation == 'bicubic'
+    is_seam = name.startswith('seam/')
+    assert views.get('align_views', False) == model.test_cfg.get('full_size', False) == is_seam
+    assert (views.get('stride', 4) == 1) == is_seam
+
+
+def test_batches_are_totals_that_the_rate_was_chosen_for(repo_root):
+    for path in repo_root.glob('configs/*/*_voc*.py'):
+        if path.parent.name in ('pipelines', 'studies', '_base_'):
+            continue
+        cfg = Config.fromfile(path)
+        assert cfg.auto_scale_lr.base_batch_size == cfg.train_dataloader.batch_size, path
+        assert not cfg.auto_scale_lr.enable, path
+
+
+@pytest.mark.parametrize('name, low, high, walk, steps, lr', [
+    ('affinitynet_r38_voc', 4, 32, 16, 256, 0.1), ('rcm_mam_r38_voc', 4, 32, 16, 256, 0.1),
+    ('infercam_r38_voc', 4, 32, 16, 256, 0.1), ('seam_r38_voc', 4, 24, 6, 64, 0.01),
+    ('seam_baseline_r38_voc', 4, 24, 6, 64, 0.01)])
+def test_affinitynet_is_psas_or_that_of_seams_fork(config, pipeline, name, low, high, walk, steps, lr):
+    pipe = pipeline(name)
+    background = pipe.stages['affinity_label'].background
+    assert (background['foreground']['alpha'], background['background']['alpha']) == (low, high)
+    cfg = config('affinitynet/affinitynet_r38_voc')
+    cfg.merge_from_dict(pipe.cfg_options.get('affinity', {}))
+    assert (cfg.model.test_cfg.alpha, cfg.model.random_walk.steps) == (walk, steps)
+    assert cfg.optim_wrapper.optimizer.lr == lr
+
+
+def test_baseline_of_table_7_differs_from_seam_in_its_cam_alone(pipeline):
+    seam, baseline = pipeline('seam_r38_voc'), pipeline('seam_baseline_r38_voc')
+    assert seam.stages == baseline.stages and seam.cfg_options == baseline.cfg_options
+    assert {name for name in seam.configs if seam.configs[name] != baseline.configs[name]} == {'cam'}
+
+
+def test_irnet_of_ssa_learns_longer(pipeline):
+    assert pipeline('ssa_r50_voc').cfg_options['irnet'] == {'train_cfg.max_epochs': 5}
+    assert 'irnet' not in pipeline('irnet_r50_voc').cfg_options
+
+
+def test_segmentor_of_infercam_is_deeplab_v2_with_saliency(config, pipeline):
+    assert pipeline('infercam_r38_voc').configs['segmentor'].endswith('/deeplab_v2_r101_voc_saliency.py')
+    plain, saliency = (config(f'segmentation/deeplab_v2_r101_voc{end}') for end in ('', '_saliency'))
+    assert saliency.model.decode_head.type == plain.model.decode_head.type == 'DeepLabV2Head'
+    assert saliency.model.decode_head.loss_decode.type == 'SaliencyConflictLoss'
+    assert saliency.train_dataloader.dataset.require_saliency
+    assert 'LoadSaliency' in [step.type for step in saliency.train_dataloader.dataset.pipeline]
+
+
+@pytest.mark.parametrize('name', ['cam/cam_r50_voc', 'ssa/ssa_r50_voc', 'infercam/infercam_r50_voc'])
+def test_resnet50_of_irnet(config, name):
+    """Torchvision's style; BatchNorm's statistics are fixed, scale and shift trained in layers 3 and 4, with decay."""
+    cfg = config(name)
+    backbone, images = cfg.model.backbone, cfg.model.data_preprocessor
+    assert images.bgr_to_rgb and images.std == [58.395, 57.12, 57.375]
+    with torch.device('meta'):
+        model = MODELS.build(dict(backbone, init_cfg=None))
+    model.train()
+    assert model.layer3[0].conv2.stride == (2, 2) and model.layer3[0].conv1.stride == (1, 1)
+    trained = {key.split('.')[0] for key, p in model.named_parameters() if p.requires_grad}
+    assert trained == {'layer3', 'layer4'}
+    assert all(p.requires_grad for key, p in model.named_parameters() if key.startswith(('layer3', 'layer4')))
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert len(norms) == 53 and not any(norm.training for norm in norms)
+    paramwise = cfg.optim_wrapper.paramwise_cfg
+    assert (paramwise.bias_mult, paramwise.bias_decay_mult) == (1, 1) and 'new_weight_mult' not in paramwise
+
+
+def test_er_of_the_study_is_normalised_as_its_baseline(config):
+    study = config('studies/seam_r50_small')
+    baseline = config('cam/cam_r50_small').model.test_cfg.get('normalize', 'max')
+    rows = [row for row in study.rows if 'ER' in row.name]
+    assert len(rows) == 2 and all(row.test_options['model.test_cfg.normalize'] == baseline for row in rows)
+
+
+@pytest.mark.parametrize('dropout', [0.0, 0.5])
+def test_networks_of_the_same_weights_have_an_attention_of_one(config, dropout):
+    """MainNet in training, SupportNet not; the dropout before the CAM head that the config leaves out makes it more."""
+    cfg = config('rcm_mam/rcm_mam_r38_voc').model
+    assert not cfg.main_net.cam_head.get('dropout_ratio')
+    cfg.main_net.backbone.update(base_channels=1, dropout_b6=0, dropout_b7=0, init_cfg=None)
+    cfg.main_net.neck.in_channels = 64
+    cfg.main_net.cam_head.update(num_classes=4, dropout_ratio=dropout)
+    cfg.rcm.num_classes = 4
+    torch.manual_seed(0)
+    model = MODELS.build(cfg).train()
+    model.init_weights()
+    view = torch.randn(2, 3, 32, 32)
+    cams = [normalized_cam(net.forward_maps(view)[0], (32, 32)) for net in (model.main_net, model.support_net)]
+    attention = scale_attention(cams[0][None], cams[1][None])[0, 0]
+    shown = torch.stack([cam.flatten(2).amax(dim=2) > 0 for cam in cams]).all(dim=0)
+    assert shown.any()
+    assert attention[shown].mean() > 1.01 if dropout else attention[shown].max() < 1.0001
