@@ -17,7 +17,7 @@ def warned(monkeypatch):
         raise Started
 
     warned = []
-    monkeypatch.setattr(runner.Runner, 'from_cfg', from_cfg)
+    monkeypatch.setattr(runner.LoggedRunner, 'from_cfg', from_cfg)
     monkeypatch.setattr(runner, 'warn_of_slow_amp', warned.append)
     return warned
 
@@ -58,7 +58,7 @@ def test_images_are_looked_at_before_a_training_and_a_test(tiny_cam_cfg, tmp_pat
     monkeypatch.setattr('mmwsss.engine.hooks.input_statistics_hook.check_input_statistics', check)
     monkeypatch.setattr(runner, 'check_input_statistics', check)
     monkeypatch.setattr('mmengine.runner.EpochBasedTrainLoop.run_epoch', begin)
-    monkeypatch.setattr(runner.Runner, 'test', begin)
+    monkeypatch.setattr(runner.LoggedRunner, 'test', begin)
     monkeypatch.setattr(runner, 'load_for_inference', lambda model, checkpoint, classes: model)
     tiny_cam_cfg.check_input_statistics = look
     for run in (lambda: runner.train(tiny_cam_cfg, tmp_path / 'train'),

@@ -38,10 +38,10 @@ def test_equals_one_after_the_other(conv):
 
 
 def calls_norm(conv, norm, x):
-    calls = []
-    handle = norm.register_forward_hook(lambda *_: calls.append(1))
+    calls, forward = [], norm.forward  # a hook would change what is done
+    norm.forward = lambda *args: calls.append(1) or forward(*args)
     conv_norm(conv, norm, x)
-    handle.remove()
+    del norm.forward
     return bool(calls)
 
 
