@@ -22,7 +22,8 @@ def test_what_a_folder_has(make_run, generated_root):
 
 def test_the_data_comes_back_as_it_was_said(make_run, generated_root, tmp_path):
     path = make_run(generated_root)
-    data = DataFolder.find(generated_root, mask_dir='masks', classes=['a', 'b'], mask_values={(1, 2, 3): 1, (9, 9, 9): 2})
+    data = DataFolder.find(generated_root, mask_dir='masks', classes=['a', 'b'],
+                           mask_values={(1, 2, 3): 1, (9, 9, 9): 2})
     plan = json.loads((path / 'stages.json').read_text())
     (path / 'stages.json').write_text(json.dumps(dict(plan, data=describe_data(data))))
     found = ReportFolder.read('run', path).data()
