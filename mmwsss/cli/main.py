@@ -26,6 +26,7 @@ COMMANDS = {
     'pipeline': 'run all stages of a method, from photographs to a segmentor',
     'study': 'run an ablation study',
     'compare': 'compare pipelines by their work folders',
+    'report': 'write a page on pipelines: curves, classes, and a gallery with a threshold slider',
     'demo': 'run a pipeline on generated pictures, or on your data',
     'configs': 'list the configs that come with mmwsss',
     'convert': 'convert a checkpoint or a data set of another project',

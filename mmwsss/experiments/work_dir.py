@@ -2,8 +2,10 @@
 
 ::
 
-    stages.json              the stages of the pipeline in their order, with type and role; written when a run begins
+    stages.json              the stages of the pipeline in their order, with type and role, and where its data is;
+                             written when a run begins
     report.json, report.md   the table of all stages; written when a run has come to its end
+    report.html              the page on them, see mmwsss.experiments.report
     pipeline.log             the log of all runs
     NAME/key.json            what the content of the stage's folder belongs to, and how long earlier runs have worked
     NAME/complete.json       written last: key, seconds, output, metrics, omissions
@@ -90,12 +92,14 @@ class WorkDirContent:
         finished: Whether the pipeline has run to its end, and no stage was made or begun again since.
         rerun: Whether some was.
         planned: Whether ``stages.json`` tells which stages the pipeline has: then it has no others.
+        data: Where its data set is and what its classes are, as the pipeline has said it.
     """
     path: Path
     stages: dict[str, StageState]
     finished: bool
     rerun: bool = False
     planned: bool = False
+    data: dict[str, Any] | None = None
 
 
 class WorkDir:
@@ -115,14 +119,15 @@ class WorkDir:
         """Returns the folder of a stage."""
         return self.path / name
 
-    def begin(self, stages: Sequence[Mapping[str, str | None]]) -> None:
+    def begin(self, stages: Sequence[Mapping[str, str | None]], data: Mapping[str, Any] | None = None) -> None:
         """Notes which stages the pipeline has, as a run begins.
 
         Args:
             stages: For each stage, in their order, ``name``, ``type`` and ``role``.
+            data: Of the data set, values for json.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        write_json(self.path / PLAN, dict(stages=[dict(stage) for stage in stages]))
+        write_json(self.path / PLAN, dict(stages=[dict(stage) for stage in stages], data=data))
 
     def open_stage(self, name: str, key: str, kind: str | None = None, role: str | None = None) -> Path:
         """Opens the folder of a stage that begins or goes on; content of another key is moved to ``NAME.old``.
@@ -227,6 +232,7 @@ class WorkDir:
         if not self.path.is_dir():
             raise UserError(f'{self.path}: no such folder; name the work folder of a pipeline')
         plan = self._plan()
+        data = (_read_object(self.path / PLAN) or {}).get('data')
         # What is called .old, the pipeline has put aside.
         folders = [folder for folder in self.path.iterdir() if (folder / KEY).is_file() and folder.suffix != '.old']
         if not folders and plan is None:
@@ -238,13 +244,14 @@ class WorkDir:
         else:  # other stages are those of another pipeline in the same folder
             stages = {name: _read_stage(self.folder(name), *kind_and_role) for name, kind_and_role in plan.items()}
         if reported is None:
-            return WorkDirContent(self.path, stages, finished=False, planned=plan is not None)
+            return WorkDirContent(self.path, stages, finished=False, planned=plan is not None, data=data)
         # The report is written at the end of a run: it says something else than the stages if a later run was cut
         # short. A stage whose folder was deleted, to save space, has been there.
         begun = {name: stage for name, stage in stages.items() if (stage.folder / KEY).is_file()}
         rerun = any(name not in reported or not stage.complete or _figures(stage) != _reported_figures(reported[name])
                     for name, stage in begun.items()) or not stages.keys() <= reported.keys()
-        return WorkDirContent(self.path, stages, finished=not rerun, rerun=rerun, planned=plan is not None)
+        return WorkDirContent(self.path, stages, finished=not rerun, rerun=rerun, planned=plan is not None,
+                              data=data)
 
     def _plan(self) -> dict[str, tuple[str | None, str | None]] | None:
         found = _read_object(self.path / PLAN)

@@ -8,7 +8,7 @@ Labels made with a high and with a low background can be merged (:func:`merge_co
 which they disagree are in doubt, and ignored. AffinityNet and IRNet are trained with such labels.
 """
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -23,6 +23,10 @@ KEYS = {'constant': ('threshold',), 'power': ('alpha',), 'saliency': ('weight',)
         'saliency_mean': ('threshold', 'share')}
 SALIENCY_KINDS = ('saliency', 'saliency_mean')
 CONFLICTS = ('background', 'class')
+# Labels in which every pixel is a class: textures, tissue, land cover.
+NO_BACKGROUND = 'none'
+# A constant one that is chosen from the CAMs of a data set, see choose_threshold.
+AUTO = 'auto'
 
 
 def score_map_constant(cam: np.ndarray, classes: np.ndarray, threshold: float) -> ScoreMap:
@@ -151,6 +155,27 @@ def merge_confident(much_background: np.ndarray, little_background: np.ndarray,
     return label
 
 
+def choose_threshold(maxima: Iterable[np.ndarray]) -> float:
+    """Chooses the constant background of a data set without masks: the mean of the CAMs' maxima over the classes.
+
+    It says how much of the images the maps fill: wide maps get a higher threshold than narrow ones. docs/report.md
+    compares it with the best threshold, with constants, and with other rules.
+
+    Args:
+        maxima: For each image the highest of its maps, [h, w] in [0, 1]; every image counts as much.
+
+    Returns:
+        The threshold, in [0, 1), to two decimals.
+
+    Raises:
+        ValueError: If there is no image.
+    """
+    means = [float(np.mean(maximum, dtype=np.float64)) for maximum in maxima]
+    if not means:
+        raise ValueError('choose_threshold: no maps')
+    return min(round(math.fsum(means) / len(means), 2), 0.99)
+
+
 def check_background(background: Mapping) -> None:
     """Checks a background config, see :func:`mmwsss.postprocessing.pseudo_label`.
 
@@ -162,9 +187,12 @@ def check_background(background: Mapping) -> None:
         _check_confident(background)
         return
     kind = background.get('type') if isinstance(background, Mapping) else None
+    if kind in (NO_BACKGROUND, AUTO) and set(background) <= {'type', 'threshold'}:  # that of a base config goes
+        return
     if kind not in KEYS or set(background) != {'type', *KEYS[kind]}:
-        raise UserError("background must be dict(type='constant', threshold=<in [0, 1)>), "
-                        "dict(type='power', alpha=<above 0>), dict(type='saliency', weight=<above 0>), "
+        raise UserError("background must be dict(type='constant', threshold=<in [0, 1)>), dict(type='auto'), "
+                        "dict(type='none'), dict(type='power', alpha=<above 0>), "
+                        "dict(type='saliency', weight=<above 0>), "
                         "dict(type='saliency_mean', threshold=<in [0, 1)>, share=<in (0, 1)>) or "
                         "dict(type='confident', foreground=<one of these>, "
                         f'background=<one of these>), got {background!r}')
@@ -180,8 +208,9 @@ def _check_confident(config: Mapping) -> None:
     parts = [config['foreground'], config['background']]
     for part in parts:
         check_background(part)
-        if part['type'] == 'confident':
-            raise UserError(f"background of type 'confident' cannot hold another one, got {config!r}")
+        if part['type'] not in KEYS:
+            raise UserError("background of type 'confident' cannot hold another one, 'auto' or 'none', got "
+                            f'{config!r}')
     kind = parts[0]['type']
     if parts[1]['type'] == kind:
         much, little = (part[KEYS[kind][0]] for part in parts)
@@ -199,9 +228,9 @@ def to_score_map(cam_file: CAMFile, background: Mapping, saliency: np.ndarray | 
             :class:`mmwsss.evaluation.CAMMetric` resizes them.
         background: ``dict(type='constant', threshold=...)``, see :func:`score_map_constant`,
             ``dict(type='power', alpha=...)``, see :func:`score_map_power`, ``dict(type='saliency', weight=...)``, see
-            :func:`score_map_saliency`, or ``dict(type='saliency_mean', threshold=..., share=...)``, see
-            :func:`score_map_saliency_mean`.
-        saliency: For the last two: uint8 [H, W].
+            :func:`score_map_saliency`, ``dict(type='saliency_mean', threshold=..., share=...)``, see
+            :func:`score_map_saliency_mean`, or ``dict(type='none')``, the lowest there is.
+        saliency: For the two of saliency: uint8 [H, W].
 
     Returns:
         Scores of the background and the classes of the file, [K + 1, H, W].
@@ -212,7 +241,12 @@ def to_score_map(cam_file: CAMFile, background: Mapping, saliency: np.ndarray | 
     check_background(background)
     if background['type'] == 'confident':
         raise UserError("background of type 'confident' makes two score maps; give one of its parts")
+    if background['type'] == AUTO:
+        raise UserError("background of type 'auto' is chosen for a whole folder of CAMs (mmwsss label, a pipeline); "
+                        'give a threshold')
     cam = np.asarray(resize_cam(cam_file.cam, cam_file.size), dtype=np.float32)
+    if background['type'] == NO_BACKGROUND:
+        return score_map_constant(cam, cam_file.classes, 0.)
     if background['type'] == 'constant':
         return score_map_constant(cam, cam_file.classes, background['threshold'])
     if background['type'] in SALIENCY_KINDS:

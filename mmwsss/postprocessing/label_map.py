@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mmwsss.postprocessing.background import check_background, merge_confident, to_score_map
+from mmwsss.postprocessing.background import NO_BACKGROUND, check_background, merge_confident, to_score_map
 from mmwsss.postprocessing.base import Postprocessor, on_image
 from mmwsss.postprocessing.defaults import DEFAULT_BACKGROUND
 from mmwsss.structures.cam_file import CAMFile
 from mmwsss.structures.image_file import read_image
-from mmwsss.structures.label_file import write_label
+from mmwsss.structures.label_file import IGNORE, write_label
+from mmwsss.structures.score_map import ScoreMap
 from mmwsss.utils.errors import UserError
 
 
@@ -34,7 +35,7 @@ def pseudo_label(cam_file: CAMFile,
         background: See :func:`mmwsss.postprocessing.to_score_map`; or ``dict(type='confident', foreground=...,
             background=..., conflict='background')``, where the first two are backgrounds: ``foreground`` is the higher
             one, under which pixels of classes are confident, ``background`` the lower one, under which pixels of the
-            background are. The others are ignored.
+            background are. The others are ignored. ``dict(type='none')``: every pixel is of a class.
         postprocessors: Applied in this order, to the scores with either background.
         saliency: uint8 [H, W], 255 = salient, for a background of type ``'saliency'``.
 
@@ -54,7 +55,25 @@ def pseudo_label(cam_file: CAMFile,
         much, little = (postprocess(to_score_map(cam_file, background[key], saliency)).to_label()
                         for key in ('foreground', 'background'))
         return merge_confident(much, little, background.get('conflict', 'background'))
-    return postprocess(to_score_map(cam_file, background, saliency)).to_label()
+    score_map = to_score_map(cam_file, background, saliency)
+    label = postprocess(score_map).to_label()
+    return fill_background(label, score_map) if background['type'] == NO_BACKGROUND else label
+
+
+def fill_background(label: np.ndarray, score_map: ScoreMap) -> np.ndarray:
+    """Gives the background of a label map to its strongest classes.
+
+    Args:
+        label: uint8 [H, W], 0 background.
+        score_map: The scores [K + 1, H, W] before post-processing, the background first.
+
+    Returns:
+        uint8 [H, W], 0 nowhere; 255 where the image has no class.
+    """
+    if not len(score_map.classes):
+        return np.full_like(label, IGNORE)
+    best = (score_map.classes + 1).astype(np.uint8)[score_map.scores[1:].argmax(axis=0)]
+    return np.where(label == 0, best, label)
 
 
 def write_pseudo_label(path: str | os.PathLike, cam_file: CAMFile, img_path: str | os.PathLike,

@@ -41,7 +41,8 @@ def test_labels_equal_the_definition(data):
         pixels += label.size
         background += (label == 0).sum()
     assert summary == {'num_images': 6, 'made': 6, 'kept': 0, 'omissions': [],
-                       'background_share': pytest.approx(background / pixels), 'ignored_share': 0}
+                       'background_share': pytest.approx(background / pixels), 'ignored_share': 0,
+                       'background': {'type': 'constant', 'threshold': 0.4}}
     with Image.open(data.out / 'a.png') as image:
         assert image.mode == 'P'
         assert image.getpalette()[:12] == [value for colour in voc_palette(4) for value in colour]

@@ -47,7 +47,7 @@ def _main(demo, monkeypatch, arguments):
 def test_generates_its_data_when_none_is_given(demo, calls, monkeypatch, tmp_path):
     assert run_demo(demo, monkeypatch, '--work-dir', str(tmp_path)) == 0
     (root, options), (pipeline, data_root, work_dir, weights) = calls
-    assert root == data_root == str(tmp_path / 'data') and options['num_train'] == 400
+    assert root == data_root == str(tmp_path / 'data') and options['num_train'] == 256
     assert pipeline.endswith('cam_generated.py') and work_dir == str(tmp_path)
     assert weights is None
 

@@ -22,6 +22,7 @@ from mmwsss.experiments.options import naming
 from mmwsss.experiments.pipeline.pipeline_config import PipelineConfig, stage_of
 from mmwsss.experiments.pipeline.roles import find_roles
 from mmwsss.experiments.pipeline.stage import ConfigStage, Stage, StageContext, StageResult
+from mmwsss.experiments.report.sources import describe_data
 from mmwsss.experiments.results_table import value_text
 from mmwsss.experiments.table_text import duration_text
 from mmwsss.experiments.weights import check_weights_option, weights_for
@@ -140,7 +141,7 @@ class Pipeline:
         console, roles = Console(stderr=True), find_roles(self.stages)
         self.results, self.rows = {}, []
         plan = [dict(name=name, type=self.config.kinds[name], role=roles[name]) for name in self.stages]
-        on_rank_zero(lambda: self.work.begin(plan))
+        on_rank_zero(lambda: self.work.begin(plan, describe_data(self.data)))
         for number, (name, stage) in enumerate(self.stages.items(), start=1):
             with self._naming(stage):
                 state, skipped = self._run_stage(stage, roles[name], console, f'[{number}/{len(self.stages)}] {name}')

@@ -8,6 +8,7 @@ from mmengine.dist import is_main_process
 from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.engine.logged_runner import WARNINGS, console_shows
 from mmwsss.experiments.pipeline.pipeline import Pipeline
+from mmwsss.experiments.report.page import write_report
 from mmwsss.experiments.results_table import results_table
 from mmwsss.experiments.work_dir import LOG, REPORT_TEXT
 from mmwsss.utils.console import make_console
@@ -33,7 +34,7 @@ def run_pipeline(config: str | Path, data: str | Path | DataFolder, work_dir: st
         code = pipeline.run()
     if is_main_process():
         make_console().print(results_table(pipeline.rows, title=pipeline.title))
-        print(f'report: {Path(work_dir) / REPORT_TEXT}')
+        print(f'report: {write_report([work_dir])} (table: {Path(work_dir) / REPORT_TEXT})')
         for name, result in pipeline.results.items():
             if str(result.output).endswith('.png'):
                 print(f'picture: {result.output} ({name})')

@@ -9,7 +9,7 @@ from mmwsss.apis.pseudo_label import make_pseudo_label
 from mmwsss.experiments.pipeline.stage import FILES, Stage, StageContext, StageResult
 from mmwsss.experiments.pipeline.stages.cam import EvalStage
 from mmwsss.postprocessing import DEFAULT_BACKGROUND, build_postprocessors
-from mmwsss.postprocessing.background import check_background, needs_saliency
+from mmwsss.postprocessing.background import AUTO, check_background, needs_saliency
 from mmwsss.registry import STAGES
 
 
@@ -50,7 +50,11 @@ class PseudoLabel(Stage):
             context.inputs['cams'], data, context.remaining(self.split), context.folder / 'labels',
             background=self.background, postprocessors=self.postprocessors, num_workers=self.num_workers,
             missing_cam=self.missing_cam)
-        return StageResult('labels', omissions=[tuple(omission) for omission in summary['omissions']])
+        rows = []
+        if self.background['type'] == AUTO:
+            rows = [dict(metric='threshold', value=summary['background']['threshold'], unit='',
+                         note='chosen from the CAMs, without masks')]
+        return StageResult('labels', rows, [tuple(omission) for omission in summary['omissions']])
 
 
 @STAGES.register_module('eval_label')
