@@ -32,7 +32,8 @@ def test_cam_report_is_the_label_report_at_the_best_threshold():
                 'per_class_m_FP'):
         assert report[key] == expected[key], key
     assert [tuple(point.values()) for point in report['curve']] == [
-        (t, s['mIoU'], s['m_FN'], s['m_FP']) if s['m_FN'] == s['m_FN'] else (t, s['mIoU'], None, None)
+        (t, s['mIoU'], *((s['m_FN'], s['m_FP']) if s['m_FN'] == s['m_FN'] else (None, None)), s['precision'],
+         s['recall'])
         for t, s in zip(DEFAULT_THRESHOLDS, scores)]
     assert report['curve'][100]['m_FN'] is None  # nothing exceeds 1
 
@@ -45,7 +46,8 @@ def test_keys_and_values():
     assert list(report['per_class']) == ['background', *CLASSES]
     assert report['per_class']['cow'] is None and report['per_class_m_FN']['cow'] is None
     assert report['left_out'] == dict(mIoU=1, m_FN=1, m_FP=1, precision=1, recall=1)
-    assert [set(point) for point in report['curve']] == [{'threshold', 'mIoU', 'm_FN', 'm_FP'}] * 2
+    assert [set(point) for point in report['curve']] == [{'threshold', 'mIoU', 'm_FN', 'm_FP', 'precision',
+                                                           'recall'}] * 2
     assert json.loads(json.dumps(report, allow_nan=False)) == report
 
     labels = label_report(confusion_matrix(gt, gt, 3), CLASSES, 7)
