@@ -8,13 +8,10 @@ import torch
 
 from mmwsss.converters import SOURCES, Conversion, convert, load_torch_weights
 from mmwsss.datasets.layout import read_text
+from mmwsss.datasets.voc_devkit import VOC_CLASSES
 from mmwsss.engine.checkpoint import extract_state_dict
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_bytes
-
-# The classes of the released checkpoints, in their order.
-VOC_CLASSES = ('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow', 'diningtable',
-               'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa', 'train', 'tvmonitor')
 
 
 def convert_file(source_name: str, src: Path, dst: Path, classes_file: Path | None = None,

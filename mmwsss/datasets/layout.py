@@ -28,6 +28,8 @@ LABEL_FILES = ('labels.csv', JSON_LABELS, 'labels.txt', 'instances*.json', 'anno
 # Images, masks and saliency maps of a data set in VOC layout.
 DATA_FOLDERS = (VOC_IMAGES, VOC_MASKS, SALIENCY)
 SPLIT_FOLDERS = ('ImageSets', 'ImageSets/Segmentation')
+# VOC's train with SBD's images has two names: that of most papers' code, and mmsegmentation's.
+SPLIT_ALIASES = {'train_aug': 'trainaug', 'trainaug': 'train_aug'}
 
 
 def stem_of(name: str) -> str:
@@ -232,7 +234,8 @@ def find_split(data_root: str | os.PathLike, split: str) -> Path:
     Args:
         data_root: Folder of the data set.
         split: Name of a file in ``ImageSets`` or ``ImageSets/Segmentation`` without ``.txt``, or the path of
-            a ``.txt`` file: absolute, from the working folder or below the data root.
+            a ``.txt`` file: absolute, from the working folder or below the data root. ``train_aug`` and ``trainaug``
+            are the same one, whichever is there.
 
     Raises:
         UserError: If there is none; the message lists the splits that exist.
@@ -240,7 +243,8 @@ def find_split(data_root: str | os.PathLike, split: str) -> Path:
     root = Path(data_root)
     if not root.is_dir():
         raise UserError(f'{root}: no such folder; check data_root')
-    candidates = [root / folder / f'{split}.txt' for folder in SPLIT_FOLDERS]
+    names = [split, *([SPLIT_ALIASES[split]] if split in SPLIT_ALIASES else [])]
+    candidates = [root / folder / f'{name}.txt' for name in names for folder in SPLIT_FOLDERS]
     if split.endswith('.txt'):
         candidates += [Path(split), root / split]
     for path in candidates:
