@@ -5,5 +5,7 @@ _base_ = './_base_/irnet.py'
 configs = dict(cam='../cam/cam_r50_voc.py', irnet='../irnet/irnet_r50_voc.py',
                segmentor='../segmentation/deeplab_v2_r101_voc.py')
 _aug = dict(split='train_aug')
-stages = dict(classifier=_aug, cam=_aug, irnet_label=_aug, irnet=_aug, irnet_walk=_aug, irnet_crf=_aug,
+_crf = dict(type='DenseCRF', unary='label', gt_prob=0.7, bilateral_sxy=50, bilateral_srgb=5)
+stages = dict(classifier=_aug, cam=_aug, eval_cam=dict(details=True, postprocessors=[_crf]), irnet_label=_aug,
+              irnet=_aug, irnet_walk=_aug, irnet_crf=_aug,
               irnet_segmentor=_aug, eval_irnet_segmentor=dict(tta=True))

@@ -58,8 +58,8 @@ def evaluate_cam_dir(cam_dir: str | os.PathLike, data: DataFolder | str | os.Pat
     except ValueError as error:
         raise UserError(str(error)) from error
     data, manifest = DataFolder.find(data), read_manifest(cam_dir)
-    names = _class_names(cam_dir, data, manifest.classes)
-    jobs = _CAMJobs(Path(cam_dir), data, len(names), thresholds)
+    names = evaluated_classes(cam_dir, data, manifest.classes)
+    jobs = CAMJobs(Path(cam_dir), data, len(names), thresholds)
     result = _run(jobs, data, split, missing, num_workers)
     report = cam_report(result.counts, thresholds, names, result.num_images, omissions=result.omissions,
                         class_filter=manifest.extra.get('class_filter'))
@@ -85,8 +85,8 @@ def evaluate_label_dir(label_dir: str | os.PathLike, data: DataFolder | str | os
             be evaluated.
     """
     data = DataFolder.find(data)
-    names = _class_names(label_dir, data, _label_classes(label_dir))
-    jobs = _LabelJobs(Path(label_dir), data, len(names))
+    names = evaluated_classes(label_dir, data, label_dir_classes(label_dir))
+    jobs = LabelJobs(Path(label_dir), data, len(names))
     result = _run(jobs, data, split, missing, num_workers)
     report = label_report(result.counts, names, result.num_images, omissions=result.omissions)
     return _compared(report, data, names, result.numbers)
@@ -136,7 +136,7 @@ def evaluate(folder: str | os.PathLike, data: DataFolder | str | os.PathLike, sp
     return found[0](folder, data, split, **options)
 
 
-def _label_classes(label_dir: str | os.PathLike) -> tuple[str, ...] | None:
+def label_dir_classes(label_dir: str | os.PathLike) -> tuple[str, ...] | None:
     """Returns the class names that the manifest of a label folder tells, if there is one."""
     path = Path(label_dir, MANIFEST_NAME)
     try:
@@ -147,7 +147,7 @@ def _label_classes(label_dir: str | os.PathLike) -> tuple[str, ...] | None:
     return tuple(names) if isinstance(names, list) else None
 
 
-def _class_names(folder: str | os.PathLike, data: DataFolder, made_for: Sequence[str] | None) -> tuple[str, ...]:
+def evaluated_classes(folder: str | os.PathLike, data: DataFolder, made_for: Sequence[str] | None) -> tuple[str, ...]:
     """Returns the names of the classes, those of the manifest where the data has none, as VOC itself."""
     names = data.classes if made_for is None or data.has_classes else tuple(made_for)
     if made_for is not None and tuple(made_for) != names:
@@ -218,7 +218,8 @@ class _Jobs:
         """Returns the counts of one image."""
 
 
-class _CAMJobs(_Jobs):
+class CAMJobs(_Jobs):
+    """Counts CAM files at every threshold."""
     path_of = staticmethod(cam_path)
 
     def __init__(self, folder: Path, data: DataFolder, num_classes: int, thresholds: Sequence[float]) -> None:
@@ -226,28 +227,35 @@ class _CAMJobs(_Jobs):
         self.thresholds = thresholds
 
     def zeros(self) -> CAMHistogram:
+        """Returns counts of nothing."""
         return CAMHistogram.zeros(self.num_classes, len(self.thresholds))
 
     def read(self, path: Path) -> tuple[Any, tuple[int, int]]:
+        """Returns the content of a file and the size (H, W) of its image."""
         cam_file = read_cam(path)
         return cam_file, cam_file.size
 
     def count(self, prediction: Any, mask: np.ndarray) -> CAMHistogram:
+        """Returns the counts of one image."""
         cam = resize_cam(prediction.cam, prediction.size)
         return cam_histogram(cam, prediction.classes, mask, self.thresholds, self.num_classes)
 
 
-class _LabelJobs(_Jobs):
+class LabelJobs(_Jobs):
+    """Counts label files."""
     path_of = staticmethod(label_path)
 
     def zeros(self) -> np.ndarray:
+        """Returns counts of nothing."""
         return np.zeros((self.num_classes + 1, self.num_classes + 2), np.int64)
 
     def read(self, path: Path) -> tuple[Any, tuple[int, int]]:
+        """Returns the content of a file and the size (H, W) of its image."""
         label = read_label(path)
         return label, label.shape
 
     def count(self, prediction: Any, mask: np.ndarray) -> np.ndarray:
+        """Returns the counts of one image."""
         return confusion_matrix(prediction, mask, self.num_classes)
 
 

@@ -16,6 +16,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out', metavar='FILE', help='json file for the report; its values are fractions')
     parser.add_argument('--plot', metavar='FILE', help='picture of the curve over the threshold (.png, .pdf or '
                         '.svg): mIoU, m_FN (mean of FN / TP over the classes: too small) and m_FP (FP / TP: too large)')
+    parser.add_argument('--details', action='store_true', help='also: shares of wrong-class, missed and '
+                        'false-foreground pixels, and results by the number of classes in an image')
+    parser.add_argument('--crf', choices=['label', 'softmax'], help='also evaluate CAMs with a dense CRF at the best '
+                        "threshold: on labels with IRNet's parameters, or on scores with AffinityNet's")
+    parser.add_argument('--per-image', metavar='FILE', help='csv file for mIoU, precision, recall and the shares of '
+                        'every image (with --crf: after it)')
     add_num_workers(parser)
     parser.add_argument('--missing', choices=['error', 'skip'], default='error',
                         help='what to do about a readable image without CAM or label (default: %(default)s)')
@@ -25,10 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from mmwsss.apis import evaluate
+    from mmwsss.apis.evaluation_details import add_details
     from mmwsss.cli.data import data_folder
     from mmwsss.cli.report_result import report_result
     from mmwsss.datasets.layout import describe_split
+    from mmwsss.evaluation.breakdown import breakdown_table
     from mmwsss.evaluation.evaluation_report import report_table
+    from mmwsss.postprocessing import CRF_PRESETS
     from mmwsss.utils.console import make_console
     from mmwsss.utils.errors import EXIT_DONE
     from mmwsss.utils.fileio import write_json
@@ -39,6 +48,9 @@ def run(args: argparse.Namespace) -> int:
               'evaluation is skipped')
         return EXIT_DONE
     report = evaluate(args.cam_dir, data, args.split, num_workers=args.num_workers, missing=args.missing)
+    if args.details or args.crf or args.per_image:
+        postprocessors = [dict(type='DenseCRF', **CRF_PRESETS[args.crf])] if args.crf else []
+        report = add_details(report, args.cam_dir, data, args.split, postprocessors, args.per_image, args.num_workers)
     title = f'{args.cam_dir} on {args.split or "all images"}'
     # Written before anything is printed: what was computed is not lost with a terminal.
     if args.out:
@@ -46,7 +58,11 @@ def run(args: argparse.Namespace) -> int:
         write_json(args.out, report)
     if args.plot:
         plot_curve(report, args.plot, title)
-    make_console().print(report_table(report, title))
+    console = make_console()
+    console.print(report_table(report, title))
+    for name, remark in (('details', ''), ('refined', ', with CRF')):
+        if name in report and (args.details or name == 'refined'):
+            console.print(breakdown_table(report[name], f'{title}{remark}'))
     threshold = report['threshold']
     at = '' if threshold is None else f' at the oracle threshold {threshold:g}'
     return report_result(f'mIoU {100 * report["mIoU"]:.2f} %{at}, {report["num_images"]} images',

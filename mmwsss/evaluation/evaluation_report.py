@@ -35,12 +35,12 @@ def cam_report(histogram: CAMHistogram, thresholds: Sequence[float], classes: Se
           TP / (TP + FP) and TP / (TP + FN) over classes and background; ``m_FN`` and ``m_FP``, means of FN / TP and
           FP / TP over the classes (SEAM eq. 13, 14), with ``per_class_m_FN`` and ``per_class_m_FP``; ``left_out``
           {mean: number of classes that are null and not in it}.
-        * ``curve``: [{threshold, mIoU, m_FN, m_FP}] for all thresholds.
+        * ``curve``: [{threshold, mIoU, m_FN, m_FP, precision, recall}] for all thresholds.
         * ``num_images`` and ``extra``.
     """
     scores = curve_from_histogram(histogram)
     miou = scores['mIoU']
-    curve = [dict(threshold=float(t), **{name: _json(scores[name][i]) for name in ('mIoU', 'm_FN', 'm_FP')})
+    curve = [dict(threshold=float(t), **{name: _json(scores[name][i]) for name in MEANS})
              for i, t in enumerate(thresholds)]
     best = None if np.isnan(miou).all() else int(np.nanargmax(miou))
     threshold = None if best is None else float(thresholds[best])

@@ -1,5 +1,6 @@
 """Plot of a threshold curve."""
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,7 @@ def plot_curve(report: dict[str, Any], path: str | os.PathLike, title: str | Non
         UserError: If the report has no curve (that of label maps), or the file another suffix.
     """
     path = Path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise UserError(f'{path}: a curve can be written as {", ".join(FORMATS)}; change the suffix')
+    _check_suffix(path)
     if not report['curve']:
         raise UserError(f'{path}: label maps have no threshold, so there is no curve to plot')
     # Not pyplot, which keeps every figure and asks the environment for a display.
@@ -37,6 +37,55 @@ def plot_curve(report: dict[str, Any], path: str | os.PathLike, title: str | Non
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         figure.savefig(temporary)
+
+
+def plot_curves(reports: Mapping[str, dict[str, Any]], path: str | os.PathLike, title: str | None = None) -> None:
+    """Plots the mIoU of several models over the threshold into one picture (SEAM Fig. 6), their best ones marked.
+
+    Args:
+        reports: {name in the legend: report of :func:`mmwsss.evaluation.cam_report`}.
+        path: The picture: ``.png``, ``.pdf`` or ``.svg``. Missing folders are created.
+        title: Title of the picture.
+
+    Raises:
+        UserError: If a report has no curve, or the file another suffix.
+    """
+    path = Path(path)
+    _check_suffix(path)
+    for name, report in reports.items():
+        if not report.get('curve'):
+            raise UserError(f'{name}: has no curve over the threshold; name a report of CAM files (mmwsss eval --out)')
+    figure = Figure(figsize=(7, 4.2), dpi=120, layout='constrained')
+    FigureCanvasAgg(figure)
+    _draw_curves(figure, reports, title)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary)
+
+
+def _draw_curves(figure: Figure, reports: Mapping[str, dict[str, Any]], title: str | None) -> None:
+    axes = figure.add_subplot()
+    for name, report in reports.items():
+        points = [(point['threshold'], point['mIoU']) for point in report['curve']]
+        thresholds, values = np.array(points, float).T
+        line, = axes.plot(thresholds, 100 * values, linewidth=2)
+        label = name
+        if report['threshold'] is not None:
+            axes.plot(report['threshold'], 100 * report['mIoU'], 'o', color=line.get_color())
+            label += f': {100 * report["mIoU"]:.1f} % at {report["threshold"]:g} (oracle)'
+        line.set_label(label)
+    axes.set_xlabel('background threshold')
+    axes.set_ylabel('mIoU (%)')
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=.3)
+    figure.legend(loc='outside lower center', ncols=min(2, len(reports)), frameon=False)
+    if title:
+        axes.set_title(title)
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix.lower() not in FORMATS:
+        raise UserError(f'{path}: a curve can be written as {", ".join(FORMATS)}; change the suffix')
 
 
 def _draw(figure: Figure, report: dict[str, Any], title: str | None) -> None:

@@ -78,3 +78,21 @@ def test_refusals(tmp_path, report):
     with pytest.raises(UserError, match='no curve to plot'):
         plot_curve(labels, tmp_path / 'a.png')
     assert not list(tmp_path.iterdir())
+
+
+def test_several_curves_in_one_picture(tmp_path, report):
+    other = dict(report, curve=[dict(point, mIoU=None if i == 0 else point['mIoU'] / 2)
+                                for i, point in enumerate(report['curve'])], mIoU=report['mIoU'] / 2)
+    figure = Figure()
+    module._draw_curves(figure, dict(one=report, two=other), 'title')
+    first, best, second, _ = figure.axes[0].get_lines()
+    for line, source in ((first, report), (second, other)):
+        expected = [np.nan if p['mIoU'] is None else 100 * p['mIoU'] for p in source['curve']]
+        np.testing.assert_allclose(line.get_ydata(), expected)
+    assert (best.get_xdata()[0], best.get_ydata()[0]) == (report['threshold'], 100 * report['mIoU'])
+    module.plot_curves(dict(one=report, two=other), tmp_path / 'both.png')
+    assert (tmp_path / 'both.png').is_file()
+    with pytest.raises(UserError, match='two: has no curve'):
+        module.plot_curves(dict(one=report, two=dict(report, curve=[])), tmp_path / 'b.png')
+    with pytest.raises(UserError, match='change the suffix'):
+        module.plot_curves(dict(one=report), tmp_path / 'b.gif')

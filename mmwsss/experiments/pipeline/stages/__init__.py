@@ -5,6 +5,7 @@ from mmwsss.experiments.pipeline.stages.picture import Picture
 from mmwsss.experiments.pipeline.stages.saliency import MakeSaliency
 from mmwsss.experiments.pipeline.stages.test_segmentor import TestSegmentor
 from mmwsss.experiments.pipeline.stages.train import Train
+from mmwsss.experiments.pipeline.stages.voc_server import VOCServer
 
 __all__ = ['EvalCAM', 'EvalLabel', 'MakeCAM', 'MakeSaliency', 'Picture', 'PseudoLabel', 'RefineCAM', 'TestSegmentor',
-           'Train']
+           'Train', 'VOCServer']

@@ -7,6 +7,8 @@ from mmengine.config import Config
 
 from mmwsss.apis import cam_files
 from mmwsss.apis.evaluation import evaluate_cam_dir
+from mmwsss.apis.evaluation_details import add_details
+from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.experiments.pipeline.stage import (
     CAM,
     FILES,
@@ -24,7 +26,7 @@ from mmwsss.postprocessing import build_postprocessors
 from mmwsss.postprocessing.background import check_background, needs_saliency
 from mmwsss.registry import STAGES
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import write_json
+from mmwsss.utils.fileio import read_json, write_json
 
 
 @dataclass(kw_only=True)
@@ -128,10 +130,40 @@ class EvalStage(Stage):
 @STAGES.register_module('eval_cam')
 @dataclass(kw_only=True)
 class EvalCAM(EvalStage):
-    """Evaluates CAM files at every threshold; its output is ``metrics.json``. Input: ``cams``."""
+    """Evaluates CAM files at every threshold; its output is ``metrics.json``. Input: ``cams``.
+
+    Args:
+        details: Whether to evaluate by kind of error and by number of classes too, and image by image in
+            ``per_image.csv``; see :func:`mmwsss.apis.evaluation_details.add_details`.
+        postprocessors: Configs of POSTPROCESSORS (a CRF) to evaluate the CAMs with at their best threshold, too.
+        num_workers: Processes for these.
+    """
     INPUTS = dict(cams=FILES)
     REQUIRED = ('cams',)
 
+    details: bool = False
+    postprocessors: Sequence[dict] = ()
+    num_workers: int | None = None
+
+    def __post_init__(self) -> None:
+        build_postprocessors(self.postprocessors)
+
     def run(self, context: StageContext) -> StageResult:
         """See :meth:`Stage.run`."""
-        return self.evaluate(evaluate_cam_dir, context.inputs['cams'], context)
+        result = self.evaluate(self._function(context), context.inputs['cams'], context)
+        report = read_json(context.folder / 'metrics.json')
+        if 'refined' in report:
+            names = ', '.join(config['type'] for config in self.postprocessors)
+            note = f'{result.metrics[0]["note"]}, {names}'
+            result.metrics.append(dict(metric='mIoU', value=100 * report['refined']['mIoU'], unit='%', note=note,
+                                       oracle=True))
+        return result
+
+    def _function(self, context: StageContext) -> Callable[..., dict]:
+        def evaluate(folder: str, data: DataFolder, split: str, missing: str) -> dict:
+            report = evaluate_cam_dir(folder, data, split, missing=missing)
+            if self.details or self.postprocessors:
+                report = add_details(report, folder, data, split, self.postprocessors,
+                                     context.folder / 'per_image.csv', self.num_workers)
+            return report
+        return evaluate

@@ -1,0 +1,12 @@
+# InferCam's Table 2 on VOC: split & unite, iterative inference, both, on one trained classifier, judged on train.
+# Table 3 (by number of classes) is in the report of the stage eval_cam of ../pipelines/infercam_r38_voc.py, under
+# `details`; what Fig. 2 says (the share of an object where the CAM is above 0) is the recall at threshold 0 of `curve`.
+# python tools/run_study.py configs/studies/infercam_r38_voc.py --data-root VOC --work-dir DIR --weights resnet38.pth
+configs = dict(cam='../cam/cam_r38_voc.py')
+split = 'train'
+_views = dict(type='MultiScaleFlip', scales=(0.5, 1.0, 1.5, 2.0), flip=True)
+rows = [dict(name='T2 baseline', config='cam', test_options={'model.inference_hooks': [_views]})]
+rows += [dict(name=f'T2 {_name}', config='cam', checkpoint_of='T2 baseline',
+              test_options={'model.inference_hooks': [dict(type=_type), _views]})
+         for _name, _type in (('split & unite', 'SplitUnite'), ('iterative', 'IterativeErase'),
+                              ('both = InferCam', 'InferCam'))]

@@ -1,0 +1,36 @@
+"""``mmwsss draw thresholds``."""
+import argparse
+from pathlib import Path
+
+DESCRIPTION = 'Draw the mIoU of several models over the background threshold into one picture'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the command."""
+    parser.add_argument('reports', nargs='+', metavar='[NAME=]REPORT', help='json files of mmwsss eval --out, or '
+                        'metrics.json of stages; NAME is what the legend says')
+    parser.add_argument('--out', metavar='FILE', required=True, help='the picture (.png, .pdf or .svg)')
+    parser.add_argument('--title', help='title of the picture')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command."""
+    from mmwsss.utils.errors import EXIT_DONE, UserError
+    from mmwsss.utils.fileio import read_json
+    from mmwsss.visualization.curve import plot_curves
+    reports = {}
+    for argument in args.reports:
+        name, sign, path = argument.partition('=')
+        if not sign or Path(argument).is_file():
+            name = path = argument
+        try:
+            report = read_json(path)
+        except (OSError, ValueError) as error:
+            raise UserError(f'{path}: cannot be read ({error}); name a json file of mmwsss eval --out') from error
+        if not isinstance(report, dict) or name in reports:
+            what = 'is given twice; give another NAME=' if name in reports else 'no such report of mmwsss eval --out'
+            raise UserError(f'{name}: {what}')
+        reports[name] = report
+    plot_curves(reports, args.out, args.title)
+    print(f'{args.out}: {len(reports)} curves')
+    return EXIT_DONE
