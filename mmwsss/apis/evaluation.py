@@ -108,8 +108,8 @@ def label_confusion(label_dir: str | os.PathLike, data: DataFolder | str | os.Pa
         the names of the rows, the background first.
     """
     data = DataFolder.find(data)
-    names = _class_names(label_dir, data, _label_classes(label_dir))
-    counts = _run(_LabelJobs(Path(label_dir), data, len(names)), data, split, missing, num_workers).counts
+    names = evaluated_classes(label_dir, data, label_dir_classes(label_dir))
+    counts = _run(LabelJobs(Path(label_dir), data, len(names)), data, split, missing, num_workers).counts
     return counts, ('background', *names)
 
 

@@ -1,4 +1,4 @@
-"""Evaluating label maps, or CAMs at their best threshold, image by image: by kind of error, with a CRF, into a table."""
+"""Evaluating label maps, or CAMs at their best threshold, by kind of error, with a CRF, and image by image."""
 import csv
 import io
 import os

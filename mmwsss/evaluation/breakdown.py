@@ -21,8 +21,8 @@ def error_shares(confusion: np.ndarray) -> dict[str, float | None]:
         confusion: int64 [C + 1, C + 2] of :func:`mmwsss.evaluation.label_metrics.confusion_matrix`.
 
     Returns:
-        Fractions of all pixels that are evaluated: ``wrong_class``, one class taken for another; ``missed``, a class taken
-        for background or left without prediction; ``false_foreground``, background taken for a class. ``None`` where
+        Fractions of all evaluated pixels: ``wrong_class``, one class taken for another; ``missed``, a class taken for
+        background or left without prediction; ``false_foreground``, background taken for a class. ``None`` where
         nothing is evaluated.
     """
     total = confusion.sum()
