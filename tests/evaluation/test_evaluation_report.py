@@ -32,7 +32,8 @@ def test_cam_report_is_the_label_report_at_the_best_threshold():
                 'per_class_m_FP'):
         assert report[key] == expected[key], key
     assert [tuple(point.values()) for point in report['curve']] == [
-        (t, s['mIoU'], s['m_FN'], s['m_FP']) if s['m_FN'] == s['m_FN'] else (t, s['mIoU'], None, None)
+        (t, s['mIoU'], *((s['m_FN'], s['m_FP']) if s['m_FN'] == s['m_FN'] else (None, None)), s['precision'],
+         s['recall'])
         for t, s in zip(DEFAULT_THRESHOLDS, scores)]
     assert report['curve'][100]['m_FN'] is None  # nothing exceeds 1
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from mmengine.analysis import get_model_complexity_info
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from torch import nn
 
@@ -46,7 +47,8 @@ def complexity(cfg: Config, shape: tuple[int, int], num_classes: int = 20) -> di
         num_classes: Foreground classes, where the config takes them from the data.
 
     Returns:
-        ``flops``, multiply-adds of the backbone (of a segmentor: of all) for one image; ``params``, of the whole
+        ``flops``, multiply-adds of the backbone (of a segmentor: of all) for one image; ``activations``, numbers that its
+        convolutions put out, which a training keeps for its backward pass; ``params``, of the whole
         model, and ``trained``, how many of these learn.
     """
     cfg = cfg.copy()
@@ -58,7 +60,7 @@ def complexity(cfg: Config, shape: tuple[int, int], num_classes: int = 20) -> di
     params = list(model.parameters())
     with torch.no_grad():
         found = get_model_complexity_info(_Forward(model), (3, *shape), show_table=False, show_arch=False)
-    return dict(flops=float(found['flops']), params=sum(p.numel() for p in params),
+    return dict(flops=float(found['flops']), activations=float(found['activations']), params=sum(p.numel() for p in params),
                 trained=sum(p.numel() for p in params if p.requires_grad))
 
 
@@ -70,7 +72,9 @@ def main() -> int:
     parser.add_argument('--num-classes', type=int, default=20, help='foreground classes; default %(default)s')
     args = parser.parse_args()
     setup()
-    print('| config | image | GFLOPs (multiply-adds) | parameters, M | of which trained, M |\n|---|---|---|---|---|')
+    MMLogger.get_current_instance().setLevel('ERROR')  # of operators that are not counted, such as BatchNorm
+    print('| config | image | GFLOPs (multiply-adds) | activations, M | parameters, M | of which trained, M |\n'
+          '|---|---|---|---|---|---|')
     for path in args.configs:
         cfg = read_config(path)
         if cfg.get('model') is None:
@@ -78,7 +82,7 @@ def main() -> int:
         shape = tuple(args.shape or (cfg.model.get('data_preprocessor') or {}).get('size') or (448, 448))
         found = complexity(cfg, shape, args.num_classes)
         print(f'| {Path(path).stem} | {shape[0]} x {shape[1]} | {found["flops"] / 1e9:.0f} | '
-              f'{found["params"] / 1e6:.1f} | {found["trained"] / 1e6:.1f} |', flush=True)
+              f'{found["activations"] / 1e6:.0f} | {found["params"] / 1e6:.1f} | {found["trained"] / 1e6:.1f} |', flush=True)
     return EXIT_DONE
 
 
