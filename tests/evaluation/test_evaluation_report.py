@@ -46,7 +46,8 @@ def test_keys_and_values():
     assert list(report['per_class']) == ['background', *CLASSES]
     assert report['per_class']['cow'] is None and report['per_class_m_FN']['cow'] is None
     assert report['left_out'] == dict(mIoU=1, m_FN=1, m_FP=1, precision=1, recall=1)
-    assert [set(point) for point in report['curve']] == [{'threshold', 'mIoU', 'm_FN', 'm_FP'}] * 2
+    assert [set(point) for point in report['curve']] == [{'threshold', 'mIoU', 'm_FN', 'm_FP', 'precision',
+                                                           'recall'}] * 2
     assert json.loads(json.dumps(report, allow_nan=False)) == report
 
     labels = label_report(confusion_matrix(gt, gt, 3), CLASSES, 7)

@@ -6,6 +6,7 @@ from mmengine.config import Config
 from torch import nn
 
 from mmwsss.models import ResNet38
+from mmwsss.utils.errors import UserError
 
 
 def counted(model, shape):
@@ -35,8 +36,16 @@ def test_network_is_counted_layer_by_layer(load_tool, repo_root):
 
 def test_table(load_tool, repo_root, monkeypatch, capsys):
     tool = load_tool('analysis_tools/complexity.py')
-    path = repo_root / 'configs/segmentation/deeplab_efflite0_small.py'
+    path = repo_root / 'configs/segmentation/deeplab_r50_small.py'
     monkeypatch.setattr(sys, 'argv', ['complexity.py', str(path), '--shape', '64', '64'])
     assert tool.main() == 0
     *_, row = capsys.readouterr().out.splitlines()
-    assert row.startswith('| deeplab_efflite0_small | 64 x 64 |') and float(row.split('|')[5]) > 3
+    assert row.startswith('| deeplab_r50_small | 64 x 64 |') and float(row.split('|')[5]) > 23
+
+
+def test_what_cannot_be_traced_is_said(load_tool, repo_root, monkeypatch):
+    tool = load_tool('analysis_tools/complexity.py')
+    path = repo_root / 'configs/segmentation/deeplab_efflite0_small.py'
+    monkeypatch.setattr(sys, 'argv', ['complexity.py', str(path), '--shape', '64', '64'])
+    with pytest.raises(UserError, match='cannot be traced'):
+        tool.main()

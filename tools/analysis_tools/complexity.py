@@ -47,9 +47,9 @@ def complexity(cfg: Config, shape: tuple[int, int], num_classes: int = 20) -> di
         num_classes: Foreground classes, where the config takes them from the data.
 
     Returns:
-        ``flops``, multiply-adds of the backbone (of a segmentor: of all) for one image; ``activations``, numbers that its
-        convolutions put out, which a training keeps for its backward pass; ``params``, of the whole
-        model, and ``trained``, how many of these learn.
+        ``flops``, multiply-adds of the backbone (of a segmentor: of all) for one image; ``activations``, numbers that
+        its convolutions put out, which a training keeps for its backward pass; ``params``, of the whole model,
+        and ``trained``, how many of these learn.
     """
     cfg = cfg.copy()
     for _, backbone in backbones_of(cfg.model):
@@ -60,8 +60,8 @@ def complexity(cfg: Config, shape: tuple[int, int], num_classes: int = 20) -> di
     params = list(model.parameters())
     with torch.no_grad():
         found = get_model_complexity_info(_Forward(model), (3, *shape), show_table=False, show_arch=False)
-    return dict(flops=float(found['flops']), activations=float(found['activations']), params=sum(p.numel() for p in params),
-                trained=sum(p.numel() for p in params if p.requires_grad))
+    return dict(flops=float(found['flops']), activations=float(found['activations']),
+                params=sum(p.numel() for p in params), trained=sum(p.numel() for p in params if p.requires_grad))
 
 
 def main() -> int:
@@ -80,9 +80,13 @@ def main() -> int:
         if cfg.get('model') is None:
             raise UserError(f'{path}: has no model')
         shape = tuple(args.shape or (cfg.model.get('data_preprocessor') or {}).get('size') or (448, 448))
-        found = complexity(cfg, shape, args.num_classes)
+        try:
+            found = complexity(cfg, shape, args.num_classes)
+        except RuntimeError as error:  # torch's tracer does not follow every network
+            raise UserError(f'{path}: cannot be traced, so nothing is counted ({str(error).splitlines()[0]})') from error
         print(f'| {Path(path).stem} | {shape[0]} x {shape[1]} | {found["flops"] / 1e9:.0f} | '
-              f'{found["activations"] / 1e6:.0f} | {found["params"] / 1e6:.1f} | {found["trained"] / 1e6:.1f} |', flush=True)
+              f'{found["activations"] / 1e6:.0f} | {found["params"] / 1e6:.1f} | '
+              f'{found["trained"] / 1e6:.1f} |', flush=True)
     return EXIT_DONE
 
 
