@@ -83,7 +83,8 @@ def main() -> int:
         try:
             found = complexity(cfg, shape, args.num_classes)
         except RuntimeError as error:  # torch's tracer does not follow every network
-            raise UserError(f'{path}: cannot be traced, so nothing is counted ({str(error).splitlines()[0]})') from error
+            reason = str(error).splitlines()[0]
+            raise UserError(f'{path}: cannot be traced, so nothing is counted ({reason})') from error
         print(f'| {Path(path).stem} | {shape[0]} x {shape[1]} | {found["flops"] / 1e9:.0f} | '
               f'{found["activations"] / 1e6:.0f} | {found["params"] / 1e6:.1f} | '
               f'{found["trained"] / 1e6:.1f} |', flush=True)
