@@ -22,6 +22,9 @@ from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_bytes
 from mmwsss.utils.parallel import check_num_workers, parallel_map, progress_bar
 
+# A constant background is below 1; a curve can be best at 1, where nothing is foreground.
+HIGHEST = 0.9999
+
 
 def add_details(report: Mapping[str, Any], folder: str | os.PathLike, data: DataFolder | str | os.PathLike,
                 split: str | None, postprocessors: Sequence[Mapping] = (), per_image: str | os.PathLike | None = None,
@@ -95,7 +98,8 @@ class _Details:
             return before, None
         if stem not in self.images:
             raise UserError(f'{stem}: has a CAM and a mask, but no image, which {self.postprocessors[0]["type"]} needs')
-        label = pseudo_label(content, read_image(self.images[stem]), dict(type='constant', threshold=self.threshold),
+        background = dict(type='constant', threshold=min(self.threshold, HIGHEST))
+        label = pseudo_label(content, read_image(self.images[stem]), background,
                              build_postprocessors(self.postprocessors))
         return before, confusion_matrix(label, mask, reader.num_classes)
 

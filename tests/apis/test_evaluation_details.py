@@ -90,3 +90,11 @@ def test_images_that_were_left_out_are_no_part(cams, generated_copy):
     full = add_details(report, cams, generated_copy, 'train', num_workers=0)
     assert full['details']['num_images'] == report['num_images'] == 10
     assert full['details']['mIoU'] == pytest.approx(report['mIoU'])
+
+
+def test_cams_that_are_best_at_threshold_one(cams, generated_root):
+    """Those of a classifier that has learnt nothing: all is background, with a CRF too."""
+    report = dict(evaluate(cams, generated_root, 'train', num_workers=0), threshold=1.0)
+    full = add_details(report, cams, generated_root, 'train', CRF, num_workers=0)
+    for name in ('details', 'refined'):
+        assert full[name]['errors']['false_foreground'] == full[name]['errors']['wrong_class'] == 0
