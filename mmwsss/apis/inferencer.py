@@ -2,6 +2,7 @@
 import copy
 import inspect
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from os import PathLike
@@ -29,7 +30,7 @@ from mmwsss.utils.errors import UserError
 Labels = str | Sequence[str] | Sequence[Sequence[str]]
 
 
-class ImageInferencer:
+class ImageInferencer(ABC):
     """What inferencers have in common: a trained model, and the ways that images come to it.
 
     One unusable file among many does not end the work: of a folder or a list it is left out, logged and listed in
@@ -73,9 +74,9 @@ class ImageInferencer:
         """Transforms a loaded image; ``label`` is what was given for it."""
         return self.transform(results)
 
+    @abstractmethod
     def _predict(self, batch: list[tuple[Path | None, np.ndarray | None, dict]], labelled: bool) -> list:
         """Returns the predictions for (path, RGB pixels of an image without path, transformed image) of one size."""
-        raise NotImplementedError
 
     def _iterate(self, images: Images, channel_order: str | None, labels: Sequence[Any] | None = None,
                  sources: Iterable | None = None) -> Iterator:

@@ -1,5 +1,6 @@
 """What a trained model sees in one image, as numbers, label map and picture."""
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ HEIGHT = 320  # of an image in a picture of CAMs
 
 
 @dataclass
-class Prediction:
+class Prediction(ABC):
     """What predictions have in common: the image that they are of.
 
     Attributes:
@@ -32,9 +33,9 @@ class Prediction:
         """Returns the image, uint8 [H, W, 3] RGB; one that came from a file is read again."""
         return read_image(self.source) if self.pixels is None else np.ascontiguousarray(self.pixels)
 
+    @abstractmethod
     def draw(self) -> np.ndarray:
         """Returns a picture of the prediction, uint8 [h, w, 3] RGB."""
-        raise NotImplementedError
 
     def _save(self, path: str | os.PathLike) -> None:
         if Path(path).suffix.lower() != '.png':

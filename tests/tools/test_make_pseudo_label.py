@@ -192,7 +192,7 @@ def test_other_settings_in_the_same_folder(tool):
 
 
 @pytest.mark.parametrize('name, unary, foreground, background, conflict', [
-    ('softmax', 'softmax', {'type': 'power', 'alpha': 4}, {'type': 'power', 'alpha': 24}, 'background'),
+    ('softmax', 'softmax', {'type': 'power', 'alpha': 4}, {'type': 'power', 'alpha': 32}, 'background'),
     ('hard', 'label', {'type': 'constant', 'threshold': 0.3}, {'type': 'constant', 'threshold': 0.05}, 'class'),
 ])
 def test_labels_of_confident_pixels(tool, folder, name, unary, foreground, background, conflict):

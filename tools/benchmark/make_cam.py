@@ -83,7 +83,7 @@ def original_way(model, dataset: OneImageAtATime, out_dir: Path, num_workers: in
 def timed_make_cam(cfg, checkpoint: str, out_dir: Path) -> float:
     """Makes the CAM files our way; returns the seconds of the test loop, without building the model."""
     seconds: list[float] = []
-    run = runner_api.Runner.test
+    run = runner_api.LoggedRunner.test
 
     def timed(self):
         start = time.perf_counter()
@@ -91,11 +91,11 @@ def timed_make_cam(cfg, checkpoint: str, out_dir: Path) -> float:
         seconds.append(time.perf_counter() - start)
         return metrics
 
-    runner_api.Runner.test = timed
+    runner_api.LoggedRunner.test = timed
     try:
         make_cam(cfg, checkpoint, out_dir)
     finally:
-        runner_api.Runner.test = run
+        runner_api.LoggedRunner.test = run
     return seconds[0]
 
 

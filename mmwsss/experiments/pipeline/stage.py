@@ -194,13 +194,13 @@ class ConfigStage(Stage):
         """Loads the config, with the stage's settings over it."""
         return context.load_config(self.config, self.cfg_options)
 
+    @abc.abstractmethod
     def config_key(self, cfg: Config) -> dict[str, Any]:
         """Returns what of the config decides the result."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def data_key(self, cfg: Config, context: StageContext) -> str:
         """Returns the digest of what the stage reads of the data."""
-        raise NotImplementedError
 
     def key(self, context: StageContext) -> dict[str, Any]:
         """See :meth:`Stage.key`."""

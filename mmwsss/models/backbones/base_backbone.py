@@ -1,4 +1,6 @@
 """What our backbones share: stages that can be frozen and BatchNorm that can be held."""
+from abc import abstractmethod
+
 from mmengine.model import BaseModule
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -31,9 +33,9 @@ class StagedBackbone(BaseModule):
         self.norm_eval = norm_eval
         self.norm_frozen = norm_frozen
 
+    @abstractmethod
     def stages(self) -> list[list[nn.Module]]:
         """Returns the modules of each stage, from the input to the output."""
-        raise NotImplementedError
 
     def freeze(self) -> None:
         """Puts what is frozen into eval mode and takes its gradients away.

@@ -28,7 +28,7 @@ def on_canvas(height, width, size=CROP):
 
 @pytest.mark.parametrize('size', [(5, 7), (9, 12), (20, 30), (4, 30), (20, 3), (1, 1)])
 def test_equals_a_container_as_the_released_codes_have_it(size):
-    """PSA's RandomCrop, with loops; image and maps agree, and what is outside is empty."""
+    """PSA's RandomCrop, with loops; image and maps agree, and of what is outside the saliency is not known (-1)."""
     np.random.seed(0)
     for _ in range(5):
         np.random.seed(seed := np.random.randint(1000))
@@ -37,7 +37,7 @@ def test_equals_a_container_as_the_released_codes_have_it(size):
         cut = [np.random.randint(max(side - crop, 0) + 1) for side, crop in zip(size, CROP)]
         place = [np.random.randint(max(crop - side, 0) + 1) for side, crop in zip(size, CROP)]
         values = picture(*size)['gt_seg_map']
-        expected = {'image': np.zeros(CROP), 'mask': np.full(CROP, 255), 'saliency': np.zeros(CROP)}
+        expected = {'image': np.zeros(CROP), 'mask': np.full(CROP, 255), 'saliency': np.full(CROP, -1.0)}
         for y in range(min(CROP[0], size[0])):
             for x in range(min(CROP[1], size[1])):
                 value, at = float(values[cut[0] + y, cut[1] + x]), (place[0] + y, place[1] + x)

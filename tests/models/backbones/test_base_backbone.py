@@ -48,8 +48,8 @@ def test_no_such_stage(frozen_stages):
 
 
 def test_stages_must_be_given():
-    with pytest.raises(NotImplementedError):
-        StagedBackbone().freeze()
+    with pytest.raises(TypeError, match='abstract.*stages'):
+        StagedBackbone()
 
 
 def test_check_out_indices():
