@@ -48,7 +48,7 @@ def test_no_such_stage(frozen_stages):
 
 
 def test_stages_must_be_given():
-    with pytest.raises(TypeError, match='abstract.*stages'):
+    with pytest.raises(TypeError, match=r'abstract.*stages'):
         StagedBackbone()
 
 
