@@ -1,5 +1,6 @@
 """Arguments that several commands share."""
 import argparse
+from pathlib import Path
 
 from mmwsss.cli.data import add_data_arguments
 from mmwsss.config.cfg_options import CfgOptions
@@ -46,3 +47,16 @@ def add_amp(parser: argparse.ArgumentParser) -> None:
 def add_num_workers(parser: argparse.ArgumentParser, what: str = 'processes') -> None:
     """Adds ``--num-workers``."""
     parser.add_argument('--num-workers', type=int, metavar='N', help=f'{what}; default one per CPU, 0 = none')
+
+
+def named_path(word: str) -> tuple[str, str]:
+    """Reads ``[NAME=]PATH``; the name of a path without one is the path.
+
+    Args:
+        word: What was given. A file or folder of this name is taken for a path, also with ``=`` in it.
+
+    Returns:
+        Name and path.
+    """
+    name, sign, path = word.partition('=')
+    return (word, word) if not sign or Path(word).exists() else (name or path, path)

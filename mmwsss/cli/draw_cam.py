@@ -1,14 +1,17 @@
 """``mmwsss draw cam``."""
 import argparse
 
+from mmwsss.cli.arguments import named_path
 from mmwsss.cli.data import add_data_arguments, add_split
 
-DESCRIPTION = 'Draw the CAM files of a data set over their images: a picture of each image, with the map of every class'
+DESCRIPTION = ('Draw the CAM files of a data set over their images: a picture of each image, with the map of every '
+               'class; of several folders side by side, such as CAMs before and after refinement')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
-    parser.add_argument('cam_dir', metavar='CAM_DIR', help='folder of CAM files, from mmwsss cam or refine')
+    parser.add_argument('cam_dirs', metavar='[NAME=]CAM_DIR', nargs='+', help='folders of CAM files, from mmwsss cam '
+                        'or refine; of several, each is a column with the title NAME, and each class a row')
     parser.add_argument('--out-dir', metavar='DIR', required=True, help='folder for the pictures, <stem>.png')
     parser.add_argument('--num-images', type=int, metavar='N', help='so many of them, evenly spread; default all')
     parser.add_argument('--height', type=int, default=240, metavar='PIXELS', help='of a picture; default %(default)s')
@@ -30,12 +33,17 @@ def run(args: argparse.Namespace) -> int:
     stems = data.stems(args.split)
     count = min(args.num_images or len(stems), len(stems))
     chosen = [stems[i * len(stems) // count] for i in range(count)]
-    missing = [stem for stem in chosen if not cam_path(args.cam_dir, stem).is_file()]
-    if len(missing) == len(chosen):
-        raise UserError(f'{cam_path(args.cam_dir, chosen[0])}: no such CAM file, nor of any other image; run mmwsss '
-                        'cam with the same split')
+    folders = dict(map(named_path, args.cam_dirs))
+    if len(folders) < len(args.cam_dirs):
+        raise UserError('a name or folder is given twice; give each another NAME=')
+    missing = {stem: path for stem in chosen for path in (cam_path(folder, stem) for folder in folders.values())
+               if not path.is_file()}
+    for folder in folders.values():
+        if not any(cam_path(folder, stem).is_file() for stem in chosen):
+            raise UserError(f'{cam_path(folder, chosen[0])}: no such CAM file, nor of any other image; run mmwsss cam '
+                            'with the same split')
     with progress_bar() as progress:
         for stem in progress.track([stem for stem in chosen if stem not in missing], description='pictures'):
-            cam_figure(stem, data, args.cam_dir, args.out_dir, args.height)
+            cam_figure(stem, data, folders, args.out_dir, args.height)
     return report_result(f'{args.out_dir}: {len(chosen) - len(missing)} pictures',
-                         [(str(cam_path(args.cam_dir, stem)), 'no such CAM file') for stem in missing])
+                         [(str(path), 'no such CAM file') for path in missing.values()])

@@ -1,6 +1,7 @@
 """``mmwsss draw curves``."""
 import argparse
-from pathlib import Path
+
+from mmwsss.cli.arguments import named_path
 
 DESCRIPTION = 'Plot what trainings have logged over their steps: losses, learning rates, figures of the validation'
 NEEDS_SETUP = False
@@ -23,8 +24,8 @@ def run(args: argparse.Namespace) -> int:
     from mmwsss.visualization.training_curves import plot_curves, read_scalars
     trainings = {}
     for word in args.work_dirs:
-        name, _, path = word.rpartition('=') if not Path(word).exists() else ('', '', word)
-        trainings[name or path] = read_scalars(path)
+        name, path = named_path(word)
+        trainings[name] = read_scalars(path)
     plot_curves(trainings, args.out, args.keys, args.title)
     noun = 'training' if len(trainings) == 1 else 'trainings'
     print(f'{args.out}: {", ".join(args.keys)} of {len(trainings)} {noun}')

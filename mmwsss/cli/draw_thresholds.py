@@ -1,6 +1,7 @@
 """``mmwsss draw thresholds``."""
 import argparse
-from pathlib import Path
+
+from mmwsss.cli.arguments import named_path
 
 DESCRIPTION = 'Draw the mIoU of several models over the background threshold into one picture'
 
@@ -10,6 +11,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('reports', nargs='+', metavar='[NAME=]REPORT', help='json files of mmwsss eval --out, or '
                         'metrics.json of stages; NAME is what the legend says')
     parser.add_argument('--out', metavar='FILE', required=True, help='the picture (.png, .pdf or .svg)')
+    parser.add_argument('--alpha', action='store_true', help='over the exponent of the background (1 - max)^alpha of '
+                        'AffinityNet and SEAM instead; an exponent and a threshold that make the same labels have the '
+                        'same mIoU')
     parser.add_argument('--title', help='title of the picture')
 
 
@@ -20,9 +24,7 @@ def run(args: argparse.Namespace) -> int:
     from mmwsss.visualization.curve import plot_curves
     reports = {}
     for argument in args.reports:
-        name, sign, path = argument.partition('=')
-        if not sign or Path(argument).is_file():
-            name = path = argument
+        name, path = named_path(argument)
         try:
             report = read_json(path)
         except (OSError, ValueError) as error:
@@ -31,6 +33,6 @@ def run(args: argparse.Namespace) -> int:
             what = 'is given twice; give another NAME=' if name in reports else 'no such report of mmwsss eval --out'
             raise UserError(f'{name}: {what}')
         reports[name] = report
-    plot_curves(reports, args.out, args.title)
+    plot_curves(reports, args.out, args.title, args.alpha)
     print(f'{args.out}: {len(reports)} curves')
     return EXIT_DONE

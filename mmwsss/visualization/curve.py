@@ -39,13 +39,15 @@ def plot_curve(report: dict[str, Any], path: str | os.PathLike, title: str | Non
         figure.savefig(temporary)
 
 
-def plot_curves(reports: Mapping[str, dict[str, Any]], path: str | os.PathLike, title: str | None = None) -> None:
+def plot_curves(reports: Mapping[str, dict[str, Any]], path: str | os.PathLike, title: str | None = None,
+                over_alpha: bool = False) -> None:
     """Plots the mIoU of several models over the threshold into one picture (SEAM Fig. 6), their best ones marked.
 
     Args:
         reports: {name in the legend: report of :func:`mmwsss.evaluation.cam_report`}.
         path: The picture: ``.png``, ``.pdf`` or ``.svg``. Missing folders are created.
         title: Title of the picture.
+        over_alpha: The axis is the exponent of the background ``(1 - max)^alpha`` instead, see :func:`alpha_of`.
 
     Raises:
         UserError: If a report has no curve, or the file another suffix.
@@ -57,24 +59,43 @@ def plot_curves(reports: Mapping[str, dict[str, Any]], path: str | os.PathLike, 
             raise UserError(f'{name}: has no curve over the threshold; name a report of CAM files (mmwsss eval --out)')
     figure = Figure(figsize=(7, 4.2), dpi=120, layout='constrained')
     FigureCanvasAgg(figure)
-    _draw_curves(figure, reports, title)
+    _draw_curves(figure, reports, title, over_alpha)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         figure.savefig(temporary)
 
 
-def _draw_curves(figure: Figure, reports: Mapping[str, dict[str, Any]], title: str | None) -> None:
+def alpha_of(threshold: np.ndarray | float) -> np.ndarray | float:
+    """Returns the exponent whose power background makes the same labels as a constant one.
+
+    A pixel's highest map m exceeds ``(1 - m)^alpha``, which falls as m grows, exactly where it exceeds the threshold t
+    with ``t = (1 - t)^alpha``: alpha = log t / log(1 - t).
+
+    Args:
+        threshold: In (0, 1).
+    """
+    return np.log(threshold) / np.log1p(-threshold)
+
+
+def _draw_curves(figure: Figure, reports: Mapping[str, dict[str, Any]], title: str | None,
+                 over_alpha: bool = False) -> None:
     axes = figure.add_subplot()
     for name, report in reports.items():
-        points = [(point['threshold'], point['mIoU']) for point in report['curve']]
-        thresholds, values = np.array(points, float).T
-        line, = axes.plot(thresholds, 100 * values, linewidth=2)
-        label = name
-        if report['threshold'] is not None:
-            axes.plot(report['threshold'], 100 * report['mIoU'], 'o', color=line.get_color())
-            label += f': {100 * report["mIoU"]:.1f} % at {report["threshold"]:g} (oracle)'
+        # At 0 and 1 alpha is infinite or 0.
+        points = [(point['threshold'], point['mIoU']) for point in report['curve']
+                  if not over_alpha or 0 < point['threshold'] < 1]
+        places, values = np.array(points, float).reshape(-1, 2).T
+        line, = axes.plot(alpha_of(places) if over_alpha else places, 100 * values, linewidth=2)
+        label, best = name, report['threshold']
+        if best is not None and (not over_alpha or 0 < best < 1):
+            best = alpha_of(best) if over_alpha else best
+            axes.plot(best, 100 * report['mIoU'], 'o', color=line.get_color())
+            label += f': {100 * report["mIoU"]:.1f} % at {best:.3g} (oracle)'
         line.set_label(label)
-    axes.set_xlabel('background threshold')
+    axes.set_xlabel('exponent alpha of the background $(1 - max)^{alpha}$' if over_alpha else 'background threshold')
+    if over_alpha:
+        axes.set_xscale('log')
+        axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.set_ylabel('mIoU (%)')
     axes.set_ylim(bottom=0)
     axes.grid(alpha=.3)

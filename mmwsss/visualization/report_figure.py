@@ -75,7 +75,7 @@ def stage_figure(stems: Sequence[str], data: DataFolder | str | os.PathLike, out
         photo = read_image(images[stem])
         photos.append(fit_image(photo, height))
         cam_rows.append([] if cam_dir is None else
-                        _cam_cells(photo, cam_path(cam_dir, stem), classes, num_cams, height))
+                        [*_cam_cells(photo, cam_path(cam_dir, stem), classes, num_cams, height).values()])
         labels = [_read_label(masks.get(stem), photo, classes, data.mask_values) if folder is None
                   else _read_label(label_path(folder, stem), photo, classes) for folder in columns.values()]
         label_rows.append([None if label is None else draw_label(photo, label, palette) for label in labels])
@@ -96,14 +96,17 @@ def stage_figure(stems: Sequence[str], data: DataFolder | str | os.PathLike, out
     return sheet
 
 
-def cam_figure(stem: str, data: DataFolder, cam_dir: str | os.PathLike, out_dir: str | os.PathLike,
+def cam_figure(stem: str, data: DataFolder, cam_dirs: Mapping[str, str | os.PathLike], out_dir: str | os.PathLike,
                height: int = 240) -> np.ndarray:
-    """Draws an image and all its CAMs, the strongest first, beside each other.
+    """Draws an image and its CAMs beside each other.
+
+    Of one folder all CAMs are in a row, the strongest first. Of several, each has a column and each class a row, in the
+    order of the classes; where a folder has no CAM of a class, the cell is empty.
 
     Args:
         stem: The image.
         data: Its data set.
-        cam_dir: Folder of CAM files.
+        cam_dirs: Title of the column -> folder of CAM files.
         out_dir: Folder for ``<stem>.png``.
         height: In pixels.
 
@@ -114,8 +117,16 @@ def cam_figure(stem: str, data: DataFolder, cam_dir: str | os.PathLike, out_dir:
         UserError: If image or CAM file are missing, damaged, or do not belong together.
     """
     photo = read_image(data.image_paths()[stem])
-    cams = _cam_cells(photo, cam_path(cam_dir, stem), data.classes, len(data.classes), height)
-    sheet = side_by_side([[fit_image(photo, height), *cams]], height=height)
+    found = [_cam_cells(photo, cam_path(folder, stem), data.classes, len(data.classes), height)
+             for folder in cam_dirs.values()]
+    shown, titles = fit_image(photo, height), None
+    if len(cam_dirs) == 1:
+        rows = [[shown, *found[0].values()]]
+    else:
+        titles = ['image', *cam_dirs]
+        rows = [[shown, *(cams.get(index) for cams in found)] for index in sorted(set().union(*found))] or [[shown]]
+        titles = titles[:len(rows[0])]
+    sheet = side_by_side(rows, titles, height=height)
     save_png(label_path(out_dir, stem), sheet)
     return sheet
 
@@ -142,9 +153,11 @@ def _fill(cams: Sequence[np.ndarray], columns: int, height: int) -> list[np.ndar
     return [*cams[:columns - 1], cell]
 
 
-def _cam_cells(photo: np.ndarray, path: Path, classes: Sequence[str], num_cams: int, height: int) -> list[np.ndarray]:
+def _cam_cells(photo: np.ndarray, path: Path, classes: Sequence[str], num_cams: int,
+               height: int) -> dict[int, np.ndarray]:
+    """Returns {class: its CAM over the image}, the strongest first."""
     if not path.is_file():
-        return []
+        return {}
     cam_file = read_cam(path)
     if tuple(cam_file.size) != photo.shape[:2]:
         raise UserError(f'{path}: was made for an image of size {tuple(cam_file.size)} (height, width), but the image '
@@ -154,7 +167,8 @@ def _cam_cells(photo: np.ndarray, path: Path, classes: Sequence[str], num_cams: 
                         'it made for another data set?')
     cams = resize_cam(cam_file.cam, photo.shape[:2])
     strongest = np.argsort(-cams.mean(axis=(1, 2)), kind='stable')[:num_cams]
-    return [write_on(fit_image(draw_cam(photo, cams[i]), height), classes[cam_file.classes[i]]) for i in strongest]
+    return {int(cam_file.classes[i]): write_on(fit_image(draw_cam(photo, cams[i]), height),
+                                               classes[cam_file.classes[i]]) for i in strongest}
 
 
 def _read_label(path: str | Path | None, photo: np.ndarray, classes: Sequence[str],

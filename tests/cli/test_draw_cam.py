@@ -8,10 +8,10 @@ from mmwsss.structures.cam_file import CAMFile, write_cam
 @pytest.fixture
 def draw(generated_root, tmp_path, capsys):
     """Runs ``mmwsss draw cam``: (exit code, stdout, stderr)."""
-    def run(*words):
+    def run(*words, folders=(str(tmp_path / 'cam'),)):
         with pytest.raises(SystemExit) as stop:
-            main(['draw', 'cam', str(tmp_path / 'cam'), '--data-root', str(generated_root), '--split', 'train',
-                  '--out-dir', str(tmp_path / 'out'), *words])
+            main(['draw', 'cam', '--data-root', str(generated_root), '--split', 'train',
+                  '--out-dir', str(tmp_path / 'out'), *words, *folders])
         return stop.value.code, *capsys.readouterr()
     return run
 
@@ -40,3 +40,18 @@ def test_so_many_of_them(draw, generated_root, tmp_path):
     assert draw('--num-images', '3', '--height', '40')[:2] == (0, f'{tmp_path / "out"}: 3 pictures\n')
     assert len(list((tmp_path / 'out').iterdir())) == 3
     assert draw('--num-images', '-1')[0] == 1
+
+
+def test_folders_side_by_side(draw, generated_root, tmp_path):
+    stems = (generated_root / 'ImageSets/train.txt').read_text().split()
+    for stem in stems:
+        write(tmp_path / 'cam', stem, generated_root)
+    folders = [f'{name}={tmp_path / folder}' for name, folder in (('CAM', 'cam'), ('SSA', 'refined'))]
+    code, _, err = draw(folders=folders)
+    assert code == 1 and str(tmp_path / 'refined') in err
+    for stem in stems[1:]:
+        write(tmp_path / 'refined', stem, generated_root)
+    code, out, err = draw(folders=folders)
+    assert code == 3 and f'{len(stems) - 1} pictures' in out and f'refined/{stems[0]}.npz: no such CAM file' in err
+    code, _, err = draw(folders=[folders[0], folders[0]])
+    assert code == 1 and 'is given twice' in err

@@ -18,6 +18,8 @@ def test_reports_become_one_picture(tmp_path, capsys):
     first = str(tmp_path / 'a.json')
     code, out, _ = run(first, f'SEAM={tmp_path / "b.json"}')
     assert code == 0 and '2 curves' in out and (tmp_path / 'curves.png').is_file()
+    (tmp_path / 'curves.png').unlink()
+    assert run(first, '--alpha')[0] == 0 and (tmp_path / 'curves.png').is_file()
     code, _, err = run(first, first)
     assert code == 1 and 'is given twice' in err
     code, _, err = run(str(tmp_path / 'gone.json'))

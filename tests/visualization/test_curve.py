@@ -4,6 +4,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from mmwsss.evaluation import CAMHistogram, cam_histogram, cam_report, confusion_matrix, label_report
+from mmwsss.postprocessing import score_map_constant, score_map_power
 from mmwsss.utils.errors import UserError
 from mmwsss.visualization import curve as module
 from mmwsss.visualization.curve import plot_curve
@@ -96,3 +97,26 @@ def test_several_curves_in_one_picture(tmp_path, report):
         module.plot_curves(dict(one=report, two=dict(report, curve=[])), tmp_path / 'b.png')
     with pytest.raises(UserError, match='change the suffix'):
         module.plot_curves(dict(one=report), tmp_path / 'b.gif')
+
+
+@pytest.mark.parametrize('alpha', [0.5, 1, 4, 16, 32])
+def test_exponent_and_threshold_that_make_the_same_labels(alpha):
+    cam = np.random.default_rng(1).random((3, 50, 60), dtype=np.float32)
+    classes = np.arange(3)
+    thresholds = np.linspace(0.001, 0.999, 999)
+    threshold = thresholds[np.abs(module.alpha_of(thresholds) - alpha).argmin()]
+    power = score_map_power(cam, classes, module.alpha_of(threshold)).scores.argmax(axis=0)
+    constant = score_map_constant(cam, classes, threshold).scores.argmax(axis=0)
+    assert (power != constant).mean() < 0.001  # rounding
+    assert 0 < (power > 0).mean() < 1 or alpha == 32
+
+
+def test_curves_over_the_exponent(report):
+    figure = Figure()
+    module._draw_curves(figure, {'SEAM': report}, None, over_alpha=True)
+    line, best = figure.axes[0].get_lines()
+    inner = [point for point in report['curve'] if 0 < point['threshold'] < 1]
+    np.testing.assert_allclose(line.get_ydata(), [100 * point['mIoU'] for point in inner])
+    assert line.get_xdata()[[point['threshold'] for point in inner].index(0.5)] == pytest.approx(1)
+    assert best.get_xdata()[0] == pytest.approx(np.log(report['threshold']) / np.log(1 - report['threshold']))
+    assert 'alpha' in figure.axes[0].get_xlabel()

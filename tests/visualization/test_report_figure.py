@@ -63,9 +63,25 @@ def test_a_column_that_few_images_fill_is_none(data, tmp_path):
 
 
 def test_cams_of_one_image(data, tmp_path):
-    sheet = cam_figure(STEMS[0], DataFolder.find(data), tmp_path / 'cam', tmp_path / 'out', HEIGHT)
+    sheet = cam_figure(STEMS[0], DataFolder.find(data), {'CAM': tmp_path / 'cam'}, tmp_path / 'out', HEIGHT)
     assert sheet.shape == (48 + 12, 6 + 4 * 70, 3)  # image and three maps
     assert np.array_equal(read_image(tmp_path / 'out' / f'{STEMS[0]}.png'), sheet)
+
+
+def test_cams_of_several_folders(data, tmp_path):
+    one = CAMFile(np.array([2, 3]), np.stack([np.full((12, 16), v, np.float16) for v in (.4, .9)]), (48, 64))
+    write_cam(tmp_path / 'other' / f'{STEMS[0]}.npz', one)
+    folders = {'CAM': tmp_path / 'cam', 'SSA': tmp_path / 'other'}
+    sheet = cam_figure(STEMS[0], DataFolder.find(data), folders, tmp_path / 'out', HEIGHT)
+    # A row for each of the classes 0, 2, 3, 4; columns: image, CAM, SSA.
+    assert sheet.shape == (6 + 18 + 4 * 54, 6 + 3 * 70, 3)
+    first, second = ([sheet[24 + row * 54:24 + row * 54 + 28, 6 + column * 70:70 + column * 70] for row in range(4)]
+                     for column in (1, 2))
+    white = [[(cell == 255).all() for cell in column] for column in (first, second)]
+    assert white == [[False, False, True, False], [True, False, False, True]]
+    photo = read_image(data / 'JPEGImages' / f'{STEMS[0]}.jpg')[:28]
+    strongest = [(cell - .5 * photo).mean(axis=(0, 1)).argmax() for cell in (first[1], second[1], second[2])]
+    assert strongest == [0, 1, 0]  # .9 is red, .4 rather green
 
 
 @pytest.mark.parametrize('columns, number', [({}, 2), ({'cam_dir': 'cam'}, 4), ({'cam_dir': 'cam', 'num_cams': 3}, 5),
