@@ -1,6 +1,6 @@
 # InferCam's Table 2 on VOC: split & unite, iterative inference, both, on one trained classifier, judged on train.
-# Table 3 (by number of classes) is in the report of the stage eval_cam of ../pipelines/infercam_r38_voc.py, under
-# `details`; what Fig. 2 says (the share of an object where the CAM is above 0) is the recall at threshold 0 of `curve`.
+# The column "1 / 2 / 3+ classes" is Table 3; what Fig. 2 says (the share of an object where the CAM is above 0) is the
+# recall at threshold 0 of `curve` in a test's report.json.
 # python tools/run_study.py configs/studies/infercam_r38_voc.py --data-root VOC --work-dir DIR --weights resnet38.pth
 configs = dict(cam='../cam/cam_r38_voc.py')
 split = 'train'

@@ -1,9 +1,14 @@
 """Memory of the C library."""
+import contextlib
 import ctypes
+import gc
 import sys
+from collections.abc import Iterator
 
 # From glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+KEEP, DEFAULT = (-1, 0), (128 * 1024, 65536)  # values of the two
+_current, _is_sparing = DEFAULT, False
 
 
 def keep_freed_memory() -> bool:
@@ -15,9 +20,39 @@ def keep_freed_memory() -> bool:
     as large as it once was.
 
     Returns:
-        Whether it was done; only glibc knows these settings.
+        Whether it was done; only glibc knows these settings, and within :func:`sparing_memory` it is not.
     """
-    if not sys.platform.startswith('linux'):
+    return not _is_sparing and _set(KEEP)
+
+
+@contextlib.contextmanager
+def sparing_memory() -> Iterator[None]:
+    """Undoes :func:`keep_freed_memory` for a while: slower, but a process is no larger than what it holds."""
+    global _is_sparing
+    before, _is_sparing = _current, True
+    _set(DEFAULT)
+    try:
+        yield
+    finally:
+        _is_sparing = False
+        _set(before)
+
+
+def _set(values: tuple[int, int]) -> bool:
+    global _current
+    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None) if sys.platform.startswith('linux') else None
+    if mallopt is None or not all(mallopt(name, value) for name, value in zip((M_TRIM_THRESHOLD, M_MMAP_MAX), values)):
         return False
-    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
-    return mallopt is not None and bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, -1))
+    _current = values
+    return True
+
+
+def release_memory() -> None:
+    """Frees what nothing refers to any more, and gives freed memory back to the system, once.
+
+    For the time between two runs. A Runner of MMEngine and its loops refer to each other: its model would stay until
+    the collector comes by itself, and after :func:`keep_freed_memory` its memory for good.
+    """
+    gc.collect()
+    if sys.platform.startswith('linux') and (trim := getattr(ctypes.CDLL(None), 'malloc_trim', None)) is not None:
+        trim(0)

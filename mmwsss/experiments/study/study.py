@@ -10,9 +10,9 @@ training goes on from its last checkpoint. A TEST.json counts without its checkp
 large, may be deleted, and a study that was run elsewhere can be reported from its json files.
 """
 import contextlib
-import gc
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +29,7 @@ from mmengine.registry import init_default_scope
 from rich.console import Console
 
 from mmwsss.apis import runner
+from mmwsss.apis.evaluation_details import add_details
 from mmwsss.datasets import on_rank_zero
 from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.experiments.options import naming
@@ -38,11 +39,13 @@ from mmwsss.experiments.study.study_dir import StudyDir
 from mmwsss.experiments.study.study_table import study_lines, study_markdown
 from mmwsss.experiments.table_text import duration_text, optional_text
 from mmwsss.experiments.training_checks import check_training, innermost
+from mmwsss.postprocessing import CRF_PRESETS
 from mmwsss.registry import DATASETS
 from mmwsss.utils.console import StepLine
 from mmwsss.utils.dist import init_dist
 from mmwsss.utils.errors import EXIT_DONE, EXIT_OMISSIONS, UserError
 from mmwsss.utils.fileio import read_json, sha256_of_file, sha256_of_json
+from mmwsss.utils.memory import release_memory
 from mmwsss.version import __version__
 
 
@@ -237,6 +240,12 @@ class Study:
         cam_metric = evaluator(cfg, 'CAMMetric')
         if cam_metric is not None:
             cam_metric.out_file = str(report_file)
+        cams = logs / 'cams'
+        if row.crf:
+            writer = dict(type='CAMWriter', out_dir=str(cams), stride=cfg.model.get('test_cfg', {}).get('stride', 4))
+            cfg.test_evaluator = [*(cfg.test_evaluator if isinstance(cfg.test_evaluator, (list, tuple))
+                                    else [cfg.test_evaluator]), writer]
+            on_rank_zero(lambda: shutil.rmtree(cams, ignore_errors=True))
         on_rank_zero(lambda: report_file.unlink(missing_ok=True))
         checkpoint = self._train_folder(source, seed) / training['checkpoint']
         result = runner.test(cfg, checkpoint, logs, self.launcher)
@@ -248,6 +257,9 @@ class Study:
                 report = _segmentor_report(result.metrics, count - len(result.omissions))
             else:
                 report = read_json(report_file)
+                if row.crf:
+                    report['with_crf'] = self._with_crf(row, cfg, cams, report, result.omissions)
+                    shutil.rmtree(cams)
                 del report['curve']  # most of the report, which stays in its own file
             setting.update(num_images=report['num_images'], class_filter=report['class_filter'],
                            threads=torch.get_num_threads(),
@@ -260,9 +272,17 @@ class Study:
 
         return on_rank_zero(finish)
 
+    def _with_crf(self, row: Row, cfg: Config, cams: Path, report: dict[str, Any],
+                  omissions: list[Sequence[str]]) -> dict[str, Any]:
+        """Returns the mIoU of CAM files with the row's CRF at their best threshold, of all and by number of classes."""
+        found = add_details(
+            dict(report, omissions=omissions), cams, self.config.data, cfg.test_dataloader.dataset.split,
+            [dict(type='DenseCRF', **CRF_PRESETS[row.crf])])['refined']
+        return dict(crf=row.crf, mIoU=found['mIoU'],
+                    by_num_classes={name: group['mIoU'] for name, group in found['by_num_classes'].items()})
+
     def _clean_up(self) -> None:
-        # A Runner and its loops refer to each other: the last model would stay until the collector comes by itself.
-        gc.collect()
+        release_memory()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         torch.set_num_threads(self._num_threads)
@@ -273,7 +293,8 @@ class Study:
         entries = {(row.name, test, seed): entry for row, test in tests for seed in row.seeds
                    if (entry := self.entry(row, seed, test))}
         lines = study_lines([(row.name, test, row.seeds, row.baseline or config.baseline) for row, test in tests],
-                            entries, config.baseline)
+                            entries, config.baseline,
+                            [row.name for row in config.rows.values() if row.over_tests])
         text = study_markdown(lines, list(entries.values()), config.baseline,
                               f'{config.path.stem} on {config.data.root}')
         self.work.write_results(text, study=config.path.name, split=config.split, lines=lines,
@@ -302,7 +323,8 @@ class Study:
         tests = {}
         for test in row.tests:
             cfg = self._test_config(row, seed, test)
-            tests[test] = sha256_of_json([train, _test_parts(cfg), self._data_hash(cfg, 'test_dataloader')])
+            tests[test] = sha256_of_json([train, _test_parts(cfg), self._data_hash(cfg, 'test_dataloader'),
+                                          *([CRF_PRESETS[row.crf]] if row.crf else [])])
         return _Keys(train, tests)
 
     def _data_hash(self, cfg: Config, loader: str) -> str:

@@ -13,6 +13,7 @@ from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.experiments.options import PREFIX, flat_options, join_options, take_options
 from mmwsss.experiments.study.study_dir import file_name
 from mmwsss.experiments.weights import check_weights_option, weights_for
+from mmwsss.postprocessing import CRF_PRESETS
 from mmwsss.utils.errors import UserError
 
 SETTINGS = ('configs', 'split', 'num_images', 'seeds', PREFIX, 'tests', 'rows', 'baseline', 'custom_imports')
@@ -31,6 +32,9 @@ class Row:
         tests: Names of its tests; default all of the study's.
         checkpoint_of: The row whose checkpoints it tests, seed by seed. ``None``: it is trained itself.
         baseline: The row that its results are compared with; default the study's.
+        crf: Its CAMs are evaluated with a dense CRF at their best threshold too: ``'label'`` or ``'softmax'``, see
+            :data:`mmwsss.postprocessing.CRF_PRESETS`.
+        over_tests: The table has a line with mean and standard deviation over its tests, such as scales.
     """
     name: str
     config: str
@@ -40,6 +44,8 @@ class Row:
     tests: tuple[str, ...] = ()
     checkpoint_of: str | None = None
     baseline: str | None = None
+    crf: str | None = None
+    over_tests: bool = False
 
 
 class StudyConfig:
@@ -140,6 +146,8 @@ class StudyConfig:
         given = (self.cfg_options, self.config_options[row['config']], *options.values())
         if any('randomness.seed' in settings for settings in given):
             raise UserError(f'{where}: name the seeds as seeds=(0, 1, 2), not as randomness.seed')
+        if row.get('crf') not in (None, *CRF_PRESETS):
+            raise UserError(f'{where}: crf is one of {", ".join(CRF_PRESETS)}, not {row["crf"]!r}')
         tests = row.get('tests', list(self.tests))
         if isinstance(tests, str) or not tests or not set(tests) <= set(self.tests):
             raise UserError(f'{where}: tests must be a list of some of {list(self.tests)}, not {tests!r}')
@@ -152,7 +160,8 @@ class StudyConfig:
         if source is not None and not set(seeds) <= set(trained):
             raise UserError(f'{where}: row {source["name"]} has the seeds {tuple(trained)}, not all of {tuple(seeds)}')
         return Row(row['name'], row['config'], seeds=tuple(seeds), tests=tuple(tests),
-                   checkpoint_of=row.get('checkpoint_of'), baseline=row.get('baseline'), **options)
+                   checkpoint_of=row.get('checkpoint_of'), baseline=row.get('baseline'),
+                   crf=row.get('crf'), over_tests=bool(row.get('over_tests')), **options)
 
     def options_of(self, row: Row) -> dict[str, Any]:
         """Returns the settings over the config of a row that are not its own: those for all rows and for its config."""
@@ -202,6 +211,9 @@ class StudyConfig:
             UserError: If a setting does not fit, or if the config evaluates neither CAMs nor a segmentor.
         """
         cfg = self._load(row, seed, row.test_options, self.tests[test])
+        if row.crf and evaluator(cfg, 'CAMMetric') is None:
+            raise UserError(f'{self.path}: row {row.name}: crf is for CAMs, but {self.configs[row.config]} has no '
+                            'CAMMetric in test_evaluator')
         if not cfg.get('test_dataloader') or not any(evaluator(cfg, name) for name in ('CAMMetric', 'IoUMetric')):
             raise UserError(f'{self.configs[row.config]}: has no test_dataloader, or neither CAMMetric nor IoUMetric '
                             'in test_evaluator; a study evaluates CAMs or segmentors')

@@ -1,5 +1,6 @@
 """The table of a study: mean and spread over seeds, difference to the baseline, cost."""
-from collections.abc import Iterable, Mapping, Sequence
+import statistics
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from mmwsss.experiments.table_text import markdown_table, mean, optional_text, spread_text, std
@@ -7,11 +8,13 @@ from mmwsss.experiments.table_text import markdown_table, mean, optional_text, s
 HEADER = ('Row', 'Test', 'Seeds', 'mIoU % (oracle)', 'Difference', 'm_FN', 'm_FP', 'Precision %', 'Recall %',
           'Threshold (oracle)', '1 / 2 / 3+ classes', 's / image', 'Train step')
 ALIGN = 'll' + 'r' * (len(HEADER) - 2)  # two columns of text, the others are numbers
+AFTER_MIOU = 4  # where the column with CRF goes, which only tables with a CRF have
 MEANS = ('m_FN', 'm_FP', 'precision', 'recall', 'threshold')
 
 
 def study_lines(tests: Sequence[tuple[str, str, Sequence[int], str]],
-                entries: Mapping[tuple[str, str, int], dict[str, Any]], baseline: str) -> list[dict[str, Any]]:
+                entries: Mapping[tuple[str, str, int], dict[str, Any]], baseline: str,
+                over_tests: Collection[str] = ()) -> list[dict[str, Any]]:
     """Sums the results of a study up, one line per row and test.
 
     Args:
@@ -19,6 +22,7 @@ def study_lines(tests: Sequence[tuple[str, str, Sequence[int], str]],
             table.
         entries: {(row, test, seed): the json of a test, see :meth:`mmwsss.experiments.study.study.Study.entry`}.
         baseline: The row whose training steps the others' are compared with.
+        over_tests: The rows that get one line more, over their tests, see :func:`_over_tests`.
 
     Returns:
         Dicts of json values; fractions, not percent; ``None`` where nothing can be computed:
@@ -30,6 +34,7 @@ def study_lines(tests: Sequence[tuple[str, str, Sequence[int], str]],
         * ``m_FN``, ``m_FP``, ``precision``, ``recall``, ``threshold``: means over the seeds.
         * ``by_num_classes``: {'1', '2', '3+': mIoU of the images with so many classes, at the same threshold; mean over
           the seeds that have it}.
+        * ``with_crf``: mIoU with the row's CRF at that threshold, mean over the seeds; ``None`` without a CRF.
         * ``difference``: mean of mIoU minus that of the row ``compared_with`` in the same test, over the seeds that
           both have.
         * ``seconds_per_image``: wall time of the test loop, mean over the seeds.
@@ -56,10 +61,33 @@ def study_lines(tests: Sequence[tuple[str, str, Sequence[int], str]],
             difference=mean(own) - mean(other) if own else None,
             **{name: mean(entry['metrics'][name] for entry in found.values()) for name in MEANS},
             by_num_classes=_by_num_classes(found.values()),
+            with_crf=mean(entry['metrics'].get('with_crf', {}).get('mIoU') for entry in found.values()),
             seconds_per_image=mean(entry['testing']['seconds_per_image'] for entry in found.values()),
             train_seconds_per_iteration=mean(own_times.values()),
             train_step_ratio=step / base_step if step and base_step else None))
+    for row in over_tests:
+        own = [number for number, line in enumerate(lines) if line['row'] == row]
+        lines.insert(own[-1] + 1, _over_tests([lines[number] for number in own], entries))
     return lines
+
+
+def _over_tests(lines: Sequence[Mapping[str, Any]],
+                entries: Mapping[tuple[str, str, int], dict[str, Any]]) -> dict[str, Any]:
+    """Returns the line of a row over all of its tests.
+
+    Of every seed that has all of them the mean of mIoU and the standard deviation with n, as in Table 5 of RCM + MAM;
+    then the means of both over the seeds. ``difference`` is the mean of the tests'; all else is ``None`` or empty.
+    """
+    first = lines[0]
+    seeds = [seed for seed in first['planned_seeds'] if all(seed in line['seeds'] for line in lines)]
+    values = [[entries[line['row'], line['test'], seed]['metrics']['mIoU'] for line in lines] for seed in seeds]
+    differences = [line['difference'] for line in lines]
+    return dict(
+        dict.fromkeys(first), row=first['row'], test=f'over {len(lines)} tests', seeds=seeds,
+        planned_seeds=first['planned_seeds'], oracle_threshold=first['oracle_threshold'],
+        compared_with=first['compared_with'], by_num_classes={},
+        mIoU=dict(mean=mean(map(statistics.fmean, values)), std=mean(map(statistics.pstdev, values))),
+        difference=None if None in differences else statistics.fmean(differences))
 
 
 def _by_num_classes(entries: Iterable[Mapping[str, Any]]) -> dict[str, float | None]:
@@ -88,12 +116,17 @@ def study_markdown(lines: Sequence[Mapping[str, Any]], entries: Sequence[Mapping
     """
     cells, before = [], None
     for line in lines:
-        cells.append(_cells(line, is_first=line['row'] != before))
+        cells.append(list(_cells(line, is_first=line['row'] != before)))
         before = line['row']
     header = HEADER
     if not any(line['oracle_threshold'] for line in lines):
         header = tuple(name.removesuffix(' (oracle)') for name in HEADER)
-    text = markdown_table(header, cells, ALIGN)
+    align = ALIGN
+    if any(line['with_crf'] is not None for line in lines):
+        for row, line in zip(cells, lines):
+            row.insert(AFTER_MIOU, optional_text(line['with_crf'], '.2f', 100))
+        header, align = (*header[:AFTER_MIOU], 'with CRF %', *header[AFTER_MIOU:]), align + 'r'
+    text = markdown_table(header, cells, align)
     notes = '\n'.join(f'- {note}' for note in _notes(lines, entries, baseline))
     return f'## {title}\n\n{text}\n\n{notes}\n'
 
@@ -131,6 +164,11 @@ def _notes(lines: Sequence[Mapping[str, Any]], entries: Sequence[Mapping[str, An
         's / image: wall time of the test loop. Train step: median time of a training iteration, relative to '
         f'{baseline}; - for rows that test the checkpoints of another.',
         f'Measured with mmwsss {values("version")} on {values("device")}; threads: {values("threads")}.']
+    if any(line['with_crf'] is not None for line in lines):
+        notes.append('with CRF: mIoU with a dense CRF, at the threshold that is best without it.')
+    if any(line['test'].startswith('over ') for line in lines):
+        notes.append('Lines over several tests: mean ± standard deviation (n) of mIoU over the tests, mean over the '
+                     'seeds that have all.')
     others = {line['row']: line['compared_with'] for line in lines
               if line['compared_with'] not in (baseline, line['row'])}
     notes += [f'{row}: the difference is to {other}.' for row, other in others.items()]

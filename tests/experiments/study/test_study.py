@@ -45,7 +45,7 @@ def study_file(tmp_path_factory, repo_root, tiny_cam_options):
 def real(tmp_path_factory, study_file, generated_root):
     """A study of one seed that was interrupted in the second epoch, and then finished but for a row."""
     work = tmp_path_factory.mktemp('real')
-    options = {'seeds': (3,), 'rows.0.tests': ('scale1',), 'rows.1.seeds': (3,)}
+    options = {'seeds': (3,), 'rows.0.tests': ('scale1',), 'rows.1.seeds': (3,), 'rows.2.crf': 'softmax'}
     count = SimpleNamespace(interrupted=0, resumed=0, alive=[])
 
     def stop(self, runner, batch_idx, *_, **__):
@@ -115,6 +115,24 @@ def test_an_entry_states_its_setting_and_its_cost(real, generated_root):
     assert entry['testing']['seconds_per_image'] == pytest.approx(entry['testing']['seconds'] / 5)
     flipped = read(real.work / 'baseline/seed3/scale1.json')
     assert flipped['setting']['config_hash'] != setting['config_hash']
+
+
+def test_a_row_with_crf(real, generated_root):
+    """The figure is that of mmwsss eval --crf for the CAM files, of which nothing is left."""
+    entry = read(real.work / 'no_flip/seed3/scale1.json')
+    found = entry['metrics']['with_crf']
+    assert found['crf'] == 'softmax' and 0 < found['mIoU'] < 1 and set(found['by_num_classes']) == {'1', '2', '3+'}
+    assert not list(real.work.rglob('cams'))
+    assert 'with_crf' not in read(real.work / 'baseline/seed3/scale1.json')['metrics']
+    text = (real.work / 'results.md').read_text()
+    assert 'with CRF %' in text and f' {100 * found["mIoU"]:.2f} |' in text
+
+
+def test_a_crf_that_is_asked_for_later_tests_again(make, fake):
+    make().run(rows=['+ER'])
+    fake.pop()
+    study = make(**{'rows.1.crf': 'label'})
+    assert study.entry(study.config.rows['+ER'], 1, 'scale1') is None
 
 
 def test_the_images_judged_are_spread_over_the_split(real, generated_root):

@@ -158,3 +158,14 @@ def test_weights_of_one_config_or_row(read, tmp_path):
     assert checkpoints(a) == [a, a] and checkpoints(dict(cam=a, wide=b)) == [a, b]
     with pytest.raises(UserError, match=r"'cams' is not one of the configs \(closest: 'cam'"):
         read(weights=dict(cams=a))
+
+
+def test_crf_is_one_of_the_presets_and_for_cams(read, repo_root):
+    assert read(rows="[dict(name='a', config='cam', crf='softmax')]").rows['a'].crf == 'softmax'
+    with pytest.raises(UserError, match="crf is one of softmax, label, not 'hard'"):
+        read(rows="[dict(name='a', config='cam', crf='hard')]")
+    seg = repo_root / 'configs/segmentation/deeplab_efflite0_small.py'
+    config = read(rows="[dict(name='a', config='seg', crf='label')]", settings=f"configs = dict(seg='{seg}')\n"
+                  "cfg_options, tests = {}, {'test': {}}")
+    with pytest.raises(UserError, match='row a: crf is for CAMs'):
+        config.test_config(config.rows['a'], 0, 'test')

@@ -96,3 +96,37 @@ def test_markdown_says_when_times_cannot_be_compared():
     text = study_markdown(lines, list(entries.values()), 'base', 'study')
     assert 'threads: 1, 2.' in text and 'cannot be compared' in text and 'run the same command' not in text
     assert 'no results yet' in study_markdown(study_lines(TESTS, {}, 'base'), [], 'base', 'study')
+
+
+def test_mean_and_deviation_over_the_tests_of_a_row():
+    """Table 5 of RCM + MAM: 46.0 +- 3.4 of its baseline, whose deviation is that with n."""
+    scales = {'0.5': 0.402, '1': 0.470, '1.5': 0.490, '2': 0.479}
+    entries = {('base', scale, 0): entry(miou) for scale, miou in scales.items()}
+    entries |= {('ours', scale, 0): entry(miou) for scale, miou in zip(scales, (0.608, 0.628, 0.617, 0.597))}
+    entries['base', '2', 1] = entry(0.9)  # a seed that has not all tests does not count
+    tests = [(row, scale, (0, 1), 'base') for row in ('base', 'ours') for scale in scales]
+    lines = study_lines(tests, entries, 'base', over_tests=['base', 'ours'])
+    assert [line['test'] for line in lines] == [*scales, 'over 4 tests'] * 2
+    base, ours = lines[4], lines[9]
+    assert (round(100 * base['mIoU']['mean'], 1), round(100 * base['mIoU']['std'], 1)) == (46.0, 3.4)
+    assert ours['mIoU'] == dict(mean=pytest.approx(0.6125), std=pytest.approx(0.011, abs=5e-4))
+    assert base['seeds'] == [0] and ours['difference'] == pytest.approx(0.6125 - 0.46025)
+    text = study_markdown(lines, list(entries.values()), 'base', 'study')
+    assert ' ± 3.44 ' in text and 'standard deviation (n) of mIoU over the tests' in text
+    assert json.loads(json.dumps(lines)) == lines
+
+
+def test_column_with_crf():
+    refined = [dict(entry(0.4), metrics=dict(entry(0.4)['metrics'], with_crf=dict(crf='softmax', mIoU=miou)))
+               for miou in (0.5, 0.52)]
+    entries = {('base', 'one', 0): refined[0], ('base', 'one', 1): refined[1], ('ER', 'one', 0): entry(0.42)}
+    tests = [('base', 'one', (0, 1), 'base'), ('ER', 'one', (0,), 'base')]
+    lines = study_lines(tests, entries, 'base')
+    assert [line['with_crf'] for line in lines] == [pytest.approx(0.51), None]
+    text = study_markdown(lines, list(entries.values()), 'base', 'study')
+    header, _, first, second = ([cell.strip() for cell in line.strip('|').split('|')] for line in text.splitlines()
+                                if line.startswith('|'))
+    assert [row[3:5] for row in (header, first, second)] == [
+        ['mIoU % (oracle)', 'with CRF %'], ['40.00 ± 0.00', '51.00'], ['42.00', '-']]
+    assert len(header) == len(HEADER) + 1 == len(first) and 'mIoU with a dense CRF' in text
+    assert 'with CRF' not in study_markdown(lines[1:], [entry(0.42)], 'ER', 'study')
