@@ -47,6 +47,8 @@ def make_dry(cfg: Config, side: int | None = None) -> list[str]:
                 loader.batch_size = min(loader.batch_size, IMAGES)
     if optimizer := (cfg.get('optim_wrapper') or {}).get('optimizer'):
         optimizer.lr = 0.
+        if optimizer.pop('momentum', None) is not None:  # a copy of all weights, of steps of length 0
+            optimizer.pop('nesterov', None)
     for hook in cfg.get('custom_hooks') or ():
         if hook.get('type') == 'LossWeightScheduleHook':
             hook.begin = 0.

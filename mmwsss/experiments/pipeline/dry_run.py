@@ -21,6 +21,7 @@ from mmwsss.experiments.pipeline.roles import find_roles
 from mmwsss.experiments.pipeline.stage import Stage, StageResult
 from mmwsss.utils.console import make_console
 from mmwsss.utils.errors import EXIT_DONE, EXIT_FAILED, EXIT_OMISSIONS, UserError, one_line
+from mmwsss.utils.memory import sparing_memory
 
 DRY_DIR = 'dry_run'
 
@@ -86,7 +87,8 @@ class DryPipeline(Pipeline):
                                  None)
             if row.waits_for is None:
                 start = monotonic()
-                self._try(stage, roles[name], console, row)
+                with sparing_memory():  # so that a laptop has enough for the largest recipe
+                    self._try(stage, roles[name], console, row)
                 row.seconds = monotonic() - start
             if not row.works:
                 failed.add(name)

@@ -31,6 +31,7 @@ from mmwsss.utils.console import StepLine
 from mmwsss.utils.dist import init_dist
 from mmwsss.utils.errors import EXIT_DONE, EXIT_OMISSIONS, UserError
 from mmwsss.utils.fileio import sha256_of_file, sha256_of_json
+from mmwsss.utils.memory import release_memory
 from mmwsss.version import __version__
 
 
@@ -171,6 +172,7 @@ class Pipeline:
     def _execute(self, stage: Stage, role: str | None) -> StageState:
         name, kind = stage.name, self.config.kinds[stage.name]
         context = self._context(stage, run=True)
+        release_memory()  # of the last stage's model
         on_rank_zero(lambda: self.work.open_stage(name, self.keys[name], kind, role))
         try:
             result = on_rank_zero(lambda: stage.run(context)) if stage.MAIN_PROCESS_ONLY else stage.run(context)

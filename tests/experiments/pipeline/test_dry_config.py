@@ -14,7 +14,7 @@ def test_a_training_becomes_one_iteration(voc_config):
     cfg = voc_config('rcm_mam/rcm_mam_r38_voc.py')
     make_dry(cfg)
     assert cfg.train_cfg.max_epochs == 1 and cfg.train_dataloader.batch_size == 2
-    assert cfg.optim_wrapper.optimizer.lr == 0
+    assert cfg.optim_wrapper.optimizer.lr == 0 and 'momentum' not in cfg.optim_wrapper.optimizer  # as large as weights
     assert cfg.train_dataloader.num_workers == cfg.test_dataloader.num_workers == 0
     begins = [hook.begin for hook in cfg.custom_hooks if hook.type == 'LossWeightScheduleHook']
     assert begins == [0]  # MAM's loss counts in the only iteration
