@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from mmwsss.cli.main import make_parser
+from mmwsss.config.find import find_config
+from mmwsss.experiments.pipeline.pipeline_config import PipelineConfig
+from mmwsss.experiments.weights import parse_weights
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path for pattern in ('*.md', 'docs/**/*.md', 'configs/**/*.md', 'tools/**/*.md', 'projects/**/*.md',
@@ -46,7 +49,7 @@ def commands(page):
 
 def parse(words):
     """Reads a command as the program would, without running it."""
-    words = ['train_cfg.max_epochs=1' if word == '$OPT' else word for word in words]  # a page's own settings
+    words = ['train_cfg.max_epochs=1' if word in ('$OPT', '$CHECKPOINTS') else word for word in words]  # a page's own
     if words[0] == 'mmwsss':
         make_parser(words[1:]).parse_args(words[1:])
         return
@@ -75,6 +78,34 @@ def test_commands_are_understood(page, capsys, monkeypatch):
         except AssertionError as error:
             wrong.append(f'{" ".join(words)}: {error}')
     assert not wrong, '\n'.join(wrong)
+
+
+def inline_commands(page):
+    """The calls of mmwsss in the running text and the tables of a page."""
+    for text in re.findall(r'`(mmwsss [^`]+)`', page.read_text()):
+        if '...' not in text:
+            yield shlex.split(text)
+
+
+def test_commands_in_the_tables_of_the_voc_page(tmp_path):
+    """They are understood, and name what their pipeline has: configs, stages and their options."""
+    (tmp_path / 'psa.pth').touch()
+    found, released = [], []
+    for words in inline_commands(ROOT / 'docs/voc.md'):
+        words, kind = [word.replace('$PWD', str(tmp_path)) for word in words], words[1]
+        if kind in ('pipeline', 'study'):
+            words += ['--data-root', 'data/VOC2012', '--work-dir', 'work_dirs/NAME']  # as the page says
+        args = make_parser(words[1:]).parse_args(words[1:])
+        if kind == 'pipeline':
+            config = PipelineConfig(find_config(args.config, 'pipelines'), args.cfg_options)
+            weights = parse_weights(args.weights)
+            assert isinstance(weights, str) or weights.keys() <= {*config.configs, *config.stages}, words
+            found.append(args.config)
+            if 'classifier' not in config.stages:
+                released.append((args.config, config.stages['cam'].paths['checkpoint']))
+    assert released == [('infercam_r38_voc', str(tmp_path / 'psa.pth'))]
+    there = {path.stem for path in (ROOT / 'configs/pipelines').glob('*_voc.py')}
+    assert set(found) == there
 
 
 def anchors(path):
