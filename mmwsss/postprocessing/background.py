@@ -18,7 +18,7 @@ from mmwsss.structures.maps import resize_cam
 from mmwsss.structures.score_map import ScoreMap
 from mmwsss.utils.errors import UserError
 
-# The options of every kind; the first says how much background there is.
+# The options of every kind; the first says how high the background is.
 KEYS = {'constant': ('threshold',), 'power': ('alpha',), 'saliency': ('weight',),
         'saliency_mean': ('threshold', 'share')}
 SALIENCY_KINDS = ('saliency', 'saliency_mean')
@@ -121,21 +121,21 @@ def needs_saliency(background: Mapping) -> bool:
     return any(isinstance(part, Mapping) and part.get('type') in SALIENCY_KINDS for part in parts)
 
 
-def merge_confident(much_background: np.ndarray, little_background: np.ndarray,
+def merge_confident(high_background: np.ndarray, low_background: np.ndarray,
                     conflict: str = 'background') -> np.ndarray:
     """Keeps the confident pixels of two label maps of one image; the others become 255, ignore.
 
-    A class that is there under a high background is confident, and so is the background that is there under little::
+    A class that is there under a high background is confident, and so is a background that is there under a low one::
 
-        label = much_background;  255 where that is background;  0 where little_background is background
+        label = high_background;  255 where that is background;  0 where low_background is background
 
     AffinityNet (Ahn and Kwak, CVPR 2018) and IRNet (Ahn et al., CVPR 2019), as they were released. They differ where
-    a pixel is a class under *more* background and background under less, which only a post-processor such as a CRF
-    can bring about: to AffinityNet it is background, to IRNet the class.
+    a pixel is a class under the *high* background and background under the low one, which only a post-processor such as
+    a CRF can bring about: to AffinityNet it is background, to IRNet the class.
 
     Args:
-        much_background: [H, W], 0 background, k + 1 for class k.
-        little_background: [H, W], likewise.
+        high_background: [H, W], 0 background, k + 1 for class k.
+        low_background: [H, W], likewise.
         conflict: ``'background'`` or ``'class'``: what a pixel of the last kind becomes.
 
     Returns:
@@ -144,13 +144,13 @@ def merge_confident(much_background: np.ndarray, little_background: np.ndarray,
     Raises:
         ValueError: If the maps differ in size, or ``conflict`` is neither.
     """
-    if much_background.shape != little_background.shape or conflict not in CONFLICTS:
-        raise ValueError(f'merge_confident: got maps of {much_background.shape} and {little_background.shape}, and '
+    if high_background.shape != low_background.shape or conflict not in CONFLICTS:
+        raise ValueError(f'merge_confident: got maps of {high_background.shape} and {low_background.shape}, and '
                          f'conflict={conflict!r}; it must be one of {CONFLICTS}, the maps of one size')
-    is_background = little_background == 0
+    is_background = low_background == 0
     if conflict == 'class':
-        is_background &= much_background == 0
-    label = np.where(much_background == 0, IGNORE, much_background).astype(np.uint8)
+        is_background &= high_background == 0
+    label = np.where(high_background == 0, IGNORE, high_background).astype(np.uint8)
     label[is_background] = 0
     return label
 

@@ -52,9 +52,9 @@ def pseudo_label(cam_file: CAMFile,
     check_background(background)
     postprocess = on_image(postprocessors, image)
     if background['type'] == 'confident':
-        much, little = (postprocess(to_score_map(cam_file, background[key], saliency)).to_label()
+        high, low = (postprocess(to_score_map(cam_file, background[key], saliency)).to_label()
                         for key in ('foreground', 'background'))
-        return merge_confident(much, little, background.get('conflict', 'background'))
+        return merge_confident(high, low, background.get('conflict', 'background'))
     score_map = to_score_map(cam_file, background, saliency)
     label = postprocess(score_map).to_label()
     return fill_background(label, score_map) if background['type'] == NO_BACKGROUND else label

@@ -8,8 +8,8 @@ from mmwsss.postprocessing import merge_confident
 from mmwsss.structures.label_file import read_label
 from mmwsss.utils.errors import UserError
 
-MUCH, LITTLE = {'type': 'constant', 'threshold': 0.6}, {'type': 'constant', 'threshold': 0.2}
-CONFIDENT = {'type': 'confident', 'foreground': MUCH, 'background': LITTLE}
+HIGH, LOW = {'type': 'constant', 'threshold': 0.6}, {'type': 'constant', 'threshold': 0.2}
+CONFIDENT = {'type': 'confident', 'foreground': HIGH, 'background': LOW}
 # More background where the image is red.
 RED = {'type': 'TestBrightness', 'gain': 0.3}
 
@@ -19,13 +19,13 @@ RED = {'type': 'TestBrightness', 'gain': 0.3}
     [], [RED], [{'type': 'DenseCRF', 'iterations': 3}]])
 def test_confident_labels_are_two_runs_merged(data, tmp_path, postprocessors, conflict):
     summary = data.make(background={**CONFIDENT, 'conflict': conflict}, postprocessors=postprocessors, num_workers=1)
-    data.make(tmp_path / 'much', background=MUCH, postprocessors=postprocessors)
-    data.make(tmp_path / 'little', background=LITTLE, postprocessors=postprocessors)
+    data.make(tmp_path / 'high', background=HIGH, postprocessors=postprocessors)
+    data.make(tmp_path / 'low', background=LOW, postprocessors=postprocessors)
     found = []
     for stem in data.images:
-        label, much, little = (read_label(folder / f'{stem}.png')
-                               for folder in (data.out, tmp_path / 'much', tmp_path / 'little'))
-        np.testing.assert_array_equal(label, merge_confident(much, little, conflict))
+        label, high, low = (read_label(folder / f'{stem}.png')
+                            for folder in (data.out, tmp_path / 'high', tmp_path / 'low'))
+        np.testing.assert_array_equal(label, merge_confident(high, low, conflict))
         found.append(label.ravel())
     found = np.concatenate(found)
     assert (found == 255).any() and (found == 0).any() and ((found > 0) & (found < 255)).any()
@@ -50,8 +50,8 @@ def test_confident_labels_resume(data, tmp_path):
     assert files(data.out) == files(tmp_path / 'whole')
 
 
-@pytest.mark.parametrize('change', [{'foreground': {**MUCH, 'threshold': 0.61}},
-                                    {'background': {**LITTLE, 'threshold': 0.19}}, {'conflict': 'class'}])
+@pytest.mark.parametrize('change', [{'foreground': {**HIGH, 'threshold': 0.61}},
+                                    {'background': {**LOW, 'threshold': 0.19}}, {'conflict': 'class'}])
 def test_confident_labels_of_other_settings_do_not_mix(data, change):
     data.make(background=CONFIDENT)
     before = files(data.out)
@@ -61,7 +61,7 @@ def test_confident_labels_of_other_settings_do_not_mix(data, change):
 
 
 @pytest.mark.parametrize('change, message', [
-    ({'foreground': LITTLE, 'background': MUCH}, 'more background'), ({'foreground': 0.6}, 'background must be'),
+    ({'foreground': LOW, 'background': HIGH}, 'more background'), ({'foreground': 0.6}, 'background must be'),
     ({'conflict': 'ignore'}, 'conflict'), ({'background': CONFIDENT}, 'cannot hold another'),
 ])
 def test_wrong_confident_background_leaves_nothing_behind(data, change, message):

@@ -130,20 +130,20 @@ def test_to_score_map_rejects_unknown_background():
         to_score_map(cam_file, {'type': 'mean'})
 
 
-def merge_by_loops(much, little, conflict):
+def merge_by_loops(high, low, conflict):
     """AffinityNet's rule, IRNet's rule, in the words of their pages, one pixel after the other."""
-    label = np.zeros(much.shape, np.uint8)
-    for y, x in np.ndindex(much.shape):
+    label = np.zeros(high.shape, np.uint8)
+    for y, x in np.ndindex(high.shape):
         if conflict == 'background':
-            label[y, x] = much[y, x]
-            if much[y, x] == 0:
+            label[y, x] = high[y, x]
+            if high[y, x] == 0:
                 label[y, x] = 255
-            if little[y, x] == 0:
+            if low[y, x] == 0:
                 label[y, x] = 0
-        elif much[y, x] != 0:
-            label[y, x] = much[y, x]
+        elif high[y, x] != 0:
+            label[y, x] = high[y, x]
         else:
-            label[y, x] = 0 if little[y, x] == 0 else 255
+            label[y, x] = 0 if low[y, x] == 0 else 255
     return label
 
 
@@ -160,9 +160,9 @@ def test_merge_equals_definition(seed, size, conflict):
 
 
 def test_merge_of_every_pair():
-    much, little = np.uint8([[0, 0, 2, 2, 2]]), np.uint8([[0, 3, 0, 2, 3]])
-    assert merge_confident(much, little).tolist() == [[0, 255, 0, 2, 2]]
-    assert merge_confident(much, little, 'class').tolist() == [[0, 255, 2, 2, 2]]
+    high, low = np.uint8([[0, 0, 2, 2, 2]]), np.uint8([[0, 3, 0, 2, 3]])
+    assert merge_confident(high, low).tolist() == [[0, 255, 0, 2, 2]]
+    assert merge_confident(high, low, 'class').tolist() == [[0, 255, 2, 2, 2]]
 
 
 def test_merge_of_wrong_maps():
