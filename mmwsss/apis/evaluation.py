@@ -108,6 +108,10 @@ def label_confusion(label_dir: str | os.PathLike, data: DataFolder | str | os.Pa
         the names of the rows, the background first.
     """
     data = DataFolder.find(data)
+    stems = data.stems(split)
+    if (any(cam_path(label_dir, stem).is_file() for stem in stems)
+            and not any(label_path(label_dir, stem).is_file() for stem in stems)):
+        raise UserError(f'{label_dir}: holds CAM files and no label maps; make these with mmwsss label')
     names = evaluated_classes(label_dir, data, label_dir_classes(label_dir))
     counts = _run(LabelJobs(Path(label_dir), data, len(names)), data, split, missing, num_workers).counts
     return counts, ('background', *names)

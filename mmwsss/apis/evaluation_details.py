@@ -38,7 +38,7 @@ def add_details(report: Mapping[str, Any], folder: str | os.PathLike, data: Data
         split: Name of the split, or ``None`` for all images.
         postprocessors: Configs of POSTPROCESSORS, such as the CRF of a table "with CRF". They are applied to the CAMs
             with the best threshold as constant background; the threshold is not chosen again.
-        per_image: csv file for the figures of every image, see :func:`mmwsss.evaluation.breakdown.image_row`; with
+        per_image: csv file for the figures of every image (missing folders are created), see :func:`mmwsss.evaluation.breakdown.image_row`; with
             post-processors, they are those after them.
         num_workers: Processes; 0: this one. Default: one per CPU.
 
@@ -111,4 +111,5 @@ def _write_table(path: str | os.PathLike, confusions: Mapping[str, np.ndarray]) 
     for stem, confusion in confusions.items():
         writer.writerow({name: '' if value is None else f'{value:.6g}' if isinstance(value, float) else value
                          for name, value in image_row(stem, confusion).items()})
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, buffer.getvalue().encode())

@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
     parser.add_argument('voc_dir', metavar='VOC2012', help='the folder VOCdevkit/VOC2012')
     parser.add_argument('--sbd', metavar='DIR', help='the unpacked SBD (benchmark_RELEASE): its lists make train_aug, '
-                        'its masks are what train_aug is judged by')
+                        'its masks are what train_aug is evaluated on')
     parser.add_argument('--out-dir', metavar='DIR', default='data/VOC2012',
                         help='folder of the data set; default %(default)s, where the configs look for it')
     parser.add_argument('--copy', action='store_true', help='copy the files instead of linking to them')

@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from mmwsss.utils.parallel import progress_bar
     from mmwsss.visualization.report_figure import cam_figure
     data = data_folder(args)
-    if min(args.num_images or 1, args.height) < 1:
+    if min(1 if args.num_images is None else args.num_images, args.height) < 1:
         raise UserError('--num-images and --height must be at least 1')
     stems = data.stems(args.split)
     count = min(args.num_images or len(stems), len(stems))

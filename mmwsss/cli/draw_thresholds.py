@@ -29,9 +29,12 @@ def run(args: argparse.Namespace) -> int:
             report = read_json(path)
         except (OSError, ValueError) as error:
             raise UserError(f'{path}: cannot be read ({error}); name a json file of mmwsss eval --out') from error
-        if not isinstance(report, dict) or name in reports:
-            what = 'is given twice; give another NAME=' if name in reports else 'no such report of mmwsss eval --out'
-            raise UserError(f'{name}: {what}')
+        if report is None:
+            raise UserError(f'{path}: no such report; name a json file of mmwsss eval --out')
+        if not isinstance(report, dict):
+            raise UserError(f'{path}: is no report of mmwsss eval --out')
+        if name in reports:
+            raise UserError(f'{name}: is given twice; give another NAME=')
         reports[name] = report
     plot_curves(reports, args.out, args.title, args.alpha)
     print(f'{args.out}: {len(reports)} curves')

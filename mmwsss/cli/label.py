@@ -46,7 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _threshold(text: str) -> float | str:
-    return text if text == 'auto' else float(text)
+    try:
+        return text if text == 'auto' else float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f'{text!r} is neither a number nor auto') from error
 
 
 def read_label_config(name: str, cfg_options: dict | None = None) -> dict:

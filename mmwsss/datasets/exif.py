@@ -58,10 +58,11 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     at = len(_PNG_START)
-    while at < len(data):
+    while at + 12 <= len(data):
         end = at + 12 + struct.unpack('>I', data[at:at + 4])[0]
         yield data[at + 4:at + 8], data[at:end]
         at = end
+    yield b'', data[at:]  # what some programs write behind the last chunk
 
 
 def drop_orientation(images_dir: str | os.PathLike, out_dir: str | os.PathLike) -> dict:

@@ -53,7 +53,7 @@ def pseudo_label(cam_file: CAMFile,
     postprocess = on_image(postprocessors, image)
     if background['type'] == 'confident':
         high, low = (postprocess(to_score_map(cam_file, background[key], saliency)).to_label()
-                        for key in ('foreground', 'background'))
+                     for key in ('foreground', 'background'))
         return merge_confident(high, low, background.get('conflict', 'background'))
     score_map = to_score_map(cam_file, background, saliency)
     label = postprocess(score_map).to_label()

@@ -48,13 +48,17 @@ def read_scalars(path: str | os.PathLike) -> Curves:
     """
     curves: dict[str, dict[int, float]] = {}
     for file in find_scalars(path):
-        for number, line in enumerate(file.read_text().splitlines(), 1):
+        text = file.read_text()
+        lines = text.splitlines()
+        for number, line in enumerate(lines, 1):
             try:
                 entry = json.loads(line)
                 step = int(entry.get('step', entry.get('iter', 0)))
                 values = {name: value for name, value in entry.items() if name not in BOOKKEEPING
                           and isinstance(value, (int, float)) and math.isfinite(value)}
             except (ValueError, TypeError, AttributeError) as error:
+                if number == len(lines) and not text.endswith('\n'):  # of a training that was killed as it wrote it
+                    break
                 raise UserError(f'{file}: line {number}: is no entry of a log ({error})') from error
             for name, value in values.items():
                 curves.setdefault(name, {})[step] = value

@@ -69,10 +69,10 @@ def test_details_are_those_at_the_best_threshold(cams, generated_root, tmp_path)
 def test_command_for_cams_and_labels(cams, generated_root, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         main(['eval', str(cams), '--data-root', str(generated_root), '--split', 'train', '--details', '--per-image',
-              str(tmp_path / 'images.csv'), '--num-workers', '0'])
+              str(tmp_path / 'new/images.csv'), '--num-workers', '0'])
     out = capsys.readouterr().out
     assert stop.value.code == 0 and 'false foreground' in out and 'with CRF' not in out
-    assert len((tmp_path / 'images.csv').read_text().splitlines()) == 13
+    assert len((tmp_path / 'new/images.csv').read_text().splitlines()) == 13
 
     masks = generated_root / 'SegmentationClass'
     report = evaluate(masks, generated_root, 'val', num_workers=0)

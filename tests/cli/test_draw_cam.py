@@ -39,7 +39,7 @@ def test_so_many_of_them(draw, generated_root, tmp_path):
         write(tmp_path / 'cam', stem, generated_root)
     assert draw('--num-images', '3', '--height', '40')[:2] == (0, f'{tmp_path / "out"}: 3 pictures\n')
     assert len(list((tmp_path / 'out').iterdir())) == 3
-    assert draw('--num-images', '-1')[0] == 1
+    assert draw('--num-images', '-1')[0] == 1 and draw('--num-images', '0')[0] == 1
 
 
 def test_folders_side_by_side(draw, generated_root, tmp_path):

@@ -63,7 +63,8 @@ def test_commands_are_listed_and_those_of_the_package(capsys):
 
 @pytest.mark.parametrize(('words', 'message'), [
     ([], 'COMMAND'), (['trian'], "invalid choice: 'trian'"), (['train'], 'CONFIG'), (['draw'], 'PICTURE'),
-    (['convert', 'x'], 'invalid choice'), (['configs', '--nope'], '--nope')])
+    (['convert', 'x'], 'invalid choice'), (['configs', '--nope'], '--nope'),
+    (['label', 'cam', '--out-dir', 'x', '--threshold', 'much'], "'much' is neither a number nor auto")])
 def test_mistakes_are_argparse_s(words, message, capsys):
     code, _, err = run(words, capsys)
     assert code == 2 and message in err.splitlines()[-1]

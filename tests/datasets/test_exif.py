@@ -45,6 +45,8 @@ def test_the_rest_of_the_file_stays():
         assert len(turned) > len(without_exif(turned)) and without_exif(turned) == without_exif(plain)
         with Image.open(io.BytesIO(without_exif(turned))) as image:
             assert image.info['icc_profile'] == profile and ORIENTATION not in image.getexif()
+    for kind in ('JPEG', 'PNG'):  # what some programs append
+        assert without_exif(encoded(kind, 6) + b'abc') == without_exif(encoded(kind, 6)) + b'abc'
     assert without_exif(encoded('WEBP', 6)) is None and without_exif(encoded('TIFF', 6)) == encoded('TIFF', 1)
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from mmwsss.apis.evaluation import label_confusion
 from mmwsss.cli.main import main
 from mmwsss.structures.image_file import read_image
 from mmwsss.structures.label_file import read_label, write_label
@@ -33,6 +34,13 @@ def test_label_maps_on_the_command_line(generated_root, tmp_path, capsys):
     if counts[2].sum():
         assert f'{classes[1]} as {classes[2]} 100 %' in out
     assert read_image(tmp_path / 'a.png').std() > 0
+
+
+def test_cam_files_are_no_label_maps(generated_root, tmp_path):
+    for path in (generated_root / 'SegmentationClass').glob('val_*.png'):
+        (tmp_path / f'{path.stem}.npz').touch()
+    with pytest.raises(UserError, match='holds CAM files and no label maps'):
+        label_confusion(tmp_path, generated_root, 'val', num_workers=0)
 
 
 def test_other_suffix(tmp_path):

@@ -27,6 +27,13 @@ def test_steps_count_as_they_were_done_last(work_dir):
     assert set(curves) == {'loss', 'loss_cls', 'lr', 'mIoU'}
 
 
+def test_a_last_line_that_a_killed_training_has_not_finished(work_dir):
+    path = work_dir / '20260101_000000/vis_data/scalars.json'
+    expected = read_scalars(work_dir)
+    path.write_text(path.read_text() + '{"loss": 3')
+    assert read_scalars(work_dir) == expected
+
+
 def test_command_line(work_dir, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         main(['draw', 'curves', f'base={work_dir}', str(work_dir), '--keys', 'loss', 'lr', '--out',

@@ -52,6 +52,9 @@ def read_labelme(folder: Path, images: Path) -> tuple[list[Annotation], list[str
         content = _json(path)
         if not isinstance(content, dict) or not isinstance(content.get('shapes'), list):
             raise UserError(f'{path}: is no file of labelme, which has a list "shapes"; move it elsewhere')
+        flags = content.get('flags') or {}
+        if not isinstance(flags, dict):
+            raise UserError(f'{path}: "flags" must be names with true or false; save it again with labelme')
         name = str(content.get('imagePath') or f'{path.stem}.jpg').replace('\\', '/')
         try:
             shapes = [_labelme_shape(shape) for shape in content['shapes']]
@@ -59,7 +62,7 @@ def read_labelme(folder: Path, images: Path) -> tuple[list[Annotation], list[str
         except (KeyError, TypeError, ValueError, AttributeError, OSError, binascii.Error) as error:
             raise UserError(f'{path}: a shape in it is damaged ({type(error).__name__}: {error}); save it again with '
                             'labelme') from error
-        flags = [str(flag) for flag, is_set in (content.get('flags') or {}).items() if is_set is True]
+        flags = [str(flag) for flag, is_set in flags.items() if is_set is True]
         height, width = content.get('imageHeight'), content.get('imageWidth')
         size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
         found.append(Annotation(path, images / name, [shape.name for shape in shapes] + flags, shapes, size))
@@ -120,7 +123,7 @@ def read_cvat(path: Path, images: Path) -> tuple[list[Annotation], list[str]]:
         try:
             shapes = [_cvat_shape(item) for item in element if item.get('label') and item.tag != 'tag']
             size = (int(element.get('height')), int(element.get('width'))) if element.get('height') else None
-        except (TypeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError) as error:
             raise UserError(f'{path}: image {name!r}: a shape is damaged ({error}); export the task again') from error
         names = [item.get('label').strip() for item in element if item.get('label')]
         found.append(Annotation(path, images / name, names, shapes, size))

@@ -55,8 +55,8 @@ def make_gallery(folders: Sequence[ReportFolder], data: DataFolder, num_images: 
     images, masks = data.image_paths(), data.mask_paths()
     stems = [sorted(found & images.keys()) for found in _stems_by_kind(folders)]
     stems = [found for found in stems if found]
-    share = num_images // max(1, len(stems))
-    chosen = list(dict.fromkeys(stem for found in stems for stem in spread(found, share)))
+    share = max(1, num_images // max(1, len(stems)))
+    chosen = list(dict.fromkeys(stem for found in stems for stem in spread(found, share)))[:num_images]
     items, size, counts, number = [], 0, {}, Counter()
     with progress_bar() as progress:
         for stem in progress.track(chosen, description='report'):

@@ -1,6 +1,5 @@
 """What a report shows of a work folder: where its files are, and its curves."""
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from mmwsss.postprocessing.defaults import DEFAULT_BACKGROUND
 from mmwsss.structures.settings_folder import MANIFEST_NAME
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import read_json
+from mmwsss.visualization.training_curves import read_scalars
 
 CAM_KINDS, LABEL_KIND, TEST_KIND = ('make_cam', 'refine_cam'), 'pseudo_label', 'test'
 # The last ones: of labels before and after a CRF, both.
@@ -76,10 +76,9 @@ class ReportFolder:
         """Returns {stage: points (iteration, loss)} of the trainings, all their runs together."""
         curves = {}
         for name, stage in self.content.stages.items():
-            points = dict(point for path in sorted(stage.folder.glob('*/vis_data/scalars.json'))
-                          for point in _losses(path))
-            if points:
-                curves[name] = sorted(points.items())
+            logged = any(stage.folder.glob('*/vis_data/scalars.json'))
+            if points := logged and read_scalars(stage.folder).get('loss'):
+                curves[name] = points
         return curves
 
 
@@ -127,12 +126,3 @@ def _json(path: Path) -> dict[str, Any] | None:
         raise UserError(f'{path}: damaged ({error})') from error
     return found if isinstance(found, Mapping) else None
 
-
-def _losses(path: Path) -> Iterator[tuple[float, float]]:
-    for line in path.read_text().splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:  # the last line of a run that was killed
-            continue
-        if isinstance(row, dict) and 'loss' in row:
-            yield row.get('step', row.get('iter', 0)), row['loss']

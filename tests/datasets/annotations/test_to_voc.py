@@ -170,9 +170,12 @@ def test_command_line(tmp_path, capsys):
 @pytest.mark.parametrize(('program', 'files', 'message'), [
     ('labelme', {'a.json': '[]'}, 'is no file of labelme'), ('labelme', {'a.json': '{'}, 'not valid json'),
     ('labelme', {'a.json': '{"shapes": [{"label": "a", "points": "x"}]}'}, 'a shape in it is damaged'),
+    ('labelme', {'a.json': '{"shapes": [], "flags": ["a"]}'}, '"flags" must be'),
     ('labelme', {}, 'at least one'), ('labelimg', {}, 'holds no .xml files'),
     ('cvat', {'annotations.xml': '<annotations/>'}, 'has no <image>'), ('folders', {}, 'holds no folders'),
     ('cvat', {'annotations.xml': '<annotations><image name="a"><mask label="b" rle="1,2" width="2" height="2"/></image>'
+                                 '</annotations>'}, 'a shape is damaged'),
+    ('cvat', {'annotations.xml': '<annotations><image name="a"><mask label="b" width="2" height="2"/></image>'
                                  '</annotations>'}, 'a shape is damaged')])
 def test_mistakes(tmp_path, program, files, message):
     (tmp_path / 'source').mkdir()

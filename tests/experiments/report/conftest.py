@@ -23,7 +23,7 @@ def make_run(tmp_path):
     """Writes a work folder as a pipeline would, with random CAMs: make_run(name, data root, masks?) -> its path."""
     def make(root, name='run', seed=0, threshold=.4):
         rng, data, work = np.random.default_rng(seed), DataFolder.find(root), WorkDir(tmp_path / name)
-        judged = data.has_masks('train')
+        has_masks = data.has_masks('train')
         work.begin([dict(name=stage, type=kind, role=None) for stage, kind in PLAN.items()], describe_data(data))
         folder = {stage: work.open_stage(stage, 'key', kind) for stage, kind in PLAN.items()}
         scalars = folder['classifier'] / 'run/vis_data/scalars.json'
@@ -47,10 +47,10 @@ def make_run(tmp_path):
         work.complete_stage('label', 'labels')
         for stage, evaluate, made in (('eval_cam', evaluate_cam_dir, folder['cam'] / 'cam'),
                                       ('eval_label', evaluate_label_dir, folder['label'] / 'labels')):
-            report = evaluate(made, data, 'train', num_workers=0) if judged else dict(mIoU=None)
+            report = evaluate(made, data, 'train', num_workers=0) if has_masks else dict(mIoU=None)
             report.pop('omissions', None)
             write_json(folder[stage] / 'metrics.json', report)
-            row = dict(metric='mIoU', value=100 * report['mIoU'] if judged else None, unit='%', note='<train>')
+            row = dict(metric='mIoU', value=100 * report['mIoU'] if has_masks else None, unit='%', note='<train>')
             work.complete_stage(stage, 'metrics.json', [row])
         work.complete_stage('eval_segmentor', 'predictions')
         return work.path

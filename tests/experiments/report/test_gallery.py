@@ -59,7 +59,7 @@ def test_items(make_run, generated_root):
     assert sum(counts) == 16 and all(0 <= value <= 100 for *_, found in gallery.by_count for value in found.values())
 
 
-def test_without_masks_nothing_is_judged(make_run, generated_copy):
+def test_without_masks_nothing_is_compared(make_run, generated_copy):
     shutil.rmtree(generated_copy / 'SegmentationClass')
     folder = ReportFolder.read('run', make_run(generated_copy))
     gallery = make_gallery([folder], DataFolder.find(generated_copy), 1000)
@@ -70,6 +70,7 @@ def test_without_masks_nothing_is_judged(make_run, generated_copy):
 def test_size_is_bounded(make_run, generated_root, monkeypatch):
     data, folder = DataFolder.find(generated_root), ReportFolder.read('run', make_run(generated_root))
     assert len(make_gallery([folder], data, 6).items) == 6
+    assert len(make_gallery([folder], data, 1).items) == 1  # of two splits
     monkeypatch.setattr(module, 'MAX_BYTES', 20_000)
     gallery = make_gallery([folder], data, 1000)
     assert 0 < len(gallery.items) < 16 and sum(map(module._size, gallery.items)) <= 20_000

@@ -198,15 +198,15 @@ function update() {
   $('t').textContent = (t / 100).toFixed(2);
   redraws.forEach(redraw => redraw(t));
   const parts = D.folders.map((folder, f) => {
-    const judged = items.filter(item => item.gt && item.folders[f].cam);
-    if (!judged.length) return null;
+    const compared = items.filter(item => item.gt && item.folders[f].cam);
+    if (!compared.length) return null;
     const total = { tp: new Float64Array(256), pred: new Float64Array(256), real: new Float64Array(256) };
-    for (const item of judged) {
+    for (const item of compared) {
       const counts = count(atThreshold(item, item.folders[f], t), truth(item));
       for (const name in total) for (let k = 0; k <= C; k++) total[name][k] += counts[name][k];
     }
     return `${D.folders.length > 1 ? folder.name + ': ' : ''}mIoU ${percent(meanIoU(total))} at this threshold, `
-      + `on ${judged.length} images`;
+      + `on ${compared.length} images`;
   }).filter(Boolean);
   $('total').textContent = parts.join('; ') || `${items.length} images`;
 }
