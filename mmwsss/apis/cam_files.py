@@ -48,7 +48,7 @@ def make_cam(cfg: Config, checkpoint: str | Path, out_dir: str | Path, split: st
         UserError: If ``out_dir`` holds CAM files of another checkpoint or config, or the config refines CAMs.
     """
     if cam_loaders(cfg):
-        raise UserError(f'{cfg.filename or "the config"}: refines CAMs (LoadCAM); use tools/refine_cam.py')
+        raise UserError(f'{cfg.filename or "the config"}: refines CAMs (LoadCAM); use mmwsss refine')
     class_filter = (cfg.get('model') or {}).get('test_cfg', {}).get('class_filter', 'label')
     return _write_cams(cfg, checkpoint, out_dir, split, work_dir or Path(out_dir) / 'logs', launcher,
                        extra=dict(class_filter=class_filter))

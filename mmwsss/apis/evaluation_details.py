@@ -38,8 +38,8 @@ def add_details(report: Mapping[str, Any], folder: str | os.PathLike, data: Data
         split: Name of the split, or ``None`` for all images.
         postprocessors: Configs of POSTPROCESSORS, such as the CRF of a table "with CRF". They are applied to the CAMs
             with the best threshold as constant background; the threshold is not chosen again.
-        per_image: csv file for the figures of every image (missing folders are created), see :func:`mmwsss.evaluation.breakdown.image_row`; with
-            post-processors, they are those after them.
+        per_image: csv file for the figures of every image, see :func:`mmwsss.evaluation.breakdown.image_row`; with
+            post-processors, they are those after them. Missing folders are created.
         num_workers: Processes; 0: this one. Default: one per CPU.
 
     Returns:

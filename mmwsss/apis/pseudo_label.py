@@ -226,7 +226,7 @@ class _Jobs:
         Args:
             stems: The images.
             skip: Any missing CAM is an omission. Else only that of an unreadable image, which
-                make_cam.py leaves out.
+                ``mmwsss cam`` leaves out.
 
         Raises:
             UserError: If any other CAM is missing.
@@ -247,7 +247,7 @@ class _Jobs:
                 omissions[stem] = _omission(self.image_path(stem), error)
             else:
                 raise UserError(f'{path}: no such CAM file ({len(missing)} of {len(stems)} are missing); run '
-                                'tools/make_cam.py with the same split and --out-dir: it makes what is missing. Images '
+                                'mmwsss cam with the same split and --out-dir: it makes what is missing. Images '
                                 "that are to have none are left out with missing_cam='skip' (--missing-cam skip)")
         return omissions
 

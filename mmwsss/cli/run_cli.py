@@ -72,7 +72,7 @@ def run_cli(main: Callable[[], int | None]) -> None:
     except (Exception, KeyboardInterrupt) as error:
         # Some libraries turn any exception into one of their own, a KeyboardInterrupt too.
         if any(isinstance(cause, KeyboardInterrupt) for cause in _with_context(error)):
-            line = 'interrupted: run the same command again to resume (train.py: with --resume).'
+            line = 'interrupted: run the same command again to resume (mmwsss train: with --resume).'
             code = EXIT_INTERRUPTED
         elif message := _explain(error):
             line, code = f'error: {message}', EXIT_FAILED
@@ -89,8 +89,8 @@ def _explain(error: Exception) -> str | None:
         return one_line(error)
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         return (f'cannot write {error.filename or "a file"}: {error.strerror}. Free some space or choose another '
-                'folder, then run the same command again (train.py: with --resume).')
+                'folder, then run the same command again (mmwsss train: with --resume).')
     if isinstance(error, OSError) and error.errno in WRONG_PLACE:
         return (f'cannot use {error.filename or "a file"}: {error.strerror}. Choose another place or mend its '
-                'permissions, then run the same command again (train.py: with --resume).')
+                'permissions, then run the same command again (mmwsss train: with --resume).')
     return config_mistake(error)

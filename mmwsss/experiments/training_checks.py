@@ -42,7 +42,7 @@ def check_training(cfg: Config, data: DataFolder, split: str | None) -> None:
         read = DataFolder.of_dataset(dataset)
         if not read.saliency_paths().keys() & set(data.stems(split)):
             raise UserError(f'{read.saliency_path}: has no saliency map of split {split}, but the config requires '
-                            'them; make them with tools/make_saliency.py')
+                            'them; make them with mmwsss saliency')
 
 
 def innermost(dataset: ConfigDict) -> ConfigDict:

@@ -338,8 +338,8 @@ def _what_it_is(path: Path) -> str:
     if (path / KEY).is_file():
         return f'is a single stage; name the folder of its pipeline, {path.parent}'
     if (path / 'results.json').is_file() or any(path.glob('*/seed[0-9]*')):
-        return 'belongs to a study, which has a table of its own: results.md (tools/run_study.py --report-only)'
-    return 'is no work folder of a pipeline: it has no <stage>/key.json; name the --work-dir of tools/run_pipeline.py'
+        return 'belongs to a study, which has a table of its own: results.md (mmwsss study --report-only)'
+    return 'is no work folder of a pipeline: it has no <stage>/key.json; name the --work-dir of mmwsss pipeline'
 
 
 def _time(folder: Path) -> tuple[int, str]:

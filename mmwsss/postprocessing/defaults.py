@@ -1,10 +1,10 @@
-"""Default backgrounds of ``tools/make_pseudo_label.py``, for users without masks.
+"""Default backgrounds of ``mmwsss label``, for users without masks.
 
 The best background threshold of a CAM method is read off a threshold curve, which needs ground-truth masks
 ("oracle"). A user without masks has no curve, so one number has to do. It can, because the maps of a
 :class:`~mmwsss.structures.cam_file.CAMFile` are in [0, 1] per class and image: a threshold means the same
 fraction of the highest activation on every image. Still, the best value moves with method and data; who has
-masks for a few images should look at ``tools/eval_cam.py``.
+masks for a few images should look at ``mmwsss eval``.
 
 The numbers come from the CAMs of configs/cam/cam_r50_small.py (four scales, seed 0) on every fourth training image of
 voc8, 295 photographs of VOC at 256 pixels, mIoU in percent:

@@ -117,7 +117,7 @@ def read_cam(path: str | os.PathLike) -> CAMFile:
     try:
         data = Path(path).read_bytes()
     except FileNotFoundError:
-        raise UserError(f'{path}: no such CAM file; run make_cam.py') from None
+        raise UserError(f'{path}: no such CAM file; run mmwsss cam') from None
     except OSError as error:
         raise UserError(f'{path}: cannot be read ({error.strerror})') from error
     try:
@@ -125,7 +125,7 @@ def read_cam(path: str | os.PathLike) -> CAMFile:
     except MALFORMED as error:
         cam_file, problem = None, str(error).split('\n')[0] or type(error).__name__
     if problem:
-        raise UserError(f'{path}: not a valid CAM file ({problem}); delete it and run make_cam.py again')
+        raise UserError(f'{path}: not a valid CAM file ({problem}); delete it and run mmwsss cam again')
     return cam_file
 
 
@@ -184,16 +184,16 @@ def read_manifest(cam_dir: str | os.PathLike) -> CAMManifest:
     try:
         content = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f'{path}: no such file, so {cam_dir} is no folder of CAM files; run make_cam.py') from None
+        raise UserError(f'{path}: no such file, so {cam_dir} is no folder of CAM files; run mmwsss cam') from None
     except OSError as error:
         raise UserError(f'{path}: cannot be read ({error.strerror})') from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f'{path}: not valid json ({error}); delete {cam_dir} and run make_cam.py again') from error
+        raise UserError(f'{path}: not valid json ({error}); delete {cam_dir} and run mmwsss cam again') from error
     types = dict(format=str, checkpoint_sha256=str | None, config_hash=str | None, classes=list, extra=dict)
     if (not isinstance(content, dict) or content.keys() != types.keys() or content.pop('format') != MANIFEST_FORMAT
             or not all(isinstance(value, types[key]) for key, value in content.items())
             or not all(isinstance(name, str) for name in content['classes'])):
-        raise UserError(f'{path}: not a manifest of CAM files; delete {cam_dir} and run make_cam.py again')
+        raise UserError(f'{path}: not a manifest of CAM files; delete {cam_dir} and run mmwsss cam again')
     return CAMManifest(**content)
 
 

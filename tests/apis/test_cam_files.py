@@ -105,6 +105,6 @@ def test_checkpoint_of_another_model_does_not_keep_the_right_one_out(trained, ti
 
 def test_config_that_refines_cams_is_refused(trained, repo_root, generated_root, tmp_path):
     cfg = load_config(repo_root / 'configs/affinitynet/affinitynet_efflite0_small.py', generated_root)
-    with pytest.raises(UserError, match=r'affinitynet_efflite0_small\.py: refines CAMs .*refine_cam\.py'):
+    with pytest.raises(UserError, match=r'affinitynet_efflite0_small\.py: refines CAMs .*mmwsss refine'):
         make_cam(cfg, trained, tmp_path / 'cam', 'train')
     assert not (tmp_path / 'cam').exists()

@@ -149,7 +149,7 @@ def test_labels_without_manifest_are_not_trusted(data):
 def test_missing_cam_is_an_error(data):
     data.cam('b.c').unlink()
     data.cam('e').unlink()
-    with pytest.raises(UserError, match=r'b\.c\.npz: no such CAM file \(2 of 6 are missing\).*make_cam\.py'):
+    with pytest.raises(UserError, match=r'b\.c\.npz: no such CAM file \(2 of 6 are missing\).*mmwsss cam'):
         data.make()
     assert not data.out.exists()
     summary = data.make(missing_cam='skip')
@@ -158,7 +158,7 @@ def test_missing_cam_is_an_error(data):
 
 
 def test_missing_cam_of_an_unreadable_image_is_an_omission(data):
-    # make_cam.py cannot make a CAM of it, so asking for one would lead nowhere.
+    # mmwsss cam cannot make a CAM of it, so asking for one would lead nowhere.
     data.cam('e').unlink()
     data.image('e').write_bytes(b'not an image')
     summary = data.make()

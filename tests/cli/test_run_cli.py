@@ -120,7 +120,7 @@ def test_ctrl_c_of_a_process(tmp_path):
     tool.send_signal(signal.SIGINT)
     _, text = tool.communicate(timeout=30)
     assert tool.returncode == 130
-    assert text == 'interrupted: run the same command again to resume (train.py: with --resume).\n'
+    assert text == 'interrupted: run the same command again to resume (mmwsss train: with --resume).\n'
 
 
 def test_mistake_that_a_data_worker_finds(tmp_path):

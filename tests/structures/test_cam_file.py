@@ -101,7 +101,7 @@ def test_malformed_content(tmp_path, changes, message):
     with pytest.raises(UserError, match=message) as error:
         read_cam(path)
     text = str(error.value)
-    assert str(path) in text and 'delete it and run make_cam.py again' in text and '\n' not in text
+    assert str(path) in text and 'delete it and run mmwsss cam again' in text and '\n' not in text
 
 
 @pytest.mark.parametrize('data', [b'', b'PK', b'not an archive', b'PK\x05\x06' + bytes(18)])

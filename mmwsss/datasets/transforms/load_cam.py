@@ -11,7 +11,7 @@ from mmwsss.structures.maps import grid_size, resize_cam
 from mmwsss.structures.settings_folder import MANIFEST_NAME
 from mmwsss.utils.errors import UserError
 
-REMAKE = 'run make_cam.py again: it replaces such files'
+REMAKE = 'run mmwsss cam again: it replaces such files'
 
 
 @TRANSFORMS.register_module()
@@ -31,7 +31,7 @@ class LoadCAM(BaseTransform):
       ``None`` where it does not say.
 
     Args:
-        cam_dir: Folder of the CAM files, from make_cam.py.
+        cam_dir: Folder of the CAM files, from ``mmwsss cam``.
         stride: Brings the maps to ceil(H / stride) x ceil(W / stride) (bilinear), so that batches hold CAMs of one
             size whatever the files have. ``None``: as stored.
 
@@ -90,7 +90,7 @@ class LoadCAM(BaseTransform):
                             'them again')
         if len(classes) and classes.max() >= num_classes:
             raise UserError(f'{path}: has class id {classes.max()}, but there are {num_classes} classes; delete it '
-                            'and run make_cam.py again')
+                            'and run mmwsss cam again')
         if class_filter == 'label' and label is not None and sorted(classes) != np.flatnonzero(label).tolist():
             raise UserError(f'{path}: has maps of the classes {sorted(classes.tolist())}, but the label of the image '
                             f'has {np.flatnonzero(label).tolist()}; {REMAKE}')

@@ -27,7 +27,7 @@ class SplitPatch(BaseTransform):
     ``img_shape``. The label stays.
 
     Args:
-        cam_dir: Folder of the CAM files ``<stem>.npz`` of the training images, see ``tools/make_cam.py``.
+        cam_dir: Folder of the CAM files ``<stem>.npz`` of the training images, see ``mmwsss cam``.
         prob: Probability that a patch is taken; otherwise the image is left whole.
         multi_class: ``'separate'``: images of three or more classes are split at every class's own centre;
             ``'none'``: they are left whole.

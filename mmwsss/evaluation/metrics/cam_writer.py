@@ -33,7 +33,7 @@ class CAMWriter(FileWriter):
         stride: Stride of the maps; it must be the model's (``test_cfg.stride``).
         manifest: ``checkpoint_sha256``, ``config_hash`` and ``extra`` of the folder's
             :class:`mmwsss.structures.CAMManifest`; class names and stride are added. A folder with another manifest
-            is an error. ``None``: the manifest that is there is believed (``make_cam.py`` has compared it) as long as
+            is an error. ``None``: the manifest that is there is believed (``mmwsss cam`` has compared it) as long as
             its class names are those of the data set; where there is none, one without checkpoint is written.
         prefix: Put before ``num_cams``, with a slash.
     """

@@ -24,7 +24,7 @@ class PseudoLabelWriter(FileWriter):
     The label map is ``pred_sem_seg`` (0 background, k + 1 for class k, 255 ignore) where the sample has one, else
     ``pred_cam`` at ``threshold``. With ``background``, it is what :func:`mmwsss.postprocessing.pseudo_label` makes of
     ``pred_cam``, e.g. by a dense CRF, in worker processes while the model goes on with the next images; the same as
-    ``tools/make_pseudo_label.py`` makes of the CAM files. ``evaluate`` returns ``num_labels``, the number of files
+    ``mmwsss label`` makes of the CAM files. ``evaluate`` returns ``num_labels``, the number of files
     written by all ranks.
 
     Args:

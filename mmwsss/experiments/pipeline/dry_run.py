@@ -162,12 +162,12 @@ def dry_run(config: str | Path, data: str | Path | DataFolder | None = None, wor
                     with open(folder / 'errors.txt', 'a', encoding='utf-8') as file:
                         file.write(f'{row.name}: {line}\n')
     finally:
-        if rows and all(row.works for row in rows):
+        if all(row.works for row in rows):  # or none was tried, as the data set or the weights are wrong
             shutil.rmtree(folder)
             with contextlib.suppress(OSError):  # there is something else in it
                 if work_dir is not None:
                     folder.parent.rmdir()
-        elif rows:
+        else:
             print(f'errors: {folder / "errors.txt"}')
     return rows
 

@@ -79,14 +79,14 @@ def test_manifest_is_read_once_and_late(make, tmp_path, cam_dir):
     transform(dict(results))
     (cam_dir / 'manifest.json').unlink()
     assert transform(dict(results))['class_filter'] == 'label'
-    with pytest.raises(UserError, match=r'manifest\.json: no such file.*make_cam\.py'):
+    with pytest.raises(UserError, match=r'manifest\.json: no such file.*mmwsss cam'):
         LoadCAM(cam_dir)(dict(results))
     assert LoadCAM(tmp_path / 'not made yet').cam_dir == tmp_path / 'not made yet'
 
 
 def test_classes_by_scores_need_not_be_those_of_the_label(make, tmp_path, cam_dir):
     results, _ = make(label=(0, 1, 0))
-    with pytest.raises(UserError, match=r'a\.b\.npz: .*\[0, 2\], but the label of the image has \[1\].*make_cam\.py'):
+    with pytest.raises(UserError, match=r'a\.b\.npz: .*\[0, 2\], but the label of the image has \[1\].*mmwsss cam'):
         LoadCAM(cam_dir)(dict(results))
     (cam_dir / 'manifest.json').unlink()
     cam_path(cam_dir, 'a.b').rename(tmp_path / 'kept.npz')
@@ -101,16 +101,16 @@ def test_missing_and_damaged_files(make, cam_dir):
     results, _ = make()
     path = cam_path(cam_dir, 'a.b')
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(UserError, match=r'a\.b\.npz: not a valid CAM file.*make_cam\.py'):
+    with pytest.raises(UserError, match=r'a\.b\.npz: not a valid CAM file.*mmwsss cam'):
         LoadCAM(cam_dir)(dict(results))
     path.unlink()
-    with pytest.raises(UserError, match=r'a\.b\.npz: no such CAM file; run make_cam\.py'):
+    with pytest.raises(UserError, match=r'a\.b\.npz: no such CAM file; run mmwsss cam'):
         LoadCAM(cam_dir)(dict(results))
 
 
 def test_stale_files(make, cam_dir):
     results, _ = make(size=(16, 12), grid=(4, 3))
-    with pytest.raises(UserError, match=r'a\.b\.npz: .*\(16, 12\).*, but .*a\.b\.png is \(12, 16\).*make_cam\.py'):
+    with pytest.raises(UserError, match=r'a\.b\.npz: .*\(16, 12\).*, but .*a\.b\.png is \(12, 16\).*mmwsss cam'):
         LoadCAM(cam_dir)(results)
     results, _ = make()
     later = time.time_ns() + 10**9

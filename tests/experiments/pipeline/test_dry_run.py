@@ -2,6 +2,7 @@ import pytest
 
 from mmwsss.cli.main import main
 from mmwsss.experiments.pipeline import dry_run
+from mmwsss.utils.errors import UserError
 
 SIDE = 64
 
@@ -78,3 +79,11 @@ def test_files_of_a_failed_dry_run_stay_for_the_next(one_stage, tmp_path, genera
     row, = dry_run(one_stage(tmp_path / 'gone.pth'), generated_root, tmp_path / 'work', side=SIDE)
     assert row.works and row.random == [str(tmp_path / 'gone.pth')]
     assert not (tmp_path / 'work').exists()
+
+
+def test_nothing_is_left_where_the_data_set_is_wrong(one_stage, tmp_path, monkeypatch):
+    monkeypatch.setattr('tempfile.tempdir', str(tmp_path / 'temporary'))
+    (tmp_path / 'temporary').mkdir()
+    with pytest.raises(UserError, match='no such folder'):
+        dry_run(one_stage('gone.pth'), tmp_path / 'nowhere', side=SIDE)
+    assert not any((tmp_path / 'temporary').iterdir())
