@@ -12,8 +12,8 @@ def conv_norm(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
     With fixed statistics and parameters BatchNorm scales and shifts each channel; a convolution with scaled weights,
     and the shift as bias, does that on its way (``tools/benchmark/backbone_step.py`` says what it gains). In mixed
     precision the norm stays on its own: there the scaled weights would be rounded, and weights that were cast
-    (:func:`mmwsss.engine.mixed_precision.cast_backbone_weights`) twice. So does a norm with
-    hooks, which would not be called.
+    (:func:`mmwsss.engine.mixed_precision.cast_backbone_weights`) twice. So does a norm
+    with hooks, which would not be called, and any norm while a model is traced, as for an ONNX file.
 
     Args:
         conv: A convolution without bias.
@@ -23,7 +23,9 @@ def conv_norm(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
     Returns:
         N x channels of the norm x h' x w'.
     """
-    if not _is_constant(norm) or is_autocast(x.device) or conv.weight.dtype != norm.weight.dtype:
+    # functional_call cannot be traced.
+    if (torch.jit.is_tracing() or not _is_constant(norm) or is_autocast(x.device)
+            or conv.weight.dtype != norm.weight.dtype):
         return norm(conv(x))
     scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
     folded = dict(weight=conv.weight * scale[:, None, None, None], bias=norm.bias - norm.running_mean * scale)

@@ -89,3 +89,20 @@ def test_hooks_of_the_norm_are_called():
     handle.remove()
     conv_norm(conv, norm, x)
     assert len(seen) == 2
+
+
+def test_it_can_be_traced():
+    """As an export to ONNX does."""
+    conv, norm, x = pair('dilated')
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm = conv, norm
+
+        def forward(self, x):
+            return conv_norm(self.conv, self.norm, x)
+
+    with torch.no_grad():
+        traced = torch.jit.trace(Block().eval(), x)
+        torch.testing.assert_close(traced(x), conv_norm(conv, norm, x), rtol=1e-12, atol=1e-12)
