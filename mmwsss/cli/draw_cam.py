@@ -42,8 +42,15 @@ def run(args: argparse.Namespace) -> int:
         if not any(cam_path(folder, stem).is_file() for stem in chosen):
             raise UserError(f'{cam_path(folder, chosen[0])}: no such CAM file, nor of any other image; run mmwsss cam '
                             'with the same split')
+    left_out = [(str(path), 'no such CAM file') for path in missing.values()]
     with progress_bar() as progress:
         for stem in progress.track([stem for stem in chosen if stem not in missing], description='pictures'):
-            cam_figure(stem, data, folders, args.out_dir, args.height)
-    return report_result(f'{args.out_dir}: {len(chosen) - len(missing)} pictures',
-                         [(str(path), 'no such CAM file') for path in missing.values()])
+            try:
+                cam_figure(stem, data, folders, args.out_dir, args.height)
+            except UserError as error:  # one damaged file, whose path comes first
+                path, _, reason = str(error).partition(': ')
+                left_out.append((path, reason))
+    if len(left_out) == len(chosen):
+        path, reason = left_out[-1]
+        raise UserError(f'{path}: {reason} (and none of the {len(chosen)} images can be drawn)')
+    return report_result(f'{args.out_dir}: {len(chosen) - len(left_out)} pictures', left_out)

@@ -34,6 +34,18 @@ def test_pictures_of_what_is_there(draw, generated_root, tmp_path):
     assert sorted(path.stem for path in (tmp_path / 'out').iterdir()) == sorted(stems[:-1])
 
 
+def test_a_damaged_file_is_left_out(draw, generated_root, tmp_path):
+    stems = (generated_root / 'ImageSets/train.txt').read_text().split()[:2]
+    write(tmp_path / 'cam', stems[0], generated_root)
+    broken = tmp_path / f'cam/{stems[1]}.npz'
+    broken.write_bytes((tmp_path / f'cam/{stems[0]}.npz').read_bytes()[:99])
+    code, out, err = draw()
+    assert code == 3 and '1 pictures' in out and f'{broken}: not a valid CAM file' in err
+    (tmp_path / f'cam/{stems[0]}.npz').unlink()
+    code, _, err = draw()
+    assert code == 1 and f'{broken}: not a valid CAM file' in err and err.count('error') == 1
+
+
 def test_so_many_of_them(draw, generated_root, tmp_path):
     for stem in (generated_root / 'ImageSets/train.txt').read_text().split():
         write(tmp_path / 'cam', stem, generated_root)

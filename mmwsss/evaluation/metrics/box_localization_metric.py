@@ -27,6 +27,7 @@ from mmwsss.evaluation.box_localization import (
 from mmwsss.evaluation.component_tree import SIZES
 from mmwsss.evaluation.evaluation_report import log_table
 from mmwsss.evaluation.localization_report import chosen_thresholds, localization_report, localization_table
+from mmwsss.evaluation.metrics.cam_metric import FILTERS
 from mmwsss.evaluation.threshold_curve import check_thresholds
 from mmwsss.registry import METRICS
 from mmwsss.structures import read_label, resize_cam
@@ -210,15 +211,14 @@ class BoxLocalizationMetric(BaseMetric):
 
     def _sum_over_ranks(self) -> tuple[LocalizationCounts, str | None]:
         counts = self.counts
-        filters = ('label', 'score', 'top_k')
-        seen = np.array([name in self.class_filters for name in filters], np.int64)
+        seen = np.array([name in self.class_filters for name in FILTERS], np.int64)
         for kind, more in ((np.int64, [seen]), (np.float64, [])):
             parts = counts.arrays(kind) + more
             totals = torch.from_numpy(np.concatenate([part.ravel() for part in parts]))
             all_reduce(totals, op='sum')
             for part, total in zip(parts, np.split(totals.numpy(), np.cumsum([part.size for part in parts])[:-1])):
                 part[...] = total.reshape(part.shape)
-        used = [name for name, count in zip(filters, seen) if count]
+        used = [name for name, count in zip(FILTERS, seen) if count]
         return counts, 'mixed' if len(used) > 1 else next(iter(used), None)
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from mmwsss.structures.maps import resize_cam
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_json
 
-FILTERS = ('label', 'score')
+FILTERS = ('label', 'score', 'top_k')
 CLASS_COUNTS = ('1', '2', '3+')  # images by the number of classes whose maps they have
 
 
@@ -34,8 +34,9 @@ class CAMMetric(BaseMetric):
         out_file: Json file for the report in fractions, see
             :func:`mmwsss.evaluation.evaluation_report.cam_report`; written by the main process. The report also
             says ``class_filter``: whether the classes of the maps came from the image-level ``'label'``, from the
-            ``'score'``, or ``'mixed'`` (null where samples do not say), and ``by_num_classes`` {'1', '2', '3+': mIoU
-            of the images with so many maps at the same threshold, null without such images}.
+            ``'score'``, from their rank (``'top_k'``), or ``'mixed'`` (null where samples do not say); and
+            ``by_num_classes`` {'1', '2', '3+': mIoU of the images with so many maps at the same threshold, null
+            without such images}.
         prefix: Put before the names of the metrics, with a slash.
 
     Attributes:

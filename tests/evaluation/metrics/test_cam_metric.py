@@ -109,9 +109,10 @@ def test_options_and_second_epoch(tmp_path):
         CAMMetric(thresholds=[.5, .25])
 
 
-@pytest.mark.parametrize('filters, expected', [(('score',) * 6, 'score'), (('label', 'score') * 3, 'mixed'),
-                                             ((None,) * 6, None)])
-def test_gate(tmp_path, filters, expected):
+@pytest.mark.parametrize('filters, expected', [(('score',) * 6, 'score'), (('top_k',) * 6, 'top_k'),
+                                               (('score', 'top_k') * 3, 'mixed'), (('label', 'score') * 3, 'mixed'),
+                                               ((None,) * 6, None)])
+def test_class_filter(tmp_path, filters, expected):
     samples = make_samples(tmp_path)
     for sample, class_filter in zip(samples, filters):
         sample.set_metainfo(dict(class_filter=class_filter))
