@@ -1,15 +1,10 @@
 """Plots of confusion matrices."""
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import atomic_path
-from mmwsss.visualization.curve import FORMATS
+from mmwsss.visualization.plot import plot
 
 NUMBERS_UP_TO = 25  # classes: in a larger picture numbers could not be read
 
@@ -41,29 +36,21 @@ def plot_confusion(confusion: np.ndarray, names: Sequence[str], path: str | os.P
     Raises:
         UserError: If the file has another suffix.
     """
-    path = Path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise UserError(f'{path}: a picture can be written as {", ".join(FORMATS)}; change the suffix')
     columns = [*names, 'no prediction'] if confusion[:, -1].any() else list(names)
     shares = 100 * row_shares(confusion)[:, :len(columns)]
     size = 2.2 + 0.5 * min(len(names), 2 * NUMBERS_UP_TO)
-    # Not pyplot, which keeps every figure and asks the environment for a display.
-    figure = Figure(figsize=(size + 0.8, size), dpi=120, layout='constrained')
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    image = axes.imshow(shares, vmin=0, vmax=100, cmap='Blues')
-    axes.set_xticks(range(len(columns)), columns, rotation=45, ha='right')
-    axes.set_yticks(range(len(names)), names)
-    axes.set_xlabel('prediction')
-    axes.set_ylabel('ground truth')
-    if len(names) <= NUMBERS_UP_TO:
-        for (i, j), value in np.ndenumerate(shares):
-            if np.isfinite(value) and value >= .5:
-                axes.text(j, i, f'{value:.0f}', ha='center', va='center', fontsize=8,
-                          color='white' if value > 60 else 'black')
-    figure.colorbar(image, label='% of the pixels of a class')
-    if title:
-        axes.set_title(title)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary)
+    with plot(path, size + 0.8, size) as figure:
+        axes = figure.add_subplot()
+        image = axes.imshow(shares, vmin=0, vmax=100, cmap='Blues')
+        axes.set_xticks(range(len(columns)), columns, rotation=45, ha='right')
+        axes.set_yticks(range(len(names)), names)
+        axes.set_xlabel('prediction')
+        axes.set_ylabel('ground truth')
+        if len(names) <= NUMBERS_UP_TO:
+            for (i, j), value in np.ndenumerate(shares):
+                if np.isfinite(value) and value >= .5:
+                    axes.text(j, i, f'{value:.0f}', ha='center', va='center', fontsize=8,
+                              color='white' if value > 60 else 'black')
+        figure.colorbar(image, label='% of the pixels of a class')
+        if title:
+            axes.set_title(title)

@@ -1,18 +1,14 @@
 """Plot of a threshold curve."""
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import atomic_path
-
-FORMATS = ('.png', '.pdf', '.svg')
+from mmwsss.visualization.plot import plot
 
 
 def plot_curve(report: dict[str, Any], path: str | os.PathLike, title: str | None = None) -> None:
@@ -26,17 +22,10 @@ def plot_curve(report: dict[str, Any], path: str | os.PathLike, title: str | Non
     Raises:
         UserError: If the report has no curve (that of label maps), or the file another suffix.
     """
-    path = Path(path)
-    _check_suffix(path)
     if not report['curve']:
         raise UserError(f'{path}: label maps have no threshold, so there is no curve to plot')
-    # Not pyplot, which keeps every figure and asks the environment for a display.
-    figure = Figure(figsize=(7, 4.2), dpi=120, layout='constrained')
-    FigureCanvasAgg(figure)
-    _draw(figure, report, title)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary)
+    with plot(path, 7, 4.2) as figure:
+        _draw(figure, report, title)
 
 
 def plot_curves(reports: Mapping[str, dict[str, Any]], path: str | os.PathLike, title: str | None = None,
@@ -52,17 +41,11 @@ def plot_curves(reports: Mapping[str, dict[str, Any]], path: str | os.PathLike, 
     Raises:
         UserError: If a report has no curve, or the file another suffix.
     """
-    path = Path(path)
-    _check_suffix(path)
     for name, report in reports.items():
         if not report.get('curve'):
             raise UserError(f'{name}: has no curve over the threshold; name a report of CAM files (mmwsss eval --out)')
-    figure = Figure(figsize=(7, 4.2), dpi=120, layout='constrained')
-    FigureCanvasAgg(figure)
-    _draw_curves(figure, reports, title, over_alpha)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary)
+    with plot(path, 7, 4.2) as figure:
+        _draw_curves(figure, reports, title, over_alpha)
 
 
 def alpha_of(threshold: np.ndarray | float) -> np.ndarray | float:
@@ -102,11 +85,6 @@ def _draw_curves(figure: Figure, reports: Mapping[str, dict[str, Any]], title: s
     figure.legend(loc='outside lower center', ncols=min(2, len(reports)), frameon=False)
     if title:
         axes.set_title(title)
-
-
-def _check_suffix(path: Path) -> None:
-    if path.suffix.lower() not in FORMATS:
-        raise UserError(f'{path}: a curve can be written as {", ".join(FORMATS)}; change the suffix')
 
 
 def _draw(figure: Figure, report: dict[str, Any], title: str | None) -> None:

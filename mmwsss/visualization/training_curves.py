@@ -5,12 +5,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import atomic_path
-from mmwsss.visualization.curve import FORMATS
+from mmwsss.visualization.plot import plot
 
 Curves = dict[str, list[tuple[int, float]]]
 # What is logged of every step, and no result of it.
@@ -78,28 +74,20 @@ def plot_curves(trainings: Mapping[str, Curves], path: str | os.PathLike, keys: 
     Raises:
         UserError: If no training has logged one of them, or the file has another suffix.
     """
-    path = Path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise UserError(f'{path}: a picture can be written as {", ".join(FORMATS)}; change the suffix')
     for key in keys:
         if not any(key in curves for curves in trainings.values()):
             known = sorted({name for curves in trainings.values() for name in curves})
             raise UserError(f'{key!r}: was logged by none of {", ".join(trainings)}; there are {", ".join(known)}')
-    # Not pyplot, which keeps every figure and asks the environment for a display.
-    figure = Figure(figsize=(7, .6 + 2.6 * len(keys)), dpi=120, layout='constrained')
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(len(keys), 1, sharex=True, squeeze=False)[:, 0]
-    for key, panel in zip(keys, panels):
-        for name, curves in trainings.items():
-            if key in curves:
-                steps, values = zip(*curves[key])
-                panel.plot(steps, values, label=name, marker='.' if len(steps) < 30 else None)
-        panel.set_ylabel(key)
-        panel.grid(alpha=.3)
-    panels[-1].set_xlabel('step')
-    panels[0].legend(frameon=False)
-    if title:
-        figure.suptitle(title)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary)
+    with plot(path, 7, .6 + 2.6 * len(keys)) as figure:
+        panels = figure.subplots(len(keys), 1, sharex=True, squeeze=False)[:, 0]
+        for key, panel in zip(keys, panels):
+            for name, curves in trainings.items():
+                if key in curves:
+                    steps, values = zip(*curves[key])
+                    panel.plot(steps, values, label=name, marker='.' if len(steps) < 30 else None)
+            panel.set_ylabel(key)
+            panel.grid(alpha=.3)
+        panels[-1].set_xlabel('step')
+        panels[0].legend(frameon=False)
+        if title:
+            figure.suptitle(title)

@@ -73,7 +73,7 @@ def test_nothing_to_draw(tmp_path):
 
 
 def test_refusals(tmp_path, report):
-    with pytest.raises(UserError, match=r'a\.jpg: a curve can be written as'):
+    with pytest.raises(UserError, match=r'a\.jpg: a picture can be written as'):
         plot_curve(report, tmp_path / 'a.jpg')
     labels = label_report(confusion_matrix(*np.zeros((2, 1, 1), np.uint8), 1), ('cat',), 1)
     with pytest.raises(UserError, match='no curve to plot'):

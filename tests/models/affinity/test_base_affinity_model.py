@@ -122,7 +122,7 @@ def test_evaluators_take_the_predictions(toy, tmp_path):
 
 
 @pytest.mark.parametrize('toy', TOYS)
-def test_gate_is_that_of_the_cam_where_it_is_known(toy):
+def test_class_filter_is_that_of_the_cam_where_it_is_known(toy):
     sample, = toy().predict(images(1), cam_samples(cams(1, 1, 5, 6), [[0]], (18, 21)))
     assert sample.class_filter is None
 

@@ -109,7 +109,7 @@ def test_provider_is_inside_of_all_hooks():
 
 
 @pytest.mark.parametrize('hooks', [[], [dict(type='MultiScaleFlip', scales=(1.0,), flip=False, stride=1)]])
-def test_gate_by_score_asks_the_plain_model_and_tells_the_provider(hooks):
+def test_class_filter_by_score_asks_the_plain_model_and_tells_the_provider(hooks):
     """The provider's scores are one higher than the model's; those of the plain forward decide."""
     inputs = images() / 2
     model = model_of(dict(class_filter='score', score_thr=0.7), inference_hooks=hooks,
@@ -124,7 +124,7 @@ def test_gate_by_score_asks_the_plain_model_and_tells_the_provider(hooks):
 
 
 @pytest.mark.parametrize('hooks', [[], [dict(type='NegateHook')]])
-def test_model_runs_once_where_the_gate_needs_no_more(hooks):
+def test_model_runs_once_where_the_class_filter_needs_no_more(hooks):
     model = model_of(dict(class_filter='score'), inference_hooks=hooks)
     calls, forward_maps = [], model.forward_maps
     model.forward_maps = lambda inputs: calls.append(1) or forward_maps(inputs)

@@ -78,7 +78,7 @@ def test_output_grid_belongs_to_the_original_image(make_model):
 
 
 @pytest.mark.parametrize('hooks', [[], [dict(type='MultiScaleFlip', scales=(1.0, 2.0))]])
-def test_gate_by_score_needs_no_labels(make_model, hooks):
+def test_class_filter_by_score_needs_no_labels(make_model, hooks):
     model = make_model(test_cfg=dict(class_filter='score', score_thr=0.5), inference_hooks=hooks)
     images = torch.randn(4, 3, 16, 12)
     plain = model(images, mode='tensor').mean(dim=(2, 3)).sigmoid() > 0.5
@@ -96,7 +96,7 @@ def test_image_without_any_class_has_no_maps(make_model):
     assert prediction.pred_cam.data.shape == (0, 4, 3)
 
 
-def test_gate_by_label_without_label_names_the_image(make_model):
+def test_class_filter_by_label_without_label_names_the_image(make_model):
     with pytest.raises(UserError, match=r'photo\.jpg.*class_filter=score'):
         make_model()(torch.randn(1, 3, 16, 12), samples(None), mode='predict')
 

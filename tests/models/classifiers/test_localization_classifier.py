@@ -67,7 +67,7 @@ def test_ten_crops(image):
 
 @pytest.mark.parametrize('ten_crop', [False, True])
 @torch.no_grad()
-def test_top_k_gate_needs_no_labels(image, ten_crop):
+def test_top_k_filter_needs_no_labels(image, ten_crop):
     model = build(class_filter='top_k', top_k=2, crop_size=32, ten_crop=ten_crop)
     sample, = model.predict(image, [SegDataSample(metainfo=dict(ori_shape=(20, 30)))])
     assert sample.class_filter == 'top_k' and sample.pred_cam.data.shape == (2, 20, 30)
@@ -77,7 +77,7 @@ def test_top_k_gate_needs_no_labels(image, ten_crop):
 
 
 @torch.no_grad()
-def test_score_gate(image):
+def test_score_filter(image):
     scores = build().predict(image, samples_of())[0].pred_img_label.score
     middle = scores.sort().values[2:4].mean().item()
     model = build(class_filter='score', score_thr=middle)

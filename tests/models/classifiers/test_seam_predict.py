@@ -104,7 +104,7 @@ def test_provider_gets_the_maps_before_pcm():
 
 
 @pytest.mark.parametrize('hooks', [[], HOOKS])
-def test_gate_by_score_is_that_of_the_classifier(hooks):
+def test_class_filter_by_score_is_that_of_the_classifier(hooks):
     model = toy_seam(inference_hooks=hooks, test_cfg=dict(class_filter='score', score_thr=0.5)).eval()
     inputs = images(6)
     scores = model.classifier.pool(model.forward_maps(inputs)[0]).sigmoid()
