@@ -50,6 +50,9 @@ def _upright_tiff(data: bytes, order: str) -> bytes:
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
     at = len(_JPEG_START)
     while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != _SCAN:
+        if data[at + 1] == 0xFF:  # a marker may have any number of these before it
+            at += 1
+            continue
         end = at + 2 + int.from_bytes(data[at + 2:at + 4], 'big')
         yield data[at + 1], data[at:end]
         at = end
@@ -97,15 +100,20 @@ def drop_orientation(images_dir: str | os.PathLike, out_dir: str | os.PathLike) 
             omissions.append((str(path), check.reason))
             continue
         result = target / path.relative_to(source)
+        is_changed = is_oriented(path)
+        plain = without_exif(path.read_bytes()) if is_changed else None
+        if is_changed and plain is None:
+            result = result.with_suffix('.png')
+            if path.with_suffix('.png').exists():
+                omissions.append((str(path), f'there is a {result.name} beside it, which its copy would replace'))
+                continue
         result.parent.mkdir(parents=True, exist_ok=True)
-        if not is_oriented(path):
+        if not is_changed:
             shutil.copyfile(path, result)
             continue
         changed += 1
-        data = path.read_bytes()
-        plain = without_exif(data)
         if plain is None:
-            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-            plain, result = cv2.imencode('.png', pixels)[1].tobytes(), result.with_suffix('.png')
+            pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+            plain = cv2.imencode('.png', pixels)[1].tobytes()
         write_bytes(result, plain)
     return dict(num_images=len(paths) - len(omissions), num_changed=changed, omissions=omissions)

@@ -65,6 +65,23 @@ def test_other_files(tmp_path, capsys):
     assert (tmp_path / 'out/plain.jpg').read_bytes() == (source / 'plain.jpg').read_bytes()
 
 
+def test_a_copy_replaces_no_other_image(tmp_path):
+    source = tmp_path / 'in'
+    source.mkdir()
+    (source / 'a.webp').write_bytes(encoded('WEBP', 6))
+    (source / 'a.png').write_bytes(encoded('PNG', None))
+    summary = drop_orientation(source, tmp_path / 'out')
+    (path, reason), = summary['omissions']
+    assert path.endswith('a.webp') and 'a.png beside it' in reason
+    assert (tmp_path / 'out/a.png').read_bytes() == (source / 'a.png').read_bytes()
+
+
+def test_fill_bytes_before_a_marker():
+    data, plain = encoded('JPEG', 6), encoded('JPEG', None)
+    at = data.index(b'\xff\xe1')
+    assert without_exif(data[:at] + b'\xff\xff' + data[at:]) == without_exif(plain)
+
+
 def test_mistakes(tmp_path):
     with pytest.raises(UserError, match='no such folder'):
         drop_orientation(tmp_path / 'absent', tmp_path / 'out')
