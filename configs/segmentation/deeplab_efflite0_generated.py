@@ -13,4 +13,4 @@ train_pipeline = [
 model = dict(data_preprocessor=dict(size=crop_size))
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 optim_wrapper = dict(optimizer=dict(lr=0.005))
-train_cfg = dict(max_epochs=6)
+train_cfg = dict(max_epochs=9)
