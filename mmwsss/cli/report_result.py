@@ -15,7 +15,7 @@ def report_result(message: str, omissions: list[tuple[str, str]], limit: int = 2
         limit: How many omissions are listed one by one.
 
     Returns:
-        The exit code: done, or done with omissions.
+        The exit code: done, or done without files that were left out.
     """
     if is_main_process():
         print(message)

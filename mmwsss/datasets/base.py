@@ -1,4 +1,4 @@
-"""What the data sets have in common: checked files, omissions, one random seed per sample."""
+"""What the data sets have in common: checked files, those that are left out, one random seed per sample."""
 import contextlib
 import logging
 import os

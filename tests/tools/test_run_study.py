@@ -54,7 +54,7 @@ def test_rows_and_seeds_are_chosen_and_the_rest_follows(tool, tmp_path):
     assert '1 of 2' in out and '40.00' in out and 'oracle' in out and str(tmp_path / 'work/results.md') in out
     code, out, err, done = tool()
     assert code == 3 and done == [('baseline', 0), ('baseline', 1), ('wide', 1)]
-    assert 'done with omissions' in out and 'row wide, seed 1: 1 files left out, e.g. a.jpg: broken' in err
+    assert 'done, but files were left out' in out and 'row wide, seed 1: 1 files left out, e.g. a.jpg: broken' in err
     assert (tmp_path / 'work/results.md').read_text() in out
     code, again, _, done = tool('--report-only')
     assert code == 0 and done == [] and again.splitlines()[:8] == out.splitlines()[:8]

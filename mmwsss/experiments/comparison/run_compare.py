@@ -28,7 +28,7 @@ def compare(work_dirs: Iterable[str], baseline: str | None = None, per_class: st
         html: A ``.html`` file to write a page with tables and pictures to.
 
     Returns:
-        The exit code: done, or done with omissions where a stage of a pipeline is missing.
+        The exit code: done, or done without files that were left out where a stage of a pipeline is missing.
 
     Raises:
         UserError: See :class:`Comparison`; also for a file of another suffix.

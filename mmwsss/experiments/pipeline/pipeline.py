@@ -133,7 +133,7 @@ class Pipeline:
         """Runs all stages that are not complete, and writes the report.
 
         Returns:
-            The exit code: done, or done with omissions.
+            The exit code: done, or done without files that were left out.
 
         Raises:
             UserError: From the stage that failed.

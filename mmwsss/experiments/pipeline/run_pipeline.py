@@ -21,7 +21,7 @@ def run_pipeline(config: str | Path, data: str | Path | DataFolder, work_dir: st
     """Runs a pipeline, see :class:`Pipeline` for the arguments, and prints its table, which is written before.
 
     Returns:
-        The exit code: done, or done with omissions.
+        The exit code: done, or done without files that were left out.
 
     Raises:
         UserError: From the stage that failed.
@@ -39,5 +39,5 @@ def run_pipeline(config: str | Path, data: str | Path | DataFolder, work_dir: st
             if str(result.output).endswith('.png'):
                 print(f'picture: {result.output} ({name})')
         if code == EXIT_OMISSIONS:
-            print('done with omissions: see the warnings above; complete.json of each stage lists them')
+            print('done, but files were left out: see the warnings above; complete.json of each stage lists them')
     return code

@@ -30,7 +30,7 @@ def run_study(config: str | Path, data: str | Path | DataFolder, work_dir: str |
         report_only: Only write and print the table of what is there.
 
     Returns:
-        The exit code: done, or done with omissions.
+        The exit code: done, or done without files that were left out.
 
     Raises:
         UserError: From the row that failed; also if there is nothing to report.
@@ -48,5 +48,5 @@ def run_study(config: str | Path, data: str | Path | DataFolder, work_dir: str |
         print(text)
         print(f'results: {Path(work_dir) / RESULTS_TEXT}')
         if code == EXIT_OMISSIONS:
-            print('done with omissions: see the warnings above; the json of each test lists them')
+            print('done, but files were left out: see the warnings above; the json of each test lists them')
     return code

@@ -98,7 +98,7 @@ class Study:
             seeds: Only these of the rows' seeds; default all.
 
         Returns:
-            The exit code: done, or done with omissions.
+            The exit code: done, or done without files that were left out.
 
         Raises:
             UserError: From the row that failed, with its name.
