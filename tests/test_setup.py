@@ -114,7 +114,10 @@ def environment(sdist, tmp_path_factory):
     call('-m', 'pip', '-q', '--python', folder / 'env/bin/python', 'install', '--no-deps', '--no-index', wheel)
     packages, = (folder / 'env').glob('lib/python*/site-packages')
     # After the install: pip would take the mmwsss of this environment for the one to replace.
-    (packages / 'present.pth').write_text('\n'.join({sysconfig.get_path(name) for name in ('purelib', 'platlib')}))
+    # MMEngine imports distutils, which setuptools provides from Python 3.12 on, by a .pth file that is not read here.
+    (packages / 'present.pth').write_text('\n'.join([
+        *{sysconfig.get_path(name) for name in ('purelib', 'platlib')},
+        "import importlib.util as u; u.find_spec('_distutils_hack') and __import__('_distutils_hack').add_shim()"]))
     return folder / 'env/bin'
 
 
