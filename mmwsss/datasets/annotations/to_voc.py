@@ -7,7 +7,7 @@ from typing import Any
 
 from mmwsss.datasets.annotations.readers import READERS, Annotation
 from mmwsss.datasets.coco.coco_masks import merge_masks
-from mmwsss.datasets.coco.coco_to_voc import place_images
+from mmwsss.datasets.coco.coco_to_voc import check_mask_classes, place_images
 from mmwsss.datasets.label_sources import multi_hot, read_label_file
 from mmwsss.datasets.layout import (
     CLASS_LIST,
@@ -100,9 +100,8 @@ def _class_list(annotations: Sequence[Annotation], own: Sequence[str], root: Pat
     if not classes or any(name.lower() == 'background' for name in classes):
         raise UserError(f'{root}: the classes must be foreground classes, at least one, but are {list(classes)}; '
                         f'correct the annotations, or write the names into {root / CLASS_LIST}, one a line')
-    if masks and len(classes) >= IGNORE:
-        raise UserError(f'{root}: has {len(classes)} classes, but an 8-bit mask can hold {IGNORE - 1}; do without '
-                        '--masks')
+    if masks:
+        check_mask_classes(classes, root)
     return classes
 
 

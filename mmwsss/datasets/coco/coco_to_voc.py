@@ -99,10 +99,24 @@ def _class_list(instances: Instances, path: str | os.PathLike, root: Path, masks
     if not classes or any(name.lower() == 'background' for name in classes):
         raise UserError(f'{source}: the categories must be foreground classes, at least one; correct them, or write '
                         f'the class names into {root / "classes.txt"}, one a line')
-    if masks and len(classes) >= IGNORE:
+    if masks:
+        check_mask_classes(classes, source)
+    return classes
+
+
+def check_mask_classes(classes: Sequence[str], source: str | os.PathLike) -> None:
+    """Refuses more classes than a mask can tell apart.
+
+    Args:
+        classes: The foreground classes.
+        source: Where they come from, for the error.
+
+    Raises:
+        UserError: If there are more than 254.
+    """
+    if len(classes) >= IGNORE:
         raise UserError(f'{source}: has {len(classes)} classes, but an 8-bit mask can hold {IGNORE - 1}; do without '
                         '--masks')
-    return classes
 
 
 def _by_stem(instances: Instances, path: str | os.PathLike) -> dict[str, tuple[dict, list[dict]]]:
