@@ -1,11 +1,11 @@
 """AffinityNet and IRNet on two ranks, forks of one process; run as ``affinity_ddp_worker.py OUT_DIR``."""
-import sys
 from pathlib import Path
 
 import torch
 from affinity_reference import random, random_labels
 from affinity_toy import loss_and_gradients, toy_affinity_net, toy_irnet
 from mmengine.model import MMDistributedDataParallel
+from two_ranks import group, start
 
 from mmwsss.models.losses import global_mean
 
@@ -25,22 +25,20 @@ def labels():
 
 
 def main(rank: int, out_dir: str) -> None:
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group('gloo', init_method=f'file://{out_dir}/store', rank=rank, world_size=2)
-    mine = slice(2 * rank, 2 * rank + 2)
-    found = {}
-    for name, toy in MODELS.items():
-        model = MMDistributedDataParallel(toy(), device_ids=None, broadcast_buffers=False)
-        losses, gradients = loss_and_gradients(model, batch()[mine], labels()[mine])
-        found[name] = losses, {key.removeprefix('module.'): gradient for key, gradient in gradients.items()}
-    model = toy_irnet()
-    model.update_mean_displacement([batch()[:3]] if rank == 0 else [batch()[3:]])
-    found['mean'] = model.displacement_head.mean_displacement
-    counts = torch.tensor([1 + rank, 0])
-    found['global_mean'] = global_mean(torch.tensor([6.0, 0.0]), counts), counts
-    torch.save(found, Path(out_dir) / f'rank{rank}.pth')
-    torch.distributed.destroy_process_group()
+    with group(rank, out_dir):
+        mine = slice(2 * rank, 2 * rank + 2)
+        found = {}
+        for name, toy in MODELS.items():
+            model = MMDistributedDataParallel(toy(), device_ids=None, broadcast_buffers=False)
+            losses, gradients = loss_and_gradients(model, batch()[mine], labels()[mine])
+            found[name] = losses, {key.removeprefix('module.'): gradient for key, gradient in gradients.items()}
+        model = toy_irnet()
+        model.update_mean_displacement([batch()[:3]] if rank == 0 else [batch()[3:]])
+        found['mean'] = model.displacement_head.mean_displacement
+        counts = torch.tensor([1 + rank, 0])
+        found['global_mean'] = global_mean(torch.tensor([6.0, 0.0]), counts), counts
+        torch.save(found, Path(out_dir) / f'rank{rank}.pth')
 
 
 if __name__ == '__main__':
-    torch.multiprocessing.start_processes(main, args=(sys.argv[1],), nprocs=2, start_method='fork')
+    start(main)

@@ -1,10 +1,10 @@
 """PixelSelfSupervision on two ranks, forks of one process; run as ``pixel_self_supervision_ddp_worker.py OUT_DIR``."""
-import sys
 from pathlib import Path
 
 import torch
 from mmengine.model import MMDistributedDataParallel
 from pixel_self_supervision_toy import LABELS, images, loss_and_gradients, toy_model
+from two_ranks import group, start
 
 MODELS = {
     'rcm + mam': {},
@@ -35,13 +35,11 @@ def run(options, mine=slice(None), wrap=lambda model: model):
 
 
 def main(rank, out_dir):
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group('gloo', init_method=f'file://{out_dir}/store', rank=rank, world_size=2)
-    found = {name: run(options, slice(2 * rank, 2 * rank + 2), lambda model: MMDistributedDataParallel(
-        model, device_ids=None, broadcast_buffers=False)) for name, options in MODELS.items()}
-    torch.save(found, Path(out_dir) / f'rank{rank}.pth')
-    torch.distributed.destroy_process_group()
+    with group(rank, out_dir):
+        found = {name: run(options, slice(2 * rank, 2 * rank + 2), lambda model: MMDistributedDataParallel(
+            model, device_ids=None, broadcast_buffers=False)) for name, options in MODELS.items()}
+        torch.save(found, Path(out_dir) / f'rank{rank}.pth')
 
 
 if __name__ == '__main__':
-    torch.multiprocessing.start_processes(main, args=(sys.argv[1],), nprocs=2, start_method='fork')
+    start(main)

@@ -1,11 +1,11 @@
 """RCM and MAM on two ranks, forks of one process; run as ``rcm_mam_ddp_worker.py OUT_DIR``."""
-import sys
 from pathlib import Path
 
 import torch
 from rcm_mam_reference import random, random_cam
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from two_ranks import group, start
 
 from mmwsss.models.losses.mam import MAM
 from mmwsss.models.losses.rcm import RCM
@@ -58,14 +58,12 @@ def run(options, mine=slice(None), wrap=lambda model: model):
 
 
 def main(rank, out_dir):
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group('gloo', init_method=f'file://{out_dir}/store', rank=rank, world_size=2)
-    found = {name: run(options, slice(2 * rank, 2 * rank + 2),
-                       lambda model: DistributedDataParallel(model, broadcast_buffers=False))
-             for name, options in OPTIONS.items()}
-    torch.save(found, Path(out_dir) / f'rank{rank}.pth')
-    torch.distributed.destroy_process_group()
+    with group(rank, out_dir):
+        found = {name: run(options, slice(2 * rank, 2 * rank + 2),
+                           lambda model: DistributedDataParallel(model, broadcast_buffers=False))
+                 for name, options in OPTIONS.items()}
+        torch.save(found, Path(out_dir) / f'rank{rank}.pth')
 
 
 if __name__ == '__main__':
-    torch.multiprocessing.start_processes(main, args=(sys.argv[1],), nprocs=2, start_method='fork')
+    start(main)

@@ -1,11 +1,11 @@
 """SEAM on two ranks, forks of one process so that imports are made once; run as ``seam_ddp_worker.py OUT_DIR``."""
-import sys
 from pathlib import Path
 
 import torch
 from mmengine.model import MMDistributedDataParallel
 from seam_reference import random
 from seam_toy import WITHOUT_PCM, loss_and_gradients, toy_seam
+from two_ranks import group, start
 
 LABELS = [[1, 0, 1], [0, 1, 0], [1, 1, 1], [0, 0, 1]]
 MODELS = {'dense': {}, 'blocks': dict(pcm_options=dict(max_entries=2 * 48 * 7)), 'er': WITHOUT_PCM}
@@ -16,17 +16,15 @@ def batch():
 
 
 def main(rank: int, out_dir: str) -> None:
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group('gloo', init_method=f'file://{out_dir}/store', rank=rank, world_size=2)
-    mine = slice(2 * rank, 2 * rank + 2)
-    found = {}
-    for name, options in MODELS.items():
-        model = MMDistributedDataParallel(toy_seam(**options), device_ids=None, broadcast_buffers=False)
-        losses, gradients = loss_and_gradients(model, batch()[mine], LABELS[mine])
-        found[name] = losses, {key.removeprefix('module.'): gradient for key, gradient in gradients.items()}
-    torch.save(found, Path(out_dir) / f'rank{rank}.pth')
-    torch.distributed.destroy_process_group()
+    with group(rank, out_dir):
+        mine = slice(2 * rank, 2 * rank + 2)
+        found = {}
+        for name, options in MODELS.items():
+            model = MMDistributedDataParallel(toy_seam(**options), device_ids=None, broadcast_buffers=False)
+            losses, gradients = loss_and_gradients(model, batch()[mine], LABELS[mine])
+            found[name] = losses, {key.removeprefix('module.'): gradient for key, gradient in gradients.items()}
+        torch.save(found, Path(out_dir) / f'rank{rank}.pth')
 
 
 if __name__ == '__main__':
-    torch.multiprocessing.start_processes(main, args=(sys.argv[1],), nprocs=2, start_method='fork')
+    start(main)

@@ -9,6 +9,7 @@ import torch.multiprocessing
 from mmengine.evaluator import Evaluator
 from mmengine.structures import LabelData, PixelData
 from mmseg.structures import SegDataSample
+from two_ranks import group
 
 from mmwsss.evaluation import BoxLocalizationMetric
 from mmwsss.evaluation.localization_report import chosen_thresholds
@@ -146,14 +147,10 @@ def test_rank_of():
 
 
 def _rank(rank, folder, samples):
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group('gloo', f'file://{folder}/store', rank=rank, world_size=2)
-    try:
+    with group(rank, folder):
         share = samples[:3] if rank == 0 else samples[3:]
         metrics = run(share, len(samples), out_file=f'{folder}/ranks.json')
         Path(folder, f'{rank}.json').write_text(json.dumps(metrics))
-    finally:
-        torch.distributed.destroy_process_group()
 
 
 def test_two_ranks_give_what_one_gives(samples, tmp_path):

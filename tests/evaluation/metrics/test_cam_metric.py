@@ -8,6 +8,7 @@ import torch.multiprocessing
 from mmengine.evaluator import Evaluator
 from mmengine.structures import LabelData, PixelData
 from mmseg.structures import SegDataSample
+from two_ranks import group
 
 from mmwsss.evaluation import CAMMetric, cam_histogram, cam_report
 from mmwsss.evaluation.threshold_curve import CAMHistogram
@@ -161,22 +162,19 @@ def test_images_counted_twice(tmp_path):
         run(samples, size=5)
 
 
-def run_rank(rank, world_size, folder):
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank,
-                                         world_size=world_size)
+def run_rank(rank, folder):
     samples = make_samples(folder / str(rank))
     # Of very different length, with an image on one rank only: nothing is padded.
     mine = samples[:1] if rank else samples[1:]
-    metrics = run(mine, size=len(samples), out_file=str(folder / 'two.json'))
+    with group(rank, folder):
+        metrics = run(mine, size=len(samples), out_file=str(folder / 'two.json'))
     (folder / f'metrics{rank}.json').write_text(json.dumps(metrics))
-    torch.distributed.destroy_process_group()
 
 
 def test_two_ranks_equal_one(tmp_path):
     for rank in range(2):
         (tmp_path / str(rank)).mkdir()
-    torch.multiprocessing.spawn(run_rank, args=(2, tmp_path), nprocs=2)
+    torch.multiprocessing.spawn(run_rank, args=(tmp_path,), nprocs=2)
     metrics = run(make_samples(tmp_path), out_file=str(tmp_path / 'one.json'))
     for rank in range(2):
         assert json.loads((tmp_path / f'metrics{rank}.json').read_text()) == metrics

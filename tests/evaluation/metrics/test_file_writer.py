@@ -2,6 +2,7 @@ import pytest
 import torch
 import torch.distributed
 import torch.multiprocessing
+from two_ranks import group
 
 from mmwsss.evaluation.metrics.file_writer import FileWriter
 
@@ -38,11 +39,10 @@ def test_write_has_to_be_implemented(tmp_path):
 
 
 def run_rank(rank, folder):
-    torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
     writer = TextWriter(str(folder / 'out'))
-    writer.process({}, [dict(stem=f'{rank}{i}', text='') for i in range(1 + 2 * rank)])
-    assert writer.evaluate(4) == dict(num_texts=4)
-    torch.distributed.destroy_process_group()
+    with group(rank, folder):
+        writer.process({}, [dict(stem=f'{rank}{i}', text='') for i in range(1 + 2 * rank)])
+        assert writer.evaluate(4) == dict(num_texts=4)
 
 
 def test_two_ranks(tmp_path):

@@ -1,8 +1,4 @@
 """What AffinityNet and IRNet share: labels, predictions as the evaluators want them, several ranks."""
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import affinity_ddp_worker as worker
 import affinity_reference as slow
@@ -10,6 +6,7 @@ import pytest
 import torch
 from affinity_toy import cam_samples, label_samples, loss_and_gradients, toy_affinity_net, toy_irnet
 from mmseg.structures import SegDataSample
+from two_ranks import run_script
 
 from mmwsss.evaluation import CAMMetric, CAMWriter, PseudoLabelWriter
 from mmwsss.models.affinity.base_affinity_model import NORMALIZATIONS
@@ -186,12 +183,7 @@ def test_global_mean_of_two_ranks(two_ranks):
 
 @pytest.fixture(scope='module')
 def two_ranks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('ranks')
-    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': '',
-                   'PYTHONPATH': os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, worker.__file__, str(folder)], check=True, env=environment, timeout=600,
-                   cwd=Path(__file__).parents[3])
-    return [torch.load(folder / f'rank{rank}.pth', weights_only=True) for rank in range(2)]
+    return run_script(worker.__file__, tmp_path_factory.mktemp('ranks'))
 
 
 @pytest.mark.parametrize('toy', TOYS)

@@ -1,9 +1,6 @@
 """Training of PixelSelfSupervision: several ranks, hooks, kill and resume."""
-import os
-import subprocess
-import sys
-from pathlib import Path
 
+import pixel_self_supervision_ddp_worker
 import pytest
 import torch
 from mmengine.hooks import Hook
@@ -11,6 +8,7 @@ from mmengine.runner import Runner
 from pixel_self_supervision_ddp_worker import MODELS, run
 from pixel_self_supervision_toy import LABELS, images, samples, toy_cfg
 from torch.utils.data import Dataset
+from two_ranks import run_script
 
 import mmwsss.datasets  # noqa: F401  registers the components
 from mmwsss.registry import DATASETS, HOOKS
@@ -18,14 +16,7 @@ from mmwsss.registry import DATASETS, HOOKS
 
 @pytest.fixture(scope='module')
 def ranks(tmp_path_factory):
-    tests, out = Path(__file__).parents[1], tmp_path_factory.mktemp('ranks')
-    done = subprocess.run(
-        [sys.executable, '-W', 'ignore', str(tests / 'pixel_self_supervision_ddp_worker.py'), str(out)],
-        cwd=tests.parents[1], env={**os.environ, 'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1',
-                                   'CUDA_VISIBLE_DEVICES': ''},
-        capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-6000:]
-    return [torch.load(out / f'rank{rank}.pth', weights_only=True) for rank in range(2)]
+    return run_script(pixel_self_supervision_ddp_worker.__file__, tmp_path_factory.mktemp('ranks'))
 
 
 @pytest.mark.parametrize('name', [name for name in MODELS if name != 'batch norm'])

@@ -1,15 +1,13 @@
 """Training of SEAM: views, seeds, mixed precision, several ranks."""
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+import seam_ddp_worker
 import torch
 import torch.nn.functional as F
 from seam_ddp_worker import LABELS, MODELS, batch
 from seam_reference import random
 from seam_toy import WITHOUT_PCM, loss_and_gradients, samples, toy_seam
+from two_ranks import run_script
 
 from mmwsss.models.heads import CAMHead
 from mmwsss.models.utils import rotate
@@ -145,13 +143,7 @@ def test_large_activations_of_half_precision_stay_finite():
 
 
 def test_two_ranks_give_losses_and_gradients_of_one_with_twice_the_batch(tmp_path):
-    tests = Path(__file__).parents[1]
-    done = subprocess.run(
-        [sys.executable, '-W', 'ignore', str(tests / 'seam_ddp_worker.py'), str(tmp_path)], cwd=tests.parents[1],
-        env={**os.environ, 'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''},
-        capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-6000:]
-    ranks = [torch.load(tmp_path / f'rank{rank}.pth', weights_only=True) for rank in range(2)]
+    ranks = run_script(seam_ddp_worker.__file__, tmp_path)
     for name, options in MODELS.items():
         losses, gradients = loss_and_gradients(toy_seam(**options), batch(), LABELS)
         (losses1, gradients1), (losses2, gradients2) = (rank[name] for rank in ranks)

@@ -1,15 +1,12 @@
 """Training of SLAMs: on two ranks; encoder, activation network and CAMs as stages of a pipeline."""
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import slam_ddp_worker as worker
 import torch
 from mmengine.config import Config
 from seam_toy import loss_and_gradients
+from two_ranks import run_script
 
 from mmwsss.experiments.pipeline.pipeline import Pipeline
 from mmwsss.structures.cam_file import read_cam
@@ -17,14 +14,8 @@ from mmwsss.utils.errors import EXIT_DONE, UserError
 
 
 def test_two_ranks_give_losses_and_gradients_of_one_with_twice_the_batch(tmp_path):
-    tests = Path(__file__).parents[1]
-    done = subprocess.run([sys.executable, '-W', 'ignore', str(tests / 'slam_ddp_worker.py'), str(tmp_path)],
-                          cwd=tests.parents[1], env={**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''},
-                          capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-6000:]
     expected, gradients = loss_and_gradients(worker.model(), worker.batch(), worker.LABELS)
-    (one, gradients1), (two, gradients2) = (torch.load(tmp_path / f'rank{rank}.pth', weights_only=True)
-                                            for rank in range(2))
+    (one, gradients1), (two, gradients2) = run_script(worker.__file__, tmp_path)
     assert expected.keys() == one.keys() == two.keys() and len(expected) == 4
     for name, loss in expected.items():
         torch.testing.assert_close((one[name] + two[name]) / 2, loss, rtol=1e-5, atol=1e-6)

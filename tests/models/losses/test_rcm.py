@@ -1,12 +1,10 @@
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+import rcm_mam_ddp_worker
 import rcm_mam_reference as slow
 import torch
 from rcm_mam_ddp_worker import OPTIONS, run
+from two_ranks import run_script
 
 from mmwsss.models.losses.rcm import RCM
 from mmwsss.registry import MODELS
@@ -139,13 +137,7 @@ def test_is_registered():
 
 def test_two_ranks_give_losses_and_gradients_of_one_with_twice_the_batch(tmp_path):
     """Of RCM and of MAM, over two batches; the bank is the same on both ranks."""
-    tests = Path(__file__).parents[1]
-    done = subprocess.run(
-        [sys.executable, '-W', 'ignore', str(tests / 'rcm_mam_ddp_worker.py'), str(tmp_path)], cwd=tests.parents[1],
-        env={**os.environ, 'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''},
-        capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-6000:]
-    ranks = [torch.load(tmp_path / f'rank{rank}.pth', weights_only=True) for rank in range(2)]
+    ranks = run_script(rcm_mam_ddp_worker.__file__, tmp_path)
     for name, options in OPTIONS.items():
         for key, expected in run(options).items():
             first, second = (rank[name][key] for rank in ranks)
