@@ -2,7 +2,7 @@
 # Runs a tool in several processes of this machine, one per GPU (or on CPU where there is none).
 #   tools/dist_run.sh TOOL NUM_PROCESSES [arguments of tools/TOOL.py]
 #   TOOL: train, test, make_cam, refine_cam, run_pipeline or run_study
-# Exit codes are those of the tool: 0 done, 3 done with omissions.
+# Exit codes are those of the tool: 0 done, 3 done, with skipped files.
 # Environment: NNODES, NODE_RANK, MASTER_ADDR, PORT for several machines (on one, a free port is taken unless PORT names
 # one); PYTHON for the interpreter. OMP_NUM_THREADS: threads of a process; the cores are shared out unless it is set.
 # Convolutions round differently with another number of threads: the CAMs of these processes are byte for byte those of

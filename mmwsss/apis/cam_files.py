@@ -42,7 +42,7 @@ def make_cam(cfg: Config, checkpoint: str | Path, out_dir: str | Path, split: st
         launcher: How the processes were started.
 
     Returns:
-        ``metrics`` has ``num_cams``, how many were made now; ``omissions`` the images without CAM.
+        ``metrics`` has ``num_cams``, how many were made now; ``skipped`` the images without CAM.
 
     Raises:
         UserError: If ``out_dir`` holds CAM files of another checkpoint or config, or the config refines CAMs.
@@ -76,7 +76,7 @@ def refine_cam(cfg: Config, checkpoint: str | Path, cam_dir: str | Path, out_dir
             worker processes while the model goes on.
 
     Returns:
-        ``metrics`` has ``num_cams`` and ``num_labels``, how many were made now; ``omissions`` the images left out.
+        ``metrics`` has ``num_cams`` and ``num_labels``, how many were made now; ``skipped`` the images left out.
 
     Raises:
         UserError: If the config loads no CAMs, or a CAM is missing, damaged or of other classes than the data; or if

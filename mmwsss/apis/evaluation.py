@@ -40,10 +40,10 @@ def evaluate_cam_dir(cam_dir: str | os.PathLike, data: DataFolder | str | os.Pat
         split: Name of the split, or ``None`` for all images; every readable image of it must have its CAM file.
         thresholds: Increasing; default 0, 0.01, ..., 1.
         num_workers: Processes that read and count; 0: this one. Default: one per CPU. The result is the same.
-        missing: ``'skip'`` makes a missing CAM file an omission.
+        missing: ``'skip'`` leaves out an image whose CAM file is missing.
 
     Returns:
-        The report of :func:`mmwsss.evaluation.cam_report`, and ``omissions``: [(file, reason)] for the images that
+        The report of :func:`mmwsss.evaluation.cam_report`, and ``skipped``: [(file, reason)] for the images that
         were left out: without a readable image, without mask, or with a mask that is unreadable, of another
         size, or has an unknown label. ``class_filter`` as the manifest's ``extra`` has it. ``masks_unlike_labels`` is
         the share of the images whose masks show other classes than their image-level labels say, where it is above 0.
@@ -61,7 +61,7 @@ def evaluate_cam_dir(cam_dir: str | os.PathLike, data: DataFolder | str | os.Pat
     names = evaluated_classes(cam_dir, data, manifest.classes)
     jobs = CAMJobs(Path(cam_dir), data, len(names), thresholds)
     result = _run(jobs, data, split, missing, num_workers)
-    report = cam_report(result.counts, thresholds, names, result.num_images, omissions=result.omissions,
+    report = cam_report(result.counts, thresholds, names, result.num_images, skipped=result.skipped,
                         class_filter=manifest.extra.get('class_filter'))
     return _compared(report, data, names, result.numbers)
 
@@ -75,10 +75,10 @@ def evaluate_label_dir(label_dir: str | os.PathLike, data: DataFolder | str | os
         data: See :func:`evaluate_cam_dir`, as for the other arguments.
         split: Name of the split, or ``None`` for all images.
         num_workers: Processes that read and count.
-        missing: ``'skip'`` makes a missing label file an omission.
+        missing: ``'skip'`` leaves out an image whose label file is missing.
 
     Returns:
-        The report of :func:`mmwsss.evaluation.label_report`, and ``omissions``.
+        The report of :func:`mmwsss.evaluation.label_report`, and ``skipped``.
 
     Raises:
         UserError: If a label file is missing, damaged or has an unknown label, the classes differ, or no image can
@@ -88,7 +88,7 @@ def evaluate_label_dir(label_dir: str | os.PathLike, data: DataFolder | str | os
     names = evaluated_classes(label_dir, data, label_dir_classes(label_dir))
     jobs = LabelJobs(Path(label_dir), data, len(names))
     result = _run(jobs, data, split, missing, num_workers)
-    report = label_report(result.counts, names, result.num_images, omissions=result.omissions)
+    report = label_report(result.counts, names, result.num_images, skipped=result.skipped)
     return _compared(report, data, names, result.numbers)
 
 
@@ -167,12 +167,12 @@ class _Outcome:
     Attributes:
         counts: CAMHistogram or confusion matrix.
         num_images: Images counted.
-        omissions: (file, reason) of images that were not.
+        skipped: (file, reason) of images that were not.
         numbers: Image -> the numbers in its mask.
     """
     counts: CAMHistogram | np.ndarray
     num_images: int = 0
-    omissions: list[tuple[str, str]] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
     numbers: dict[str, list[int]] = field(default_factory=dict)
 
 
@@ -193,13 +193,13 @@ class _Jobs:
             mask_path = self.masks.get(stem)
             if mask_path is None:
                 mask_path = label_path(self.mask_dir, stem)
-                outcome.omissions.append((str(mask_path), 'no such mask'))
+                outcome.skipped.append((str(mask_path), 'no such mask'))
                 continue
             prediction, size = self.read(self.path_of(self.folder, stem))
             try:
                 mask = load_mask(mask_path, size, self.num_classes, self.mask_values)
             except UserError as error:
-                outcome.omissions.append((str(mask_path), str(error).removeprefix(f'{mask_path}: ')))
+                outcome.skipped.append((str(mask_path), str(error).removeprefix(f'{mask_path}: ')))
                 continue
             try:
                 outcome.counts += self.count(prediction, mask)
@@ -275,18 +275,18 @@ def _run(jobs: _Jobs, data: DataFolder, split: str | None, missing: str, num_wor
     absent = _check_missing(jobs, stems, data, skip=missing == 'skip')
     todo = [stem for stem in stems if stem not in absent]
     chunks = [todo[i:i + CHUNK] for i in range(0, len(todo), CHUNK)]
-    total = _Outcome(jobs.zeros(), omissions=list(absent.values()))
+    total = _Outcome(jobs.zeros(), skipped=list(absent.values()))
     with progress_bar() as progress:
         task = progress.add_task('evaluating', total=len(todo))
         for outcome in parallel_map(jobs, chunks, min(num_workers, len(chunks))):
             total.counts += outcome.counts
             total.num_images += outcome.num_images
-            total.omissions += outcome.omissions
+            total.skipped += outcome.skipped
             total.numbers |= outcome.numbers
-            progress.update(task, completed=total.num_images + len(total.omissions) - len(absent),
+            progress.update(task, completed=total.num_images + len(total.skipped) - len(absent),
                             refresh=True)
     if total.num_images == 0:
-        path, reason = total.omissions[0]
+        path, reason = total.skipped[0]
         raise UserError(f'{path}: {reason} (and none of the {len(stems)} images can be evaluated)')
     check_not_binary({jobs.masks[stem]: numbers for stem, numbers in total.numbers.items()})
     return total
@@ -309,13 +309,13 @@ def _compared(report: dict[str, Any], data: DataFolder, names: Sequence[str],
 
 
 def _check_missing(jobs: _Jobs, stems: Sequence[str], data: DataFolder, skip: bool) -> dict[str, tuple[str, str]]:
-    """Returns stem -> omission for the images that have no file to evaluate, and rightly so.
+    """Returns stem -> (file, reason) for the images to skip: those that rightly have no file to evaluate.
 
     Args:
         jobs: Knows the files.
         stems: Of the split.
         data: Knows the images. The stages before leave an unreadable one out.
-        skip: Any missing file is an omission.
+        skip: Whether to skip any image without a file.
 
     Raises:
         UserError: If another file is missing.
@@ -324,14 +324,14 @@ def _check_missing(jobs: _Jobs, stems: Sequence[str], data: DataFolder, skip: bo
     if skip:
         return {stem: (str(path), 'no such file') for stem, path in missing.items()}
     images, img_dir = data.image_paths() if missing else {}, data.images_path
-    omissions = {}
+    skipped = {}
     for stem, path in missing.items():
         image = images.get(stem)
         reason = check_image(image).reason if image else 'no such image'
         if img_dir.is_dir() and reason:
-            omissions[stem] = (image or str(img_dir / stem), reason)
+            skipped[stem] = (image or str(img_dir / stem), reason)
         else:
             raise UserError(f'{path}: no such file; {len(missing)} of the {len(stems)} images of the split have none. '
                             'Finish the stage that makes them: it goes on where it stopped. Images that it was not '
                             "to make are left out with missing='skip' (--missing skip)")
-    return omissions
+    return skipped

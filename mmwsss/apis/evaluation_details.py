@@ -60,8 +60,8 @@ def add_details(report: Mapping[str, Any], folder: str | os.PathLike, data: Data
     names = evaluated_classes(folder, data, made_for)
     reader = CAMJobs(folder, data, len(names), ()) if is_cam else LabelJobs(folder, data, len(names))
     jobs = _Details(reader, report['threshold'], postprocessors, data.image_paths() if postprocessors else {})
-    omitted = {Path(path).stem for path, _ in report.get('omissions', ())}
-    stems = [stem for stem in data.stems(split) if stem not in omitted and stem in reader.masks]
+    skipped = {Path(path).stem for path, _ in report.get('skipped', ())}
+    stems = [stem for stem in data.stems(split) if stem not in skipped and stem in reader.masks]
     plain, refined = {}, {}
     with progress_bar() as progress:
         results = parallel_map(jobs, stems, check_num_workers(num_workers))

@@ -76,7 +76,7 @@ def make_pseudo_label(cam_dir: str | os.PathLike,
 
     Returns:
         A summary: ``num_images``; ``made`` and ``kept``, the numbers of labels written now and
-        found; ``omissions``, a list of (path, reason) of what was left out; ``background_share`` and
+        found; ``skipped``, a list of (path, reason) of what was left out; ``background_share`` and
         ``ignored_share``, the fractions of background pixels and of ignored ones over all labels; ``background``, the
         one that was used.
 
@@ -107,30 +107,30 @@ def make_pseudo_label(cam_dir: str | os.PathLike,
     folder.check()
     saliency = data.saliency_paths() if needs_saliency(background) else None
     jobs = _Jobs(cam_dir, data.images_path, data.image_paths(), out_dir, background, built, len(names), saliency)
-    omissions = jobs.check_missing(stems, skip=missing_cam == 'skip')
+    skipped = jobs.check_missing(stems, skip=missing_cam == 'skip')
     folder.open()
 
     made = kept = pixels = background_pixels = ignored_pixels = 0
-    todo = [stem for stem in stems if stem not in omissions]
+    todo = [stem for stem in stems if stem not in skipped]
     with progress_bar() as progress:
         outcomes = parallel_map(jobs, todo, min(num_workers, len(todo)))
         for outcome in progress.track(outcomes, len(todo), description='pseudo labels'):
-            if outcome.omission is not None:
-                omissions[outcome.stem] = outcome.omission
+            if outcome.skipped is not None:
+                skipped[outcome.stem] = outcome.skipped
                 continue
             made += not outcome.kept
             kept += outcome.kept
             pixels += outcome.pixels
             background_pixels += outcome.background_pixels
             ignored_pixels += outcome.ignored_pixels
-    if len(omissions) == len(stems):
-        path, reason = omissions[stems[0]]
+    if len(skipped) == len(stems):
+        path, reason = skipped[stems[0]]
         raise UserError(f'{path}: {reason} (and not one of the {len(stems)} labels could be made)')
     return {
         'num_images': len(stems),
         'made': made,
         'kept': kept,
-        'omissions': [omissions[stem] for stem in stems if stem in omissions],
+        'skipped': [skipped[stem] for stem in stems if stem in skipped],
         'background_share': background_pixels / pixels,
         'ignored_share': ignored_pixels / pixels,
         'background': dict(background),
@@ -158,7 +158,7 @@ class _Outcome:
     pixels: int = 0
     background_pixels: int = 0
     ignored_pixels: int = 0
-    omission: tuple[str, str] | None = None
+    skipped: tuple[str, str] | None = None
 
 
 class _Jobs:
@@ -189,7 +189,7 @@ class _Jobs:
                 label = write_pseudo_label(label_path(self.out_dir, stem), cam_file, path, self.background,
                                            self.postprocessors, self.read_saliency(stem, path))
             except UserError as error:
-                return _Outcome(stem, omission=_omission(path, error))
+                return _Outcome(stem, skipped=_skipped_file(path, error))
         return _Outcome(stem, kept, label.size, int((label == 0).sum()), int((label == IGNORE).sum()))
 
     def read_saliency(self, stem: str, img_path: str) -> np.ndarray | None:
@@ -221,11 +221,11 @@ class _Jobs:
         return label if all(source.stat().st_mtime_ns <= written for source in sources) else None
 
     def check_missing(self, stems: Sequence[str], skip: bool) -> dict[str, tuple[str, str]]:
-        """Returns stem -> omission for the images that have no CAM and rightly so.
+        """Returns stem -> (file, reason) for the images to skip: those that rightly have no CAM.
 
         Args:
             stems: The images.
-            skip: Any missing CAM is an omission. Else only that of an unreadable image, which
+            skip: Whether to skip any image without a CAM. Else only an unreadable image, which
                 ``mmwsss cam`` leaves out.
 
         Raises:
@@ -236,23 +236,23 @@ class _Jobs:
                    if not path.exists() and not label_path(self.out_dir, stem).exists()}
         if skip:
             return {stem: (str(path), 'no such CAM file') for stem, path in missing.items()}
-        omissions = {}
+        skipped = {}
         for stem, path in missing.items():
             if stem not in self.images:  # a hidden file counts as none, as in the data set
-                omissions[stem] = (self.image_path(stem), 'no such image')
+                skipped[stem] = (self.image_path(stem), 'no such image')
                 continue
             try:
                 read_image(self.image_path(stem))
             except UserError as error:
-                omissions[stem] = _omission(self.image_path(stem), error)
+                skipped[stem] = _skipped_file(self.image_path(stem), error)
             else:
                 raise UserError(f'{path}: no such CAM file ({len(missing)} of {len(stems)} are missing); run '
                                 'mmwsss cam with the same split and --out-dir: it makes what is missing. Images '
                                 "that are to have none are left out with missing_cam='skip' (--missing-cam skip)")
-        return omissions
+        return skipped
 
 
-def _omission(path: str | os.PathLike, error: UserError) -> tuple[str, str]:
+def _skipped_file(path: str | os.PathLike, error: UserError) -> tuple[str, str]:
     return str(path), str(error).removeprefix(f'{path}: ')
 
 

@@ -40,12 +40,12 @@ class RunResult:
     Attributes:
         checkpoint: The checkpoint that was written (training) or tested.
         metrics: The metrics of a test; numbers that are not finite are ``None``, as json has none.
-        omissions: (file, reason) for every file of the data set that was left out.
+        skipped: (file, reason) for every file of the data set that was left out.
         tables: The metrics of a test for people, a table of each evaluator that has one.
     """
     checkpoint: Path
     metrics: dict = field(default_factory=dict)
-    omissions: list[tuple[str, str]] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
 
 
@@ -167,7 +167,7 @@ def train(cfg: Config, work_dir: str | Path, resume: bool = False, launcher: str
     checkpoint = find_latest_checkpoint(work_dir)
     if checkpoint is None:
         raise UserError(f'{work_dir}: the training wrote no checkpoint; set default_hooks.checkpoint.interval')
-    return RunResult(checkpoint, omissions=_omissions(runner.train_dataloader.dataset))
+    return RunResult(checkpoint, skipped=_skipped(runner.train_dataloader.dataset))
 
 
 def check_pretrained(cfg: Config) -> None:
@@ -244,7 +244,7 @@ def test(cfg: Config, checkpoint: str | Path, work_dir: str | Path, launcher: st
             check_input_statistics(model, dataset)
         metrics = runner.test()
     return RunResult(Path(checkpoint), {key: _json_value(value) for key, value in metrics.items()},
-                     _omissions(dataset),
+                     _skipped(dataset),
                      [metric.table for metric in runner.test_evaluator.metrics if getattr(metric, 'table', None)])
 
 
@@ -280,7 +280,7 @@ def load_for_inference(model: torch.nn.Module, checkpoint: str | Path,
     return model
 
 
-def _omissions(dataset) -> list[tuple[str, str]]:
+def _skipped(dataset) -> list[tuple[str, str]]:
     while hasattr(dataset, 'dataset'):
         dataset = dataset.dataset
-    return list(getattr(dataset, 'omissions', ()))
+    return list(getattr(dataset, 'skipped', ()))

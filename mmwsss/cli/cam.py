@@ -31,4 +31,4 @@ def run(args: argparse.Namespace) -> int:
     result = make_cam(cfg, args.checkpoint, args.out_dir, args.split, args.work_dir, args.launcher)
     made = int(result.metrics.get('num_cams', 0))
     class_filter = cfg.model.get('test_cfg', {}).get('class_filter', 'label')
-    return report_result(f'{args.out_dir}: {made} CAM files made, classes chosen by {class_filter}', result.omissions)
+    return report_result(f'{args.out_dir}: {made} CAM files made, classes chosen by {class_filter}', result.skipped)

@@ -36,4 +36,4 @@ def run(args: argparse.Namespace) -> int:
         message += f', {summary["num_masks"]} masks'
     if summary['num_unlabelled']:
         message += f'; {summary["num_unlabelled"]} images have no class, and are labelled so'
-    return report_result(message, summary['omissions'])
+    return report_result(message, summary['skipped'])

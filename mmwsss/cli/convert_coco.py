@@ -33,4 +33,4 @@ def run(args: argparse.Namespace) -> int:
                f'{summary["num_classes"]} classes')
     if summary['num_unlabelled']:
         message += f'; {summary["num_unlabelled"]} images have no class, and are labelled so'
-    return report_result(message, summary['omissions'])
+    return report_result(message, summary['skipped'])

@@ -18,4 +18,4 @@ def run(args: argparse.Namespace) -> int:
     from mmwsss.datasets.exif import drop_orientation
     summary = drop_orientation(args.images_dir, args.out_dir)
     return report_result(f'{args.out_dir}: {summary["num_images"]} images, of {summary["num_changed"]} the EXIF '
-                         'orientation was taken out', summary['omissions'])
+                         'orientation was taken out', summary['skipped'])

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     if args.held_out is not None:
         counts = hold_out(args.out_dir, summary['split'], args.held_out)
         message += '; ' + ', '.join(f'{name}: {count}' for name, count in counts.items())
-    return report_result(message, summary['omissions'])
+    return report_result(message, summary['skipped'])
 
 
 def _convert(args: argparse.Namespace) -> dict:

@@ -30,4 +30,4 @@ def run(args: argparse.Namespace) -> int:
     if TRAIN_AUG not in splits and 'trainaug' not in splits:
         message += (f'; no {TRAIN_AUG}, which needs --sbd, or a list trainaug.txt in '
                     f'{args.voc_dir}/ImageSets/Segmentation')
-    return report_result(message, summary['omissions'])
+    return report_result(message, summary['skipped'])

@@ -57,13 +57,13 @@ def run(args: argparse.Namespace) -> int:
     data = DataFolder.find(data, mask_dir=Path(args.label_dir).absolute())
     dataset = DATASETS.build(data.dataset_config(dict(
         type='VOCSegDataset', split=args.split, missing_mask='skip', require_saliency=True)))
-    samples, temperatures, omissions = [], [], list(dataset.omissions)
+    samples, temperatures, skipped = [], [], list(dataset.skipped)
     with progress_bar() as progress:
         for i in progress.track(range(len(dataset)), description='conflict temperatures'):
             sample = dataset.get_data_info(i)
             label = read_label(sample['seg_map_path'])
             if (label == IGNORE).all():
-                omissions.append((sample['seg_map_path'], f'every pixel is {IGNORE} (ignore), so it has no tau'))
+                skipped.append((sample['seg_map_path'], f'every pixel is {IGNORE} (ignore), so it has no tau'))
                 continue
             samples.append(sample)
             temperatures.append(conflict_temperature(label, read_saliency(sample['saliency_path'])))
@@ -82,4 +82,4 @@ def run(args: argparse.Namespace) -> int:
     plot_histogram(report, out_dir / 'tau.png', f'{Path(args.label_dir).absolute().name}, {describe_split(args.split)}')
     write_json(out_dir / 'tau.json', report)
     return report_result(f'{out_dir}: tau {report["mean"]:.3f} on average of {report["num_images"]} images, '
-                         f'{len(drawn)} of them drawn', omissions)
+                         f'{len(drawn)} of them drawn', skipped)

@@ -66,4 +66,4 @@ def run(args: argparse.Namespace) -> int:
     threshold = report['threshold']
     at = '' if threshold is None else f' at the oracle threshold {threshold:g}'
     return report_result(f'mIoU {100 * report["mIoU"]:.2f} %{at}, {report["num_images"]} images',
-                         report['omissions'])
+                         report['skipped'])

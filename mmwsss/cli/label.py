@@ -99,4 +99,4 @@ def run(args: argparse.Namespace) -> int:
     message = (f'{args.out_dir}: {summary["made"]} labels made, {summary["kept"]} were there, for '
                f'{summary["num_images"]} images of {args.split or args.data_root}; '
                f'{summary["background_share"]:.1%} of their pixels are background{ignored}\nmade by: {steps}')
-    return report_result(message, summary['omissions'])
+    return report_result(message, summary['skipped'])

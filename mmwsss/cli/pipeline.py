@@ -4,7 +4,7 @@ import argparse
 from mmwsss.cli.arguments import add_cfg_options, add_config, add_launcher, add_weights
 from mmwsss.cli.data import add_data_arguments
 
-DESCRIPTION = 'Run the stages of a pipeline, from photographs to a segmentor; complete ones are skipped'
+DESCRIPTION = 'Run the stages of a pipeline, from photographs to a segmentor; complete ones are reused'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

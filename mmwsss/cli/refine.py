@@ -37,4 +37,4 @@ def run(args: argparse.Namespace) -> int:
                         **labels)
     made = int(result.metrics.get('num_cams', 0))
     return report_result(f'{args.out_dir}: {made} CAMs refined; CAM files in cam/, label maps in labels/',
-                         result.omissions)
+                         result.skipped)

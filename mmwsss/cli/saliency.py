@@ -35,4 +35,4 @@ def run(args: argparse.Namespace) -> int:
     summary = make_saliency(args.model, data, args.split, args.out_dir, args.batch_size, args.size, args.num_workers)
     message = (f'{args.out_dir or data.saliency_path}: {summary["made"]} saliency maps made, '
                f'{summary["kept"]} were there, for {summary["num_images"]} images of {describe_split(args.split)}')
-    return report_result(message, summary['omissions'])
+    return report_result(message, summary['skipped'])

@@ -4,7 +4,7 @@ import argparse
 from mmwsss.cli.arguments import add_cfg_options, add_config, add_launcher, add_weights
 from mmwsss.cli.data import add_data_arguments
 
-DESCRIPTION = ('Train and test the rows of a study and print their table; what is done is skipped, what was '
+DESCRIPTION = ('Train and test the rows of a study and print their table; what is done is reused, what was '
                'interrupted goes on')
 
 

@@ -69,4 +69,4 @@ def run(args: argparse.Namespace) -> int:
             make_console().print(table)
     figures = [f'{name} {value:.2f}' for name, value in result.metrics.items()
                if isinstance(value, (int, float)) and not isinstance(value, bool)]
-    return report_result(f'{args.checkpoint}: {", ".join(figures) or "nothing was evaluated"}', result.omissions)
+    return report_result(f'{args.checkpoint}: {", ".join(figures) or "nothing was evaluated"}', result.skipped)

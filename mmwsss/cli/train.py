@@ -47,4 +47,4 @@ def run(args: argparse.Namespace) -> int:
         cfg.auto_scale_lr = {'base_batch_size': written, **(cfg.get('auto_scale_lr') or {}), 'enable': True}
     work_dir = args.work_dir or cfg.get('work_dir') or Path('work_dirs') / Path(args.config).stem
     result = train(cfg, work_dir, args.resume or cfg.get('resume', False), args.launcher)
-    return report_result(f'trained: {result.checkpoint}', result.omissions)
+    return report_result(f'trained: {result.checkpoint}', result.skipped)

@@ -26,7 +26,7 @@ from mmwsss.utils.errors import UserError
 
 MAX_LOGGED = 10
 _Value = TypeVar('_Value')
-Omission = tuple[str, str]
+SkippedFile = tuple[str, str]
 
 
 def on_rank_zero(function: Callable[[], _Value]) -> _Value:
@@ -71,7 +71,7 @@ class CheckedDataset(BaseDataset):
     """Images, each with optional mask and saliency map, that are all known to be readable.
 
     Every file is decoded once before use (see :mod:`mmwsss.datasets.preflight`). What cannot be used is left out,
-    listed in :attr:`omissions` and logged. In a distributed run rank 0 does it and all ranks get its list, so
+    listed in :attr:`skipped` and logged. In a distributed run rank 0 does it and all ranks get its list, so
     all ranks must build the data set.
 
     Args:
@@ -100,7 +100,7 @@ class CheckedDataset(BaseDataset):
         serialize_data: Keep the list as bytes, which workers share.
 
     Attributes:
-        omissions: (path, reason) of every image that was left out. Empty before :meth:`full_init`.
+        skipped: (path, reason) of every image that was left out. Empty before :meth:`full_init`.
     """
 
     # Read by mmwsss.config.config: the class list comes from the data root, and the arguments `classes` and
@@ -132,7 +132,7 @@ class CheckedDataset(BaseDataset):
         self.require_saliency = require_saliency
         self.recursive = recursive
         self.seed = seed
-        self.omissions: list[Omission] = []
+        self.skipped: list[SkippedFile] = []
         # Workers hold copies of this object, but share this memory.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         colours = voc_palette(256)
@@ -179,19 +179,19 @@ class CheckedDataset(BaseDataset):
         Raises:
             UserError: If nothing is left, or a mistake concerns more than one file.
         """
-        samples, self.omissions = on_rank_zero(self._list_samples)
+        samples, self.skipped = on_rank_zero(self._list_samples)
         return samples
 
     def _split_stems(self, images: dict[str, str]) -> list[str]:
         """Returns the stems of the images in the split, of which some may be missing in ``images``."""
         return list(images) if self.split is None else read_split(self.data_root, self.split, self.img_dir)
 
-    def _annotate(self, samples: list[dict], omissions: list[Omission]) -> list[dict]:
-        """Adds annotations to the samples and returns those to keep; the others go to ``omissions``."""
+    def _annotate(self, samples: list[dict], skipped: list[SkippedFile]) -> list[dict]:
+        """Adds annotations to the samples and returns those to keep; the others go to ``skipped``."""
         return samples
 
-    def _list_samples(self) -> tuple[list[dict], list[Omission]]:
-        omissions: list[Omission] = []
+    def _list_samples(self) -> tuple[list[dict], list[SkippedFile]]:
+        skipped: list[SkippedFile] = []
         images = find_files(self.img_dir, IMAGE_EXTENSIONS, self.recursive)
         masks = self._find_maps(self.mask_dir, 'masks', self.require_masks)
         saliency = self._find_maps(self.saliency_dir, 'saliency maps', self.require_saliency)
@@ -200,18 +200,18 @@ class CheckedDataset(BaseDataset):
                         saliency_path=saliency.get(stem), label_map=None, reduce_zero_label=False, seg_fields=[],
                         **({} if self.mask_values is None else dict(mask_values=self.mask_values)))
                    for stem in stems if stem in images]
-        omissions += [(os.path.join(self.img_dir, stem), 'missing image') for stem in stems if stem not in images]
-        samples = self._check(self._annotate(samples, omissions), omissions)
-        for path, reason in omissions[:MAX_LOGGED]:
+        skipped += [(os.path.join(self.img_dir, stem), 'missing image') for stem in stems if stem not in images]
+        samples = self._check(self._annotate(samples, skipped), skipped)
+        for path, reason in skipped[:MAX_LOGGED]:
             print_log(f'left out {path}: {reason}', 'current', level=logging.WARNING)
-        if len(omissions) > MAX_LOGGED:
-            print_log(f'left out {len(omissions) - MAX_LOGGED} more images', 'current', level=logging.WARNING)
+        if len(skipped) > MAX_LOGGED:
+            print_log(f'left out {len(skipped) - MAX_LOGGED} more images', 'current', level=logging.WARNING)
         if not samples:
-            first = f'; the first: {omissions[0][0]}: {omissions[0][1]}' if omissions else ''
-            raise UserError(f'{self.img_dir}: no image is left of {len(omissions)}{first}')
-        return samples, omissions
+            first = f'; the first: {skipped[0][0]}: {skipped[0][1]}' if skipped else ''
+            raise UserError(f'{self.img_dir}: no image is left of {len(skipped)}{first}')
+        return samples, skipped
 
-    def _check(self, samples: list[dict], omissions: list[Omission]) -> list[dict]:
+    def _check(self, samples: list[dict], skipped: list[SkippedFile]) -> list[dict]:
         checks = preflight([s['img_path'] for s in samples],
                            [s['seg_map_path'] for s in samples] if self.require_masks else None,
                            [s['saliency_path'] for s in samples] if self.require_saliency else None,
@@ -220,9 +220,9 @@ class CheckedDataset(BaseDataset):
         kept = []
         for sample, check in zip(samples, checks):
             if isinstance(check, str):
-                omissions.append((sample['img_path'], check))
+                skipped.append((sample['img_path'], check))
             elif min(check) < min_size:
-                omissions.append((sample['img_path'], f'smaller than min_size={min_size}'))
+                skipped.append((sample['img_path'], f'smaller than min_size={min_size}'))
             else:
                 sample['height'], sample['width'] = check
                 kept.append(sample)

@@ -79,7 +79,7 @@ def drop_orientation(images_dir: str | os.PathLike, out_dir: str | os.PathLike) 
         out_dir: The folder to write, with the same sub folders.
 
     Returns:
-        ``num_images``, ``num_changed``, and ``omissions``, (path, reason) of what is no image.
+        ``num_images``, ``num_changed``, and ``skipped``, (path, reason) of what is no image.
 
     Raises:
         UserError: If there is no such folder, it holds no image, or the two are one.
@@ -93,11 +93,11 @@ def drop_orientation(images_dir: str | os.PathLike, out_dir: str | os.PathLike) 
                    and target.resolve() not in path.resolve().parents)
     if not paths:
         raise UserError(f'{source}: holds no image')
-    omissions, changed = [], 0
+    skipped, changed = [], 0
     for path in paths:
         check = check_image(str(path))
         if check.reason:
-            omissions.append((str(path), check.reason))
+            skipped.append((str(path), check.reason))
             continue
         result = target / path.relative_to(source)
         is_changed = is_oriented(path)
@@ -105,7 +105,7 @@ def drop_orientation(images_dir: str | os.PathLike, out_dir: str | os.PathLike) 
         if is_changed and plain is None:
             result = result.with_suffix('.png')
             if path.with_suffix('.png').exists():
-                omissions.append((str(path), f'there is a {result.name} beside it, which its copy would replace'))
+                skipped.append((str(path), f'there is a {result.name} beside it, which its copy would replace'))
                 continue
         result.parent.mkdir(parents=True, exist_ok=True)
         if not is_changed:
@@ -116,4 +116,4 @@ def drop_orientation(images_dir: str | os.PathLike, out_dir: str | os.PathLike) 
             pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
             plain = cv2.imencode('.png', pixels)[1].tobytes()
         write_bytes(result, plain)
-    return dict(num_images=len(paths) - len(omissions), num_changed=changed, omissions=omissions)
+    return dict(num_images=len(paths) - len(skipped), num_changed=changed, skipped=skipped)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmwsss.datasets.base import Omission
+from mmwsss.datasets.base import SkippedFile
 from mmwsss.datasets.boxes import Boxes, read_xml_boxes
 from mmwsss.datasets.layout import find_split, load_classes, read_split, read_text, stem_of
 from mmwsss.datasets.localization import SingleClassDataset
@@ -60,7 +60,7 @@ class ILSVRCLocalization(SingleClassDataset):
         # Lines are an image and its number.
         return [stem_of(line.split()[0]) for line in read_text(path).splitlines() if line.strip()]
 
-    def _annotate(self, samples: list[dict], omissions: list[Omission]) -> list[dict]:
+    def _annotate(self, samples: list[dict], skipped: list[SkippedFile]) -> list[dict]:
         place = {name: i for i, name in enumerate(self._metainfo['classes'])}
         self.classes_of, self.boxes_of, usable = {}, {}, []
         for sample in samples:
@@ -70,14 +70,14 @@ class ILSVRCLocalization(SingleClassDataset):
                 try:
                     name, self.boxes_of[stem] = self._annotation(stem, name)
                 except UserError as error:  # of one file; the others go on
-                    omissions.append((sample['img_path'], str(error)))
+                    skipped.append((sample['img_path'], str(error)))
                     continue
             if name not in place:
-                omissions.append((sample['img_path'], f'is of class {name}, which is not in the class list'))
+                skipped.append((sample['img_path'], f'is of class {name}, which is not in the class list'))
                 continue
             self.classes_of[stem] = place[name]
             usable.append(sample)
-        return super()._annotate(usable, omissions)
+        return super()._annotate(usable, skipped)
 
     def _annotation(self, stem: str, folder: str) -> tuple[str, Boxes]:
         path = Path(self.data_root, 'Annotations/CLS-LOC', self.part, folder if self.part == 'train' else '',

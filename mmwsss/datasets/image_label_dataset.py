@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mmwsss.datasets.base import CheckedDataset, Omission
+from mmwsss.datasets.base import CheckedDataset, SkippedFile
 from mmwsss.datasets.label_sources import multi_hot, read_labels
 from mmwsss.datasets.layout import FOLDER_IMAGES, LABEL_FILES, load_classes
 from mmwsss.datasets.mask_checks import class_names, report_disagreement
@@ -68,10 +68,10 @@ class ImageLabelDataset(CheckedDataset):
         label = self.get_data_info(idx)['gt_img_label']
         return [] if label is None else np.flatnonzero(label).tolist()
 
-    def _read_labels(self, samples: list[dict], omissions: list[Omission]) -> tuple[dict[str, list[str] | None], str]:
+    def _read_labels(self, samples: list[dict], skipped: list[SkippedFile]) -> tuple[dict[str, list[str] | None], str]:
         """Reads the class names; returns stem -> names or ``None``, and the source for messages.
 
-        Samples whose label source is damaged may be taken out of ``samples`` and put into ``omissions``.
+        Samples whose label source is damaged may be taken out of ``samples`` and put into ``skipped``.
         """
         if self.label_file is None:
             if self.missing_label != 'none':
@@ -81,12 +81,12 @@ class ImageLabelDataset(CheckedDataset):
         labels = read_labels(self.label_file, self.use_crowd)
         if self.split is None:  # then the label file is a list of the images as well
             stems = {sample['stem'] for sample in samples}
-            omissions += [(os.path.join(self.img_dir, stem), f'missing image, listed in {self.label_file}')
+            skipped += [(os.path.join(self.img_dir, stem), f'missing image, listed in {self.label_file}')
                           for stem in labels if stem not in stems]
         return labels, self.label_file
 
-    def _check(self, samples: list[dict], omissions: list[Omission]) -> list[dict]:
-        kept = super()._check(samples, omissions)
+    def _check(self, samples: list[dict], skipped: list[SkippedFile]) -> list[dict]:
+        kept = super()._check(samples, skipped)
         if self.require_masks:
             # Of all samples, as before: what is known of a list of files is kept together.
             checks = check_files([s['seg_map_path'] for s in samples if s['seg_map_path']], 'mask', self.mask_values)
@@ -97,8 +97,8 @@ class ImageLabelDataset(CheckedDataset):
                 for s in kept}, self.mask_dir)
         return kept
 
-    def _annotate(self, samples: list[dict], omissions: list[Omission]) -> list[dict]:
-        labels, source = self._read_labels(samples, omissions)
+    def _annotate(self, samples: list[dict], skipped: list[SkippedFile]) -> list[dict]:
+        labels, source = self._read_labels(samples, skipped)
         classes = self._metainfo['classes']
         # An empty list is a label: it says that the image shows none of the classes.
         unlabelled = [sample for sample in samples if labels.get(sample['stem']) is None]
@@ -112,6 +112,6 @@ class ImageLabelDataset(CheckedDataset):
             sample['gt_img_label'] = (None if names is None
                                       else multi_hot(names, classes, source, sample['stem']))
         if self.missing_label == 'skip':
-            omissions += [(sample['img_path'], f'no label in {source}') for sample in unlabelled]
+            skipped += [(sample['img_path'], f'no label in {source}') for sample in unlabelled]
             samples = [sample for sample in samples if sample['gt_img_label'] is not None]
         return samples

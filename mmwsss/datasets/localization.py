@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mmwsss.datasets.base import CheckedDataset, Omission
+from mmwsss.datasets.base import CheckedDataset, SkippedFile
 from mmwsss.datasets.boxes import BOXES_FILE, read_boxes
 from mmwsss.datasets.image_label_dataset import ImageLabelDataset
 from mmwsss.registry import DATASETS
@@ -38,18 +38,18 @@ class SingleClassDataset(CheckedDataset):
         """Returns the class of an image in a list, as MMEngine's ``ClassBalancedDataset`` wants it."""
         return [self.get_data_info(idx)['gt_class']]
 
-    def _annotate(self, samples: list[dict], omissions: list[Omission]) -> list[dict]:
+    def _annotate(self, samples: list[dict], skipped: list[SkippedFile]) -> list[dict]:
         kept = []
         for sample in samples:
             stem = sample['stem']
             if stem not in self.classes_of:
-                omissions.append((sample['img_path'], 'no class is known of it'))
+                skipped.append((sample['img_path'], 'no class is known of it'))
                 continue
             label = np.zeros(self.num_foreground, np.float32)
             label[self.classes_of[stem]] = 1
             boxes = np.asarray(self.boxes_of.get(stem, ()), np.float32).reshape(-1, 4)
             if len(boxes) == 0 and self.require_boxes:
-                omissions.append((sample['img_path'], 'no box is known of it'))
+                skipped.append((sample['img_path'], 'no box is known of it'))
                 continue
             kept.append(dict(sample, gt_img_label=label, gt_class=self.classes_of[stem], gt_boxes=boxes))
         return kept
@@ -87,18 +87,18 @@ class LocalizationDataset(ImageLabelDataset):
         super().__init__(data_root, img_dir=img_dir, label_file=label_file, split=split, classes=classes,
                          mask_dir=mask_dir, **kwargs)
 
-    def _annotate(self, samples: list[dict], omissions: list[Omission]) -> list[dict]:
+    def _annotate(self, samples: list[dict], skipped: list[SkippedFile]) -> list[dict]:
         path = os.path.join(self.data_root, BOXES_FILE)
         boxes = read_boxes(path) if self.require_boxes or os.path.exists(path) else {}
         kept = []
-        for sample in super()._annotate(samples, omissions):
+        for sample in super()._annotate(samples, skipped):
             label = sample['gt_img_label']
             if label is not None and label.sum() != 1:
                 raise UserError(f'{self.label_file}: image {sample["stem"]!r} has {int(label.sum())} classes; images '
                                 'of a localization set have one')
             found = np.asarray(boxes.get(sample['stem'], ()), np.float32).reshape(-1, 4)
             if len(found) == 0 and self.require_boxes:
-                omissions.append((sample['img_path'], f'no box in {path}'))
+                skipped.append((sample['img_path'], f'no box in {path}'))
                 continue
             kept.append(dict(sample, gt_boxes=found))
         return kept

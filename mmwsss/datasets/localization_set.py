@@ -29,7 +29,7 @@ from mmwsss.utils.fileio import remove_leftovers, write_bytes, write_json
 from mmwsss.utils.parallel import progress_bar
 
 MASK_DIR = 'Masks'
-Omission = tuple[str, str]
+SkippedFile = tuple[str, str]
 
 
 @dataclass
@@ -50,7 +50,7 @@ class LocalizationImage:
 
 def write_localization_set(out_dir: str | os.PathLike, split: str, images: Mapping[str, LocalizationImage],
                            classes: Sequence[str], copy: bool = False,
-                           omissions: Sequence[Omission] = ()) -> dict[str, Any]:
+                           skipped: Sequence[SkippedFile] = ()) -> dict[str, Any]:
     """Writes one split; other splits of the same classes may be there already.
 
     Args:
@@ -59,10 +59,10 @@ def write_localization_set(out_dir: str | os.PathLike, split: str, images: Mappi
         images: Stem -> image.
         classes: Class names.
         copy: Copy the images instead of linking to them.
-        omissions: What was left out so far, (path, reason).
+        skipped: What was left out so far, (path, reason).
 
     Returns:
-        A summary: ``split``, ``num_images``, ``num_boxes``, ``num_masks``, ``num_classes`` and ``omissions``.
+        A summary: ``split``, ``num_images``, ``num_boxes``, ``num_masks``, ``num_classes`` and ``skipped``.
 
     Raises:
         UserError: If nothing is left, the folder holds other classes or other images of the same names.
@@ -73,17 +73,17 @@ def write_localization_set(out_dir: str | os.PathLike, split: str, images: Mappi
     names = load_classes(root) if (root / 'classes.txt').exists() else load_classes(root, classes)
     if unknown := [image.label for image in images.values() if image.label not in names]:
         raise UserError(f'{root / "classes.txt"}: has no class {unknown[0]!r}; write the set into a folder of its own')
-    images, omissions = dict(images), list(omissions)
+    images, skipped = dict(images), list(skipped)
     checks = check_files([image.path for image in images.values()], 'image')
     for stem in [stem for stem, image in images.items() if checks[image.path].reason]:
-        omissions.append((images[stem].path, checks[images[stem].path].reason))
+        skipped.append((images[stem].path, checks[images[stem].path].reason))
         del images[stem]
     for folder in ('JPEGImages', 'ImageSets', MASK_DIR)[:2 + any(image.mask for image in images.values())]:
         (root / folder).mkdir(parents=True, exist_ok=True)
         remove_leftovers(root / folder)
-    omissions += _write_masks(root, images)
+    skipped += _write_masks(root, images)
     if not images:
-        path, reason = omissions[0] if omissions else (root, 'there is no image')
+        path, reason = skipped[0] if skipped else (root, 'there is no image')
         raise UserError(f'{path}: {reason} (and no image is left for the split {split})')
     place_images({stem: image.path for stem, image in images.items()}, root / 'JPEGImages', copy)
     labels = read_label_file(root / 'labels.json') if (root / 'labels.json').exists() else {}
@@ -94,11 +94,11 @@ def write_localization_set(out_dir: str | os.PathLike, split: str, images: Mappi
     _write_split(root, split, list(images))
     return dict(split=split, num_images=len(images), num_boxes=sum(len(image.boxes) for image in images.values()),
                 num_masks=sum(image.mask is not None for image in images.values()), num_classes=len(names),
-                omissions=omissions)
+                skipped=skipped)
 
 
-def _write_masks(root: Path, images: dict[str, LocalizationImage]) -> list[Omission]:
-    omissions = []
+def _write_masks(root: Path, images: dict[str, LocalizationImage]) -> list[SkippedFile]:
+    skipped = []
     with progress_bar() as progress:
         for stem, image in progress.track(list(images.items()), description='masks'):
             if image.mask is None:
@@ -106,9 +106,9 @@ def _write_masks(root: Path, images: dict[str, LocalizationImage]) -> list[Omiss
             try:
                 write_label(label_path(root / MASK_DIR, stem), image.mask())
             except (UserError, SegmentationError) as error:
-                omissions.append((image.path, f'no mask: {error}'))
+                skipped.append((image.path, f'no mask: {error}'))
                 del images[stem]
-    return omissions
+    return skipped
 
 
 def _write_split(root: Path, split: str, stems: Sequence[str]) -> None:
@@ -174,7 +174,7 @@ def masks_to_localization(data_root: str | os.PathLike, out_dir: str | os.PathLi
         copy: Copy the images instead of linking to them.
 
     Returns:
-        See :func:`write_localization_set`; images of several classes are counted under ``num_other``, and no omission.
+        See :func:`write_localization_set`; images of several classes are only counted, under ``num_other``.
 
     Raises:
         UserError: See there; also for a mask with an unknown id.
@@ -183,17 +183,17 @@ def masks_to_localization(data_root: str | os.PathLike, out_dir: str | os.PathLi
     classes = load_classes(root)
     files = find_files(root / 'JPEGImages', IMAGE_EXTENSIONS)
     images: dict[str, LocalizationImage] = {}
-    omissions: list[Omission] = []
+    skipped: list[SkippedFile] = []
     num_other = 0
     for stem in read_split(root, split):
         path = label_path(root / 'SegmentationClass', stem)
         if stem not in files:
-            omissions.append((str(root / 'JPEGImages' / stem), 'missing image'))
+            skipped.append((str(root / 'JPEGImages' / stem), 'missing image'))
             continue
         try:
             mask = read_label(path)
         except UserError as error:
-            omissions.append((files[stem], str(error)))
+            skipped.append((files[stem], str(error)))
             continue
         ids = np.setdiff1d(np.unique(mask), [0, IGNORE])
         if len(ids) and ids[-1] > len(classes):
@@ -204,7 +204,7 @@ def masks_to_localization(data_root: str | os.PathLike, out_dir: str | os.PathLi
             continue
         images[stem] = LocalizationImage(files[stem], classes[ids[0] - 1], component_boxes(mask == ids[0], min_share),
                                          lambda path=path: _as_object(read_label(path)))
-    return dict(write_localization_set(out_dir, name or split, images, classes, copy, omissions), num_other=num_other)
+    return dict(write_localization_set(out_dir, name or split, images, classes, copy, skipped), num_other=num_other)
 
 
 def _as_object(mask: np.ndarray) -> np.ndarray:
@@ -231,11 +231,11 @@ def cub_to_localization(data_root: str | os.PathLike, out_dir: str | os.PathLike
     if split not in SPLITS:
         raise UserError(f'--split: is one of {", ".join(SPLITS)} for CUB, not {split!r}')
     classes = read_cub_classes(data_root)
-    images, omissions = {}, []
+    images, skipped = {}, []
     for stem, (path, label, training, boxes) in read_cub(data_root).items():
         if training == (split == 'train'):
             images[stem] = LocalizationImage(str(Path(data_root, IMAGE_DIR, path)), classes[label], boxes)
-    return write_localization_set(out_dir, name or split, images, classes, copy, omissions)
+    return write_localization_set(out_dir, name or split, images, classes, copy, skipped)
 
 
 def coco_to_localization(images_dir: str | os.PathLike, instances_json: str | os.PathLike, out_dir: str | os.PathLike,
@@ -254,7 +254,7 @@ def coco_to_localization(images_dir: str | os.PathLike, instances_json: str | os
 
     Returns:
         See :func:`write_localization_set`; images of no or several categories, with crowds or small objects are counted
-        under ``num_other``, and are no omissions.
+        under ``num_other`` only.
 
     Raises:
         UserError: See there and :func:`~mmwsss.datasets.coco.coco_labels.read_instances`.
@@ -262,7 +262,7 @@ def coco_to_localization(images_dir: str | os.PathLike, instances_json: str | os
     instances = read_instances(instances_json)
     files = find_files(images_dir, IMAGE_EXTENSIONS, recursive=True)
     images: dict[str, LocalizationImage] = {}
-    omissions: list[Omission] = []
+    skipped: list[SkippedFile] = []
     num_other = 0
     for image, items in instances.images:
         stem = stem_of(image['file_name'].strip())
@@ -270,7 +270,7 @@ def coco_to_localization(images_dir: str | os.PathLike, instances_json: str | os
             num_other += 1
             continue
         if stem not in files:
-            omissions.append((os.path.join(images_dir, image['file_name']), 'missing image'))
+            skipped.append((os.path.join(images_dir, image['file_name']), 'missing image'))
             continue
         boxes = [_coco_box(item, f'{instances_json}: image {stem!r}') for item in items]
         height, width = image.get('height'), image.get('width')
@@ -285,7 +285,7 @@ def coco_to_localization(images_dir: str | os.PathLike, instances_json: str | os
                 [segmentation_mask(item.get('segmentation'), *size) for item in items], [1] * len(items), *size))
             if masks else None)
     classes = [instances.categories[key] for key in sorted(instances.categories, key=lambda k: (isinstance(k, str), k))]
-    return dict(write_localization_set(out_dir, split, images, classes, copy, omissions), num_other=num_other)
+    return dict(write_localization_set(out_dir, split, images, classes, copy, skipped), num_other=num_other)
 
 
 def _coco_box(item: dict, place: str) -> list[float]:

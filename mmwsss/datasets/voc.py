@@ -3,7 +3,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from mmwsss.datasets.base import CheckedDataset, Omission
+from mmwsss.datasets.base import CheckedDataset, SkippedFile
 from mmwsss.datasets.image_label_dataset import ImageLabelDataset
 from mmwsss.datasets.label_sources import classes_of_ids, read_labels, read_xml_labels
 from mmwsss.datasets.layout import JSON_LABELS, SALIENCY, VOC_IMAGES, VOC_MASKS, VOC_XML, find_files, load_classes
@@ -68,7 +68,7 @@ class VOCImageLabelDataset(ImageLabelDataset):
         raise UserError(f'{self.data_root}: there are no image-level labels; add one of {self.label_file}, '
                         f'{self.ann_dir}/<image>.xml and {self.mask_dir}/<image>.png')
 
-    def _read_labels(self, samples: list[dict], omissions: list[Omission]) -> tuple[dict[str, list[str] | None], str]:
+    def _read_labels(self, samples: list[dict], skipped: list[SkippedFile]) -> tuple[dict[str, list[str] | None], str]:
         source = self._find_source()
         if source is None:
             return {}, ''
@@ -77,11 +77,11 @@ class VOCImageLabelDataset(ImageLabelDataset):
             return {sample['stem']: read_xml_labels(files[sample['stem']], self.use_difficult)
                     for sample in samples if sample['stem'] in files}, self.ann_dir
         if source == 'mask':
-            return self._labels_from_masks(samples, omissions), self.mask_dir
+            return self._labels_from_masks(samples, skipped), self.mask_dir
         path = self.label_file if source == 'json' else os.path.join(self.data_root, source)
         return read_labels(path, self.use_crowd), path
 
-    def _labels_from_masks(self, samples: list[dict], omissions: list[Omission]) -> dict[str, list[str]]:
+    def _labels_from_masks(self, samples: list[dict], skipped: list[SkippedFile]) -> dict[str, list[str]]:
         if not os.path.isdir(self.mask_dir):
             raise UserError(f'{self.mask_dir}: no such folder; add the masks or choose another label_source')
         paths = [s['seg_map_path'] for s in samples if s['seg_map_path']]
@@ -93,7 +93,7 @@ class VOCImageLabelDataset(ImageLabelDataset):
             if path is None:
                 continue
             if checks[path].reason:
-                omissions.append((sample['img_path'], f'no label, since the mask {path}: {checks[path].reason}'))
+                skipped.append((sample['img_path'], f'no label, since the mask {path}: {checks[path].reason}'))
                 damaged.add(stem)
                 continue
             ids = classes_of_ids(checks[path].ids, self.num_foreground, path)
@@ -143,7 +143,7 @@ class VOCSegDataset(CheckedDataset):
                          img_dir=img_dir, mask_dir=seg_dir, saliency_dir=saliency_dir,
                          require_masks=missing_mask != 'none', **kwargs)
 
-    def _annotate(self, samples: list[dict], omissions: list[Omission]) -> list[dict]:
+    def _annotate(self, samples: list[dict], skipped: list[SkippedFile]) -> list[dict]:
         without = [sample for sample in samples if sample['seg_map_path'] is None]
         if without and self.missing_mask == 'error':
             names = ', '.join(sample['stem'] for sample in without[:3])

@@ -51,7 +51,7 @@ def voc_to_layout(voc_dir: str | os.PathLike, out_dir: str | os.PathLike, sbd_di
 
     Returns:
         A summary: ``splits``, {name: number of images}; ``num_masks``, and ``num_sbd``, how many of them are SBD's;
-        ``omissions``, (path, reason) of images that a list names and that are not there, which the new lists leave
+        ``skipped``, (path, reason) of images that a list names and that are not there, which the new lists leave
         out, and of masks that cannot be used.
 
     Raises:
@@ -69,7 +69,7 @@ def voc_to_layout(voc_dir: str | os.PathLike, out_dir: str | os.PathLike, sbd_di
         if name not in lists:
             find_split(voc, name)  # says what is missing
     lists |= {TRAIN_AUG: augmented_split(lists['train'], lists['val'], sbd)} if sbd else {}
-    omissions = [(str(voc / VOC_IMAGES / f'{stem}.jpg'), f'missing image of split {name}')
+    skipped = [(str(voc / VOC_IMAGES / f'{stem}.jpg'), f'missing image of split {name}')
                  for name, stems in lists.items() for stem in stems if stem not in images]
     lists = {name: [stem for stem in stems if stem in images] for name, stems in lists.items()}
     if empty := [name for name, stems in lists.items() if not stems]:
@@ -88,12 +88,12 @@ def voc_to_layout(voc_dir: str | os.PathLike, out_dir: str | os.PathLike, sbd_di
     if sbd:
         wanted = [stem for stem in lists[TRAIN_AUG] if stem not in masks]
         written, failed = _write_masks(wanted, sbd, images, root / VOC_MASKS, num_workers)
-    omissions += failed.items()
+    skipped += failed.items()
     for name, stems in lists.items():
         write_bytes(root / SPLITS / f'{name}.txt', ''.join(f'{stem}\n' for stem in stems).encode())
     write_bytes(root / CLASS_LIST, ''.join(f'{name}\n' for name in VOC_CLASSES).encode())
     return dict(splits={name: len(stems) for name, stems in lists.items()}, num_masks=len(masks) + written,
-                num_sbd=written, omissions=omissions)
+                num_sbd=written, skipped=skipped)
 
 
 def augmented_split(train: Iterable[str], val: Iterable[str], sbd: Path) -> list[str]:

@@ -37,7 +37,7 @@ class CAMTestLoop(TestLoop):
     smaller first, since a model that was trained on objects of 200 pixels finds none of 2,000; maps keep the grid of
     the original. A batch that would need more memory than there is (estimated from a part of the image, or found out)
     is tested image by image, then at lower scales, each of which is logged; an image that cannot be done at all is left
-    out of the result and named in the data set's ``omissions``, and the others go on.
+    out of the result and named in the data set's ``skipped``, and the others go on.
 
     Args:
         runner: The runner.
@@ -95,8 +95,8 @@ class CAMTestLoop(TestLoop):
         dataset = self.dataloader.dataset
         while hasattr(dataset, 'dataset'):
             dataset = dataset.dataset
-        if skipped and hasattr(dataset, 'omissions'):
-            dataset.omissions.extend(skipped)
+        if skipped and hasattr(dataset, 'skipped'):
+            dataset.skipped.extend(skipped)
         self._skipped = []
 
     def _run_empty(self) -> dict:

@@ -9,7 +9,7 @@ A row is a dict with
 - ``oracle``: true if the value was chosen on ground truth (such as the best of all thresholds): it is labelled so
   wherever it is shown;
 - ``seconds``: how long the stage took; the rows of one stage carry the same number, it is shown and summed once;
-- ``skipped``: true if the stage was complete before, or a text that says why it was not run.
+- ``reused``: true if an earlier run had completed the stage, so that it was not run again.
 """
 import math
 from collections.abc import Mapping, Sequence
@@ -20,10 +20,10 @@ from rich.text import Text
 
 from mmwsss.experiments.table_text import duration_text, markdown_table, number_form
 
-KEYS = ('stage', 'metric', 'value', 'unit', 'note', 'seconds', 'skipped', 'oracle')
+KEYS = ('stage', 'metric', 'value', 'unit', 'note', 'seconds', 'reused', 'oracle')
 HEADER = ('Stage', 'Metric', 'Value', 'Time', 'Note')
 ALIGN = 'llrrl'
-SKIPPED = 'complete before, skipped'
+REUSED = 'reused from an earlier run'
 
 
 def results_table(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> Table:
@@ -84,13 +84,12 @@ def _check(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _lines(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    """The cells of each row; stage, time and the reason for skipping appear in the first row of a stage only."""
+    """The cells of each row; stage, time and what says that it was reused appear in the first row of a stage only."""
     _check(rows)
     lines, before = [], None
     for row in rows:
         first, before = row['stage'] != before, row['stage']
-        skipped = row.get('skipped')
-        notes = [row.get('note') or '', (SKIPPED if skipped is True else skipped or '') if first else '']
+        notes = [row.get('note') or '', REUSED if first and row.get('reused') else '']
         lines.append((row['stage'] if first else '', row.get('metric') or '', value_text(row),
                       _duration(row) if first else '', '; '.join(filter(None, notes))))
     return lines

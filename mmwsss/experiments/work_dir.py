@@ -8,7 +8,7 @@
     report.html              the page on them, see mmwsss.experiments.report
     pipeline.log             the log of all runs
     NAME/key.json            what the content of the stage's folder belongs to, and how long earlier runs have worked
-    NAME/complete.json       written last: key, seconds, output, metrics, omissions
+    NAME/complete.json       written last: key, seconds, output, metrics, skipped
     NAME/metrics.json        the whole report of a stage that evaluates something, which the stage itself writes
     NAME.old/                what belonged to other settings
 
@@ -46,7 +46,7 @@ class StageState:
         seconds: How long all its runs took; ``None`` if it is not complete.
         runs: How many runs it took; ``None`` where an earlier version has timed the last one only.
         metrics: Its rows for the table, see :class:`mmwsss.experiments.pipeline.StageResult`.
-        omissions: (file, reason) of what it has left out.
+        skipped: (file, reason) of what it has left out.
         output: What later stages read.
     """
     folder: Path
@@ -56,7 +56,7 @@ class StageState:
     seconds: float | None = None
     runs: int | None = None
     metrics: list[dict] = field(default_factory=list)
-    omissions: list[tuple[str, str]] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
     output: Path | None = None
 
     @functools.cached_property
@@ -169,14 +169,14 @@ class WorkDir:
             write_json(file, dict(state, seconds=seconds, started=None))
 
     def complete_stage(self, name: str, output: str | Path, metrics: Sequence[Mapping] = (),
-                       omissions: Sequence[Sequence[str]] = (), seconds: float | None = None) -> StageState:
+                       skipped: Sequence[Sequence[str]] = (), seconds: float | None = None) -> StageState:
         """Notes that a stage that was opened has come to its end.
 
         Args:
             name: The stage.
             output: What later stages read: a path that begins with the stage's folder, or one below it.
             metrics: Its rows for the table.
-            omissions: (file, reason) of what it has left out.
+            skipped: (file, reason) of what it has left out.
             seconds: How long it took; ``None``: the time since it was opened and that of earlier runs.
         """
         folder = self.folder(name)
@@ -187,7 +187,7 @@ class WorkDir:
         write_json(folder / COMPLETE, dict(
             key=state['key'], type=state['type'], role=state['role'], seconds=round(seconds, 1), runs=state['runs'],
             output=str(_within(Path(output), folder)), metrics=[_finite(row) for row in metrics],
-            omissions=[list(omission) for omission in omissions]))
+            skipped=[list(file) for file in skipped]))
         return _read_stage(folder)
 
     def completed(self, name: str, key: str, folders: Sequence[str] = ()) -> StageState | None:
@@ -354,15 +354,15 @@ def _read_stage(folder: Path, kind: str | None = None, role: str | None = None) 
     if marker is None:
         return StageState(folder, kind=kind, role=role)
     seconds, metrics, output = marker.get('seconds'), marker.get('metrics'), marker.get('output')
-    omissions, runs = marker.get('omissions'), marker.get('runs')
+    skipped, runs = marker.get('skipped', []), marker.get('runs')
     if not (is_number(seconds) and isinstance(output, str) and _is_list_of(dict, metrics)
             and all(isinstance(row.get('metric'), str) and isinstance(row.get('value'), NUMBER_OR_NONE)
                     and isinstance(row.get('unit'), (str, type(None))) for row in metrics)
-            and _is_list_of(list, omissions) and all(len(omission) == 2 for omission in omissions)
+            and _is_list_of(list, skipped) and all(len(file) == 2 for file in skipped)
             and isinstance(runs, (int, type(None))) and _are_texts(marker.get('type'), marker.get('role'))):
         raise _damaged(file)
     return StageState(folder, True, marker.get('type') or kind, marker.get('role') or role, seconds, runs,
-                      [{'value': None, **row} for row in metrics], [tuple(omission) for omission in omissions],
+                      [{'value': None, **row} for row in metrics], [tuple(file) for file in skipped],
                       folder / output)
 
 

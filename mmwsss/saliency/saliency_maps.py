@@ -61,7 +61,7 @@ def make_saliency(model: str | os.PathLike,
         num_workers: Processes that read images; 0 reads in this process, ``None`` takes one per CPU.
 
     Returns:
-        A summary: ``num_images``; ``made`` and ``kept``, the numbers of maps written now and found; ``omissions``, a
+        A summary: ``num_images``; ``made`` and ``kept``, the numbers of maps written now and found; ``skipped``, a
         list of (path, reason) of what was left out.
 
     Raises:
@@ -81,9 +81,9 @@ def make_saliency(model: str | os.PathLike,
     folder = SettingsFolder(out_dir, {'format': MANIFEST_FORMAT, 'model_sha256': sha256_of_file(model), 'size': size},
                             'maps', option='--out-dir', binds_when_empty=False)
     folder.check()
-    omissions = {stem: (str(data.images_path / f'{stem}.jpg'), 'no such image')
+    skipped = {stem: (str(data.images_path / f'{stem}.jpg'), 'no such image')
                  for stem in stems if stem not in images}
-    paths = {stem: images[stem] for stem in stems if stem not in omissions}
+    paths = {stem: images[stem] for stem in stems if stem not in skipped}
     todo = {stem: path for stem, path in paths.items() if not _is_made(stem_path(out_dir, stem, '.png'), path)}
     if todo:
         batch_size = min(batch_size, len(todo))
@@ -91,38 +91,38 @@ def make_saliency(model: str | os.PathLike,
         if network.batch_size < batch_size:
             print_log(f'{model}: takes one image at a time, so the batch size is 1', 'current', level=logging.WARNING)
         folder.open()
-        omissions.update(_write_maps(network, todo, out_dir, num_workers))
-    if len(omissions) == len(stems):
-        path, reason = omissions[stems[0]]
+        skipped.update(_write_maps(network, todo, out_dir, num_workers))
+    if len(skipped) == len(stems):
+        path, reason = skipped[stems[0]]
         raise UserError(f'{path}: {reason} (and not one of the {len(stems)} saliency maps could be made)')
     return {
         'num_images': len(stems),
-        'made': len(todo.keys() - omissions.keys()),
+        'made': len(todo.keys() - skipped.keys()),
         'kept': len(paths) - len(todo),
-        'omissions': [omissions[stem] for stem in stems if stem in omissions],
+        'skipped': [skipped[stem] for stem in stems if stem in skipped],
     }
 
 
 def _write_maps(network: OnnxSaliency, paths: dict[str, str], out_dir: Path,
                 num_workers: int) -> dict[str, tuple[str, str]]:
-    """Writes the saliency maps of images, stem -> path. Returns stem -> omission for those that have none."""
-    omissions = {}
+    """Writes the saliency maps of images, stem -> path. Returns stem -> (path, reason) for those that have none."""
+    skipped = {}
     stems, size = list(paths), network.batch_size
     batches = [[(stem, paths[stem]) for stem in stems[i:i + size]] for i in range(0, len(stems), size)]
     with progress_bar() as progress:
         task = progress.add_task('saliency maps', total=len(paths))
         for batch in parallel_map(_Reader(network.size), batches, min(num_workers, len(batches))):
-            omissions.update({item.stem: (paths[item.stem], item.reason) for item in batch if item.reason})
+            skipped.update({item.stem: (paths[item.stem], item.reason) for item in batch if item.reason})
             batch_read = [item for item in batch if not item.reason]
             outputs = network(np.stack([item.pixels for item in batch_read])) if batch_read else ()
             for item, output in zip(batch_read, outputs):
                 if not np.isfinite(output).all():
-                    omissions[item.stem] = (paths[item.stem], f'{network.path} gives values for it that are not finite')
+                    skipped[item.stem] = (paths[item.stem], f'{network.path} gives values for it that are not finite')
                     continue
                 _, png = cv2.imencode('.png', to_saliency(output, item.size))
                 write_bytes(stem_path(out_dir, item.stem, '.png'), png.tobytes())
             progress.update(task, advance=len(batch), refresh=True)
-    return omissions
+    return skipped
 
 
 @dataclass

@@ -91,7 +91,7 @@ def end_dist(code: int) -> int:
     """Waits for all processes at the end of a tool, ends the process group, and returns the exit code to use.
 
     torchrun takes any exit code but 0 for a crash and kills the other processes. Under it a tool that is done
-    with omissions therefore ends with 0; the first process leaves the real code in the file that the environment
+    with skipped files therefore ends with 0; the first process leaves the real code in the file that the environment
     variable ``MMWSSS_EXIT_CODE_FILE`` names, and the scripts ``tools/dist_*.sh`` end with that.
 
     Args:

@@ -1,7 +1,7 @@
 """Errors that a user can correct, and the exit codes of the tools."""
 EXIT_DONE = 0
 EXIT_FAILED = 1
-EXIT_OMISSIONS = 3
+EXIT_SKIPPED = 3
 EXIT_INTERRUPTED = 130
 
 

@@ -22,7 +22,7 @@ def test_cam_files_cover_the_split(trained, tiny_cam_cfg, generated_root, tmp_pa
     labels = json.loads((generated_root / 'labels.json').read_text())
     classes = (generated_root / 'classes.txt').read_text().split()
     stems = (generated_root / 'ImageSets/train.txt').read_text().split()
-    assert result.metrics['num_cams'] == len(stems) and not result.omissions
+    assert result.metrics['num_cams'] == len(stems) and not result.skipped
     for stem in stems:
         cam = read_cam(tmp_path / 'cam' / f'{stem}.npz')
         assert [classes[k] for k in cam.classes] == sorted(labels[stem], key=classes.index)
@@ -89,7 +89,7 @@ def test_unreadable_image_is_left_out_and_said(trained, tiny_cam_cfg, generated_
     victim.write_bytes(victim.read_bytes()[:300])
     tiny_cam_cfg.test_dataloader.dataset.data_root = str(generated_copy)
     result = make_cam(tiny_cam_cfg, trained, tmp_path / 'cam', 'train')
-    assert [path for path, _ in result.omissions] == [str(victim)]
+    assert [path for path, _ in result.skipped] == [str(victim)]
     assert len(files(tmp_path / 'cam')) == 11 and f'{victim.stem}.npz' not in files(tmp_path / 'cam')
 
 

@@ -55,7 +55,7 @@ def expected_cam_report(root, stems=STEMS, thresholds=tuple(i / 100 for i in ran
         cam = read_cam(cam_path(root.parent / 'cams', stem))
         mask = read_label(label_path(root / 'SegmentationClass', stem))
         total += cam_histogram(resize_cam(cam.cam, cam.size), cam.classes, mask, thresholds, 2)
-    return cam_report(total, thresholds, CLASSES, len(stems), **dict(dict(class_filter='label', omissions=[]), **extra))
+    return cam_report(total, thresholds, CLASSES, len(stems), **dict(dict(class_filter='label', skipped=[]), **extra))
 
 
 @pytest.mark.parametrize('num_workers', [0, 2])
@@ -92,7 +92,7 @@ def test_label_dir(data, num_workers):
     confusion = sum(confusion_matrix(read_label(label_path(labels, stem)),
                                      read_label(label_path(data / 'SegmentationClass', stem)), 2) for stem in STEMS)
     report = evaluate_label_dir(labels, data, 'train', num_workers=num_workers)
-    assert report == label_report(confusion, CLASSES, 5, omissions=[])
+    assert report == label_report(confusion, CLASSES, 5, skipped=[])
     assert .1 < report['ignored_share'] < .4
 
 
@@ -126,7 +126,7 @@ def test_missing_files(data):
         with pytest.raises(UserError, match=rf'{folder}/img\.1\.{suffix}: no such file; 2 of the 5 images'):
             evaluate(data.parent / folder, data, 'train')
         report = evaluate(data.parent / folder, data, 'train', missing='skip', num_workers=0)
-        assert report['num_images'] == 3 and [reason for _, reason in report['omissions']] == ['no such file'] * 2
+        assert report['num_images'] == 3 and [reason for _, reason in report['skipped']] == ['no such file'] * 2
 
 
 def test_unusable_images_have_no_cam(data):
@@ -136,10 +136,10 @@ def test_unusable_images_have_no_cam(data):
     (data / 'JPEGImages' / f'{STEMS[0]}.jpg').write_bytes(b'no image')
     (data / 'JPEGImages' / f'{STEMS[1]}.jpg').unlink()
     report = evaluate_cam_dir(data.parent / 'cams', data, 'train', num_workers=0)
-    (path, reason), (other_path, other_reason) = report['omissions']
+    (path, reason), (other_path, other_reason) = report['skipped']
     assert path.endswith(f'{STEMS[0]}.jpg') and 'unreadable' in reason
     assert other_path.endswith(STEMS[1]) and other_reason == 'no such image'
-    assert report == expected_cam_report(data, STEMS[2:], omissions=report['omissions'])
+    assert report == expected_cam_report(data, STEMS[2:], skipped=report['skipped'])
 
 
 def test_masks_that_cannot_be_used(data):
@@ -152,9 +152,9 @@ def test_masks_that_cannot_be_used(data):
     for folder in ('cams', 'labels'):
         report = evaluate(data.parent / folder, data, 'train', num_workers=2)
         assert report['num_images'] == 1
-        for stem, reason, (path, found) in zip(STEMS, reasons, report['omissions'], strict=False):
+        for stem, reason, (path, found) in zip(STEMS, reasons, report['skipped'], strict=False):
             assert path == str(label_path(masks, stem)) and reason in found
-        assert len(report['omissions']) == 4
+        assert len(report['skipped']) == 4
     label_path(masks, STEMS[4]).write_bytes(b'no png')
     with pytest.raises(UserError, match='none of the 5 images can be evaluated'):
         evaluate_cam_dir(data.parent / 'cams', data, 'train', num_workers=0)

@@ -40,7 +40,7 @@ def test_labels_equal_the_definition(data):
             np.testing.assert_array_equal(label, expected)
         pixels += label.size
         background += (label == 0).sum()
-    assert summary == {'num_images': 6, 'made': 6, 'kept': 0, 'omissions': [],
+    assert summary == {'num_images': 6, 'made': 6, 'kept': 0, 'skipped': [],
                        'background_share': pytest.approx(background / pixels), 'ignored_share': 0,
                        'background': {'type': 'constant', 'threshold': 0.4}}
     with Image.open(data.out / 'a.png') as image:
@@ -153,26 +153,26 @@ def test_missing_cam_is_an_error(data):
         data.make()
     assert not data.out.exists()
     summary = data.make(missing_cam='skip')
-    assert summary['omissions'] == [(str(data.cam(stem)), 'no such CAM file') for stem in ('b.c', 'e')]
+    assert summary['skipped'] == [(str(data.cam(stem)), 'no such CAM file') for stem in ('b.c', 'e')]
     assert summary['made'] == 4
 
 
-def test_missing_cam_of_an_unreadable_image_is_an_omission(data):
+def test_missing_cam_of_an_unreadable_image_is_skipped(data):
     # mmwsss cam cannot make a CAM of it, so asking for one would lead nowhere.
     data.cam('e').unlink()
     data.image('e').write_bytes(b'not an image')
     summary = data.make()
     assert summary['made'] == 5
-    (path, reason), = summary['omissions']
+    (path, reason), = summary['skipped']
     assert path == str(data.image('e')) and 'unreadable' in reason
 
 
-def test_missing_cam_of_a_hidden_image_is_an_omission(data):
+def test_missing_cam_of_a_hidden_image_is_skipped(data):
     (data.root / 'JPEGImages/.hidden.jpg').write_bytes(data.image('e').read_bytes())
     with open(data.root / 'ImageSets/train.txt', 'a') as file:
         file.write('\n.hidden\n')
     summary = data.make()
-    assert summary['made'] == 6 and summary['omissions'] == [(str(data.image('.hidden')), 'no such image')]
+    assert summary['made'] == 6 and summary['skipped'] == [(str(data.image('.hidden')), 'no such image')]
 
 
 @pytest.mark.parametrize('num_workers', [0, 2])
@@ -184,9 +184,9 @@ def test_bad_files_are_left_out_and_nothing_else(data, tmp_path, num_workers):
     write_cam(data.cam('e'), random_cam(np.random.default_rng(1), [0, 3], (33, 20)))
     data.image('f').unlink()
     summary = data.make(num_workers=num_workers)
-    assert [path for path, _ in summary['omissions']] == [
+    assert [path for path, _ in summary['skipped']] == [
         str(path) for path in (data.cam('a'), data.image('b.c'), data.image('d'), data.cam('e'), data.image('f'))]
-    reasons = [reason for _, reason in summary['omissions']]
+    reasons = [reason for _, reason in summary['skipped']]
     for reason, part in zip(reasons, ['CAM file', 'unreadable', r'(9, 18)', 'class id 3', 'cannot be read']):
         assert part in reason
         assert str(data.root) not in reason and '\n' not in reason
@@ -199,10 +199,10 @@ def test_mended_files_are_made_by_the_next_run(data, tmp_path):
     data.make(tmp_path / 'whole')
     good = data.cam('a').read_bytes()
     data.cam('a').write_bytes(good[:50])
-    assert len(data.make()['omissions']) == 1
+    assert len(data.make()['skipped']) == 1
     data.cam('a').write_bytes(good)
     summary = data.make()
-    assert (summary['made'], summary['kept'], summary['omissions']) == (1, 5, [])
+    assert (summary['made'], summary['kept'], summary['skipped']) == (1, 5, [])
     assert files(data.out) == files(tmp_path / 'whole')
 
 
@@ -233,7 +233,7 @@ def test_images_of_other_kinds(tmp_path):
     Image.fromarray(rng.integers(0, 256, (20, 30, 3)).astype(np.uint8)).save(
         data.root / 'JPEGImages/turned.jpg', exif=exif)
     summary = data.make(postprocessors=[{'type': 'TestBrightness', 'gain': 0.2}])
-    assert (summary['made'], summary['omissions']) == (4, [])
+    assert (summary['made'], summary['skipped']) == (4, [])
     for stem, size in sizes.items():
         assert read_label(data.out / f'{stem}.png').shape == size
     got = read_image(data.root / 'JPEGImages/deep.png')
@@ -319,7 +319,7 @@ def test_saliency_as_background(data):
             maps[stem] = rng.integers(0, 256, size).astype(np.uint8)
             Image.fromarray(maps[stem]).save(data.root / f'Saliency/{stem}.png')
     summary = data.make(background=background)
-    assert [reason for _, reason in summary['omissions']] == [
+    assert [reason for _, reason in summary['skipped']] == [
         'has no saliency map, of which its background is to be made; mmwsss saliency makes it']
     for stem, saliency in maps.items():
         expected = to_score_map(data.cam_files[stem], background, saliency).to_label()

@@ -87,10 +87,10 @@ def test_pipeline_with_a_walk(finished):
         assert 0 < json.loads((finished / stage / 'metrics.json').read_text())['mIoU'] < 1
 
 
-def test_complete_pipeline_is_skipped(finished, config, generated_root):
+def test_complete_pipeline_is_reused(finished, config, generated_root):
     pipeline = Pipeline(config, generated_root, finished)
     pipeline.run()
-    assert all(row['skipped'] for row in pipeline.rows)
+    assert all(row['reused'] for row in pipeline.rows)
 
 
 def test_going_on_writes_the_same_bytes(finished, cfg, tmp_path):
@@ -124,7 +124,7 @@ def test_large_images(finished, cfg, tmp_path, monkeypatch):
     monkeypatch.setattr(CAMTestLoop, '_forward', forward)
     result = refine_cam(cfg, checkpoint, cams, tmp_path / 'parts', 'train')
     assert result.metrics['num_cams'] == 11
-    (path, reason), = result.omissions
+    (path, reason), = result.skipped
     assert 'train_00003' in path and 'no memory' in reason
     monkeypatch.setattr(CAMTestLoop, '_forward', lambda loop, batch: sizes.append(
         tuple(batch['inputs'][0].shape[-2:])) or real(loop, batch))
@@ -209,7 +209,7 @@ def test_stage_whose_folder_is_gone_is_done_again(finished, config, generated_ro
     shutil.rmtree(work / 'walk/labels')
     pipeline = Pipeline(config, generated_root, work)
     assert pipeline.run() == EXIT_DONE
-    assert [row['stage'] for row in pipeline.rows if not row['skipped']] == ['walk']
+    assert [row['stage'] for row in pipeline.rows if not row['reused']] == ['walk']
     assert contents(work / 'walk/labels') == contents(finished / 'walk/labels')
 
 

@@ -171,7 +171,7 @@ def _rank(rank, port, root, queue):
     except UserError as error:
         message = str(error)
     stems = [dataset.get_data_info(i)['stem'] for i in range(len(dataset))]
-    queue.put((rank, calls, value, stems, dataset.omissions, message))
+    queue.put((rank, calls, value, stems, dataset.skipped, message))
     dist.barrier()
     dist.destroy_process_group()
 
@@ -192,8 +192,8 @@ def test_ranks_get_the_list_and_the_errors_of_rank_zero(make_folder):
         process.join(timeout=60)
     assert first[1] == [0] and second[1] == []
     assert first[2:] == second[2:]
-    _, _, value, stems, omissions, message = second
-    assert value == {'from': 0} and stems == ['b'] and len(omissions) == 2 and 'no label for c.png' in message
+    _, _, value, stems, skipped, message = second
+    assert value == {'from': 0} and stems == ['b'] and len(skipped) == 2 and 'no label for c.png' in message
 
 
 def test_errors_pass_through_without_ranks():

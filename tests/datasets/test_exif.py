@@ -33,7 +33,7 @@ def test_pixels_are_read_as_they_are_stored(tmp_path, name, kind, orientation):
     turned = read_image(source / name)
     assert turned.shape != stored.shape or (turned != stored).any()
     summary = drop_orientation(tmp_path / 'in', target)
-    assert (summary['num_images'], summary['num_changed'], summary['omissions']) == (1, 1, [])
+    assert (summary['num_images'], summary['num_changed'], summary['skipped']) == (1, 1, [])
     result, = (path for path in target.rglob('*') if path.is_file())
     assert result.parent == target / 'sub' and (read_image(result) == stored).all()
 
@@ -71,7 +71,7 @@ def test_a_copy_replaces_no_other_image(tmp_path):
     (source / 'a.webp').write_bytes(encoded('WEBP', 6))
     (source / 'a.png').write_bytes(encoded('PNG', None))
     summary = drop_orientation(source, tmp_path / 'out')
-    (path, reason), = summary['omissions']
+    (path, reason), = summary['skipped']
     assert path.endswith('a.webp') and 'a.png beside it' in reason
     assert (tmp_path / 'out/a.png').read_bytes() == (source / 'a.png').read_bytes()
 

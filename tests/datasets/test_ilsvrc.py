@@ -33,8 +33,8 @@ def test_one_damaged_annotation_loses_one_image(tmp_path):
     root = make_ilsvrc(tmp_path)
     (root / 'Annotations/CLS-LOC/val/val_0.xml').write_text('<annotation></annotation>')
     dataset = ILSVRCLocalization(root, 'val')
-    assert len(dataset) == 1 and 'has objects of 0 classes' in dataset.omissions[0][1]
+    assert len(dataset) == 1 and 'has objects of 0 classes' in dataset.skipped[0][1]
     dataset = ILSVRCLocalization(root, 'train', classes=['n02'])
-    assert [info['gt_class'] for info in dataset] == [0, 0] and len(dataset.omissions) == 2
+    assert [info['gt_class'] for info in dataset] == [0, 0] and len(dataset.skipped) == 2
     with pytest.raises(UserError, match=r'is train, val or a \.txt list'):
         ILSVRCLocalization(root, 'test')

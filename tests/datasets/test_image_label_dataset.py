@@ -25,7 +25,7 @@ def test_samples(make_folder):
     root = make_folder()
     dataset = DATASETS.build(dict(type='ImageLabelDataset', data_root=str(root)))
     assert dataset.metainfo['classes'] == ('cat', 'dog') and dataset.metainfo['palette'] == voc_palette(3)[1:]
-    assert dataset.omissions == [] and len(dataset) == 3
+    assert dataset.skipped == [] and len(dataset) == 3
     found = infos(dataset)
     assert list(found) == ['a', 'b', 'c']
     assert [found[stem]['gt_img_label'].tolist() for stem in 'abc'] == [[1, 0], [0, 1], [1, 1]]
@@ -79,7 +79,7 @@ def test_masks_and_saliency_maps(make_folder, write_image):
     assert [infos(dataset)[s]['seg_map_path'] for s in 'abc'] == [f'{root}/masks/a.png', f'{root}/masks/b.png', None]
     dataset = ImageLabelDataset(root, mask_dir=str(root / 'masks'), require_masks=True)
     assert list(infos(dataset)) == ['a']
-    assert dataset.omissions == [
+    assert dataset.skipped == [
         (f'{root}/images/b.png', f'mask {root}/masks/b.png: is 10 x 16 (height x width), but the image is 11 x 16'),
         (f'{root}/images/c.png', 'missing mask')]
     write_label(root / 'saliency' / 'c.png', np.zeros((12, 16), np.uint8))  # a palette is not grey
@@ -97,7 +97,7 @@ def test_mask_ids_are_checked_against_the_class_list(make_folder):
     for stem, value in zip('abc', (2, 3, 255)):
         write_label(root / 'masks' / f'{stem}.png', np.full((10 + ord(stem) - ord('a'), 16), value, np.uint8))
     dataset = ImageLabelDataset(root, mask_dir='masks', require_masks=True)
-    assert list(infos(dataset)) == ['a', 'c'] and 'has the id 3' in dataset.omissions[0][1]
+    assert list(infos(dataset)) == ['a', 'c'] and 'has the id 3' in dataset.skipped[0][1]
 
 
 def test_split(make_folder):
@@ -105,7 +105,7 @@ def test_split(make_folder):
     (root / 'list.txt').write_text('c\nimages/a.png\ngone.png\n')
     dataset = ImageLabelDataset(root, split='list.txt')
     assert list(infos(dataset)) == ['c', 'a']
-    assert dataset.omissions == [(f'{root}/images/gone', 'missing image')]
+    assert dataset.skipped == [(f'{root}/images/gone', 'missing image')]
     assert 'no such split' in error_of(root, split='other.txt')
     (root / 'ImageSets').mkdir()
     (root / 'ImageSets/val.txt').write_text('b\n')
@@ -121,7 +121,7 @@ def test_split_of_names_with_spaces(make_folder):
 def test_image_listed_in_the_label_file_only(make_folder):
     root = make_folder(labels='a,cat\nb,dog\nc,cat\nz.jpg,cat\n')
     dataset = ImageLabelDataset(root)
-    assert dataset.omissions == [(f'{root}/images/z', f'missing image, listed in {root}/labels.csv')]
+    assert dataset.skipped == [(f'{root}/images/z', f'missing image, listed in {root}/labels.csv')]
 
 
 def test_images_without_label(make_folder):
@@ -131,9 +131,9 @@ def test_images_without_label(make_folder):
     assert "missing_label='skip'" in message
     dataset = ImageLabelDataset(root, missing_label='skip')
     assert list(infos(dataset)) == ['a']
-    assert dataset.omissions == [(f'{root}/images/{s}.png', f'no label in {root}/labels.csv') for s in 'bcde']
+    assert dataset.skipped == [(f'{root}/images/{s}.png', f'no label in {root}/labels.csv') for s in 'bcde']
     dataset = ImageLabelDataset(root, missing_label='none')
-    assert dataset.omissions == []
+    assert dataset.skipped == []
     assert [info['gt_img_label'] is None for info in infos(dataset).values()] == [False, True, True, True, True]
     assert dataset.get_cat_ids(1) == []
 
@@ -161,8 +161,8 @@ def test_bad_images_are_left_out_and_logged(make_folder, monkeypatch):
         path.write_bytes(path.read_bytes()[:100])
     dataset = ImageLabelDataset(root)
     assert list(infos(dataset)) == ['a', 'n', 'o']
-    assert [path for path, _ in dataset.omissions] == [str(path) for path in paths[1:13]]
-    assert all(reason.startswith('unreadable image') for _, reason in dataset.omissions)
+    assert [path for path, _ in dataset.skipped] == [str(path) for path in paths[1:13]]
+    assert all(reason.startswith('unreadable image') for _, reason in dataset.skipped)
     assert len(messages) == 11 and messages[-1] == 'left out 2 more images'
     assert all(str(path) in message and '\n' not in message for path, message in zip(paths[1:11], messages))
 
@@ -197,7 +197,7 @@ def test_small_images_can_be_filtered(make_folder):
     root = make_folder()
     dataset = ImageLabelDataset(root, filter_cfg=dict(min_size=11))
     assert list(infos(dataset)) == ['b', 'c']
-    assert dataset.omissions == [(f'{root}/images/a.png', 'smaller than min_size=11')]
+    assert dataset.skipped == [(f'{root}/images/a.png', 'smaller than min_size=11')]
 
 
 @pytest.mark.parametrize('indices, stems', [(2, 'ab'), (-1, 'c'), ([2, 0], 'ca'), (99, 'abc')])

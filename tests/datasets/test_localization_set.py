@@ -24,7 +24,7 @@ def test_masks(make_voc, tmp_path):
     (root / 'SegmentationClass/im_3.png').unlink()
     summary = masks_to_localization(root, tmp_path / 'set', 'train', name='test')
     assert (summary['num_images'], summary['num_other'], summary['num_boxes'], summary['num_masks']) == (2, 1, 3, 2)
-    (path, reason), = summary['omissions']
+    (path, reason), = summary['skipped']
     assert path.endswith('im_3.jpg') and 'no such label file' in reason
     dataset = LocalizationDataset(tmp_path / 'set', 'test', require_boxes=True)
     assert [info['stem'] for info in dataset] == ['im_0', 'im_2']
@@ -129,7 +129,7 @@ def test_data_set_refuses_several_classes_and_leaves_out_without_box(make_voc, t
     boxes['im_0'] = []
     (tmp_path / 'set/boxes.json').write_text(json.dumps(boxes))
     dataset = LocalizationDataset(tmp_path / 'set', 'train', require_boxes=True)
-    assert len(dataset) == 3 and 'no box in' in dataset.omissions[0][1]
+    assert len(dataset) == 3 and 'no box in' in dataset.skipped[0][1]
     assert len(LocalizationDataset(tmp_path / 'set', 'train')) == 4
     (tmp_path / 'set/labels.json').write_text(json.dumps({f'im_{i}': ['cat', 'dog'] for i in range(4)}))
     with pytest.raises(UserError, match="image 'im_0' has 2 classes"):

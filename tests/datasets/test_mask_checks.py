@@ -118,4 +118,4 @@ def test_one_class_with_negatives(make_folder, messages):
                                     missing_label=missing_label)
         assert [dataset.get_data_info(i)['gt_img_label'].tolist() for i in range(3)] == [[1], [0], [0]]
         assert [dataset.get_cat_ids(i) for i in range(3)] == [[0], [], []]
-    assert messages == [] and dataset.omissions == []
+    assert messages == [] and dataset.skipped == []

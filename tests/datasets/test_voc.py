@@ -43,7 +43,7 @@ EXPECTED = {'im_0': [1, 0], 'im_1': [0, 1], 'im_2': [1, 0], 'im_3': [0, 1]}
 def test_image_labels(make_voc):
     root = make_voc()
     dataset = DATASETS.build(dict(type='VOCImageLabelDataset', data_root=str(root), split='train'))
-    assert labels_of(dataset) == EXPECTED and dataset.omissions == []
+    assert labels_of(dataset) == EXPECTED and dataset.skipped == []
     info = infos(dataset)['im_3']
     assert info['img_path'] == f'{root}/JPEGImages/im_3.jpg' and (info['height'], info['width']) == (13, 16)
     assert info['seg_map_path'] == f'{root}/SegmentationClass/im_3.png' and info['saliency_path'] is None
@@ -111,8 +111,8 @@ def test_labels_from_damaged_masks(make_voc):
     write_label(masks / 'im_2.png', np.full((12, 16), 255, np.uint8))  # nobody knows what is there
     dataset = VOCImageLabelDataset(root, 'train', missing_label='skip')
     assert labels_of(dataset) == {'im_1': [0, 1], 'im_3': [0, 1]}
-    assert [path for path, _ in dataset.omissions] == [f'{root}/JPEGImages/im_{i}.jpg' for i in (0, 2)]
-    assert str(masks / 'im_0.png') in dataset.omissions[0][1]
+    assert [path for path, _ in dataset.skipped] == [f'{root}/JPEGImages/im_{i}.jpg' for i in (0, 2)]
+    assert str(masks / 'im_0.png') in dataset.skipped[0][1]
     write_label(masks / 'im_2.png', np.zeros((12, 16), np.uint8))  # nothing but background: none of the classes
     assert labels_of(VOCImageLabelDataset(root, 'train')) == {'im_1': [0, 1], 'im_2': [0, 0], 'im_3': [0, 1]}
     write_label(masks / 'im_2.png', np.full((12, 16), 3, np.uint8))
@@ -126,8 +126,8 @@ def test_masks_are_checked_only_where_they_are_required(make_voc):
     assert len(VOCImageLabelDataset(root, 'train')) == 4
     dataset = VOCImageLabelDataset(root, 'train', require_masks=True)
     assert list(infos(dataset)) == ['im_0', 'im_3']
-    assert dataset.omissions[0][1].startswith(f'mask {root}/SegmentationClass/im_1.png: is 3 x 3')
-    assert dataset.omissions[1][1] == 'missing mask'
+    assert dataset.skipped[0][1].startswith(f'mask {root}/SegmentationClass/im_1.png: is 3 x 3')
+    assert dataset.skipped[1][1] == 'missing mask'
 
 
 def test_split_and_images(make_voc, write_image):
@@ -135,7 +135,7 @@ def test_split_and_images(make_voc, write_image):
     (root / 'ImageSets/train.txt').write_text('im_2\nim_9\nim_0\n')
     dataset = VOCImageLabelDataset(root, 'train')
     assert list(infos(dataset)) == ['im_2', 'im_0']
-    assert dataset.omissions == [(f'{root}/JPEGImages/im_9', 'missing image')]
+    assert dataset.skipped == [(f'{root}/JPEGImages/im_9', 'missing image')]
     assert 'splits here: train' in error_of(VOCImageLabelDataset, root, 'val')
     (root / 'ImageSets/train.txt').write_text('im_9\n')
     assert 'no image is left of 1; the first: ' in error_of(VOCImageLabelDataset, root, 'train')
@@ -164,7 +164,7 @@ def test_pseudo_labels_in_another_folder(make_voc, tmp_path):
     assert message.startswith(f'{folder}: no mask for im_3; ') and "missing_mask='skip'" in message
     dataset = VOCSegDataset(root, 'train', seg_dir=str(folder), missing_mask='skip')
     assert [info['seg_map_path'] for info in infos(dataset).values()] == [f'{folder}/im_{i}.png' for i in range(3)]
-    assert dataset.omissions == [(f'{root}/JPEGImages/im_3.jpg', 'missing mask')]
+    assert dataset.skipped == [(f'{root}/JPEGImages/im_3.jpg', 'missing mask')]
     assert f'{root}/SegmentationClass: there are no masks' in error_of(VOCSegDataset, root, 'train')
 
 
@@ -176,9 +176,9 @@ def test_damaged_masks_leave_their_images_out(make_voc):
     write_label(folder / 'im_2.png', np.full((12, 16), 7, np.uint8))
     dataset = VOCSegDataset(root, 'train')
     assert list(infos(dataset)) == ['im_3']
-    for i, (path, reason) in enumerate(dataset.omissions):
+    for i, (path, reason) in enumerate(dataset.skipped):
         assert path == f'{root}/JPEGImages/im_{i}.jpg' and reason.startswith(f'mask {folder}/im_{i}.png: ')
-    assert 'is 16 x 11' in dataset.omissions[1][1] and 'has the id 7' in dataset.omissions[2][1]
+    assert 'is 16 x 11' in dataset.skipped[1][1] and 'has the id 7' in dataset.skipped[2][1]
 
 
 def test_saliency_is_found_and_checked(make_voc, write_image):
@@ -190,7 +190,7 @@ def test_saliency_is_found_and_checked(make_voc, write_image):
     assert [stem for stem, info in found.items() if info['saliency_path']] == ['im_1', 'im_2']
     dataset = VOCSegDataset(root, 'train', require_saliency=True)
     assert list(infos(dataset)) == ['im_1']
-    assert [reason.split(':')[0] for _, reason in dataset.omissions] == [
+    assert [reason.split(':')[0] for _, reason in dataset.skipped] == [
         'missing saliency map', f'saliency map {root}/Saliency/im_2.png', 'missing saliency map']
 
 
@@ -205,7 +205,7 @@ def test_bad_segmentation_options(make_voc):
 def test_voc8():
     train = VOCImageLabelDataset(VOC8, 'train', require_masks=True, require_saliency=True)
     val = VOCImageLabelDataset(VOC8, 'val', require_masks=True)
-    assert (len(train), len(val)) == (1179, 280) and train.omissions == val.omissions == []
+    assert (len(train), len(val)) == (1179, 280) and train.skipped == val.skipped == []
     counts = {'dog': (368, 82), 'cat': (295, 73), 'person': (295, 52), 'horse': (211, 52), 'sheep': (181, 36),
               'cow': (171, 42), 'sofa': (78, 11), 'chair': (75, 7)}
     for column, dataset in enumerate((train, val)):
@@ -220,7 +220,7 @@ def test_voc8():
 def test_predictions_need_no_masks(generated_copy):
     shutil.rmtree(generated_copy / 'SegmentationClass')
     dataset = VOCSegDataset(generated_copy, 'val', missing_mask='none')
-    assert len(dataset) == 4 and dataset.metainfo['classes'][0] == 'background' and not dataset.omissions
+    assert len(dataset) == 4 and dataset.metainfo['classes'][0] == 'background' and not dataset.skipped
     assert {dataset.get_data_info(i)['seg_map_path'] for i in range(4)} == {None}
 
 

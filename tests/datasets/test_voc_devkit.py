@@ -45,7 +45,7 @@ def test_the_folder_is_complete(devkit, tmp_path):
         summary = voc_to_layout(voc, out, given, num_workers=0)
         assert summary['splits'] == dict(train=2, train_aug=4, trainval=3, val=1)
         assert (summary['num_masks'], summary['num_sbd']) == (4, 1)
-        assert summary['omissions'] == [(str(sbd / 'cls/e.mat'), 'the mask is 8 x 6 instead of 6 x 8')]
+        assert summary['skipped'] == [(str(sbd / 'cls/e.mat'), 'the mask is 8 x 6 instead of 6 x 8')]
     assert (out / 'classes.txt').read_text().split() == list(VOC_CLASSES)
     assert (out / 'ImageSets/Segmentation/train_aug.txt').read_text() == 'a\nb\nd\ne\n'
     assert (out / 'JPEGImages').is_symlink() and (out / 'SegmentationClass/a.png').is_symlink()

@@ -146,7 +146,7 @@ def test_longest_side_of_an_image(make, with_large_image, limited_memory):
     assert max(pixels for _, pixels in seen.calls) == 512 * 512
     seen.calls.clear()
     result, limited = make('limited', with_large_image, max_side=64)
-    assert len(limited) == 12 and not result.omissions
+    assert len(limited) == 12 and not result.skipped
     large = limited['train_00003']
     assert large.size == (512, 512) and large.cam.shape[1:] == (128, 128)
     assert max(pixels / count for count, pixels in seen.calls) == 64 * 64
@@ -196,7 +196,7 @@ def test_batch_without_room_is_done_in_parts(make, generated_root, limited_memor
     _, plain = make('plain', generated_root, max_side=None)
     fails = limited_memory(64 * 64)
     result, found = make('parts', generated_root, max_side=None)
-    assert {count for count, _ in fails.calls} > {1} and not result.omissions
+    assert {count for count, _ in fails.calls} > {1} and not result.skipped
     for stem, expected in plain.items():
         np.testing.assert_allclose(found[stem].cam.astype(float), expected.cam, atol=2e-3)
 
@@ -204,7 +204,7 @@ def test_batch_without_room_is_done_in_parts(make, generated_root, limited_memor
 def test_image_without_room_is_done_smaller(make, with_large_image, limited_memory):
     fails = limited_memory(150 * 150)
     result, found = make('smaller', with_large_image, max_side=None)
-    assert len(found) == 12 and not result.omissions
+    assert len(found) == 12 and not result.skipped
     assert [pixels for count, pixels in fails.calls if pixels in (512 ** 2, 256 ** 2, 128 ** 2)][:3] == [
         512 ** 2, 256 ** 2, 128 ** 2]
     assert found['train_00003'].size == (512, 512)
@@ -213,8 +213,8 @@ def test_image_without_room_is_done_smaller(make, with_large_image, limited_memo
 def test_image_that_cannot_be_done_is_named(make, generated_root, limited_memory):
     limited_memory(0)
     result, found = make('none', generated_root, max_side=None)
-    assert found == {} and len(result.omissions) == 12
-    path, reason = result.omissions[0]
+    assert found == {} and len(result.skipped) == 12
+    path, reason = result.skipped[0]
     assert path.endswith(('.jpg', '.png'))
     assert 'there is no memory' in reason and 'max_side' in reason
 

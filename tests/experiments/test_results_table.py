@@ -7,12 +7,11 @@ from rich.console import Console
 from mmwsss.experiments.results_table import results_json, results_markdown, results_table
 
 ROWS = [
-    dict(stage='train_cam', metric='', value=None, seconds=84.2, skipped=True),
+    dict(stage='train_cam', metric='', value=None, seconds=84.2, reused=True),
     dict(stage='eval_cam', metric='mIoU', value=47.123, unit='%', note='train, threshold 0.23', oracle=True, seconds=5,
-         skipped=False),
-    dict(stage='eval_cam', metric='m_FN', value=.31415, unit='', note='train', seconds=5, skipped=False),
-    dict(stage='eval [crf]', metric='mIoU', value=None, unit='%', note='no masks | none', seconds=3700,
-         skipped='there are no masks to evaluate on'),
+         reused=False),
+    dict(stage='eval_cam', metric='m_FN', value=.31415, unit='', note='train', seconds=5, reused=False),
+    dict(stage='eval [crf]', metric='mIoU', value=None, unit='%', note='no masks | none', seconds=3700),
     dict(stage='count', metric='images', value=12345, seconds=.04),
     dict(stage='broken', metric='loss', value=float('nan')),
 ]
@@ -38,9 +37,9 @@ def test_both_tables_say_the_same(draw):
     assert 'threshold 0.23' in line_of(text, 'eval_cam') and '5.0 s' in line_of(text, 'eval_cam')
     assert '0.3141' in line_of(text, 'm_FN') and 'oracle' not in line_of(text, 'm_FN')
     assert 's' not in line_of(text, 'm_FN').split('0.3141')[1], 'the time of a stage is shown once'
-    assert '1 min 24 s' in line_of(text, 'train_cam') and 'complete before' in line_of(text, 'train_cam')
+    assert '1 min 24 s' in line_of(text, 'train_cam') and 'reused from an earlier run' in line_of(text, 'train_cam')
     crf = line_of(text, 'eval [crf]')
-    assert ' - ' in crf and 'no masks to evaluate on' in crf and '1 h 01 min' in crf
+    assert ' - ' in crf and 'no masks' in crf and '1 h 01 min' in crf
     assert '12345' in line_of(text, 'images')
     assert 'nan' not in text
     assert '1 h 03 min' in line_of(text, 'all stages')

@@ -15,7 +15,7 @@ EVAL = dict(metrics=[dict(metric='mIoU', value=40.25, unit='%', note='train, thr
 
 def test_a_finished_folder_is_read(make_work_dir, tmp_path):
     path = make_work_dir(tmp_path / 'work', {'z_train': dict(seconds=61.5, output='epoch_5.pth'), 'eval': EVAL,
-                                             'a_last': dict(omissions=[['a.jpg', 'broken']])})
+                                             'a_last': dict(skipped=[['a.jpg', 'broken']])})
     shutil.copytree(path / 'eval', path / 'eval.old')
     (path / 'data').mkdir()
     work = WorkDir(path).read()
@@ -24,7 +24,7 @@ def test_a_finished_folder_is_read(make_work_dir, tmp_path):
     assert train.complete and train.seconds == 61.5 and train.output == path / 'z_train/epoch_5.pth'
     assert measures_of(train) == {} and train.report == {}
     assert measures_of(evaluation) == {Measure('mIoU', '%', 'train', True): 40.25} and not unmeasured_of(evaluation)
-    assert last.omissions == [('a.jpg', 'broken')]
+    assert last.skipped == [('a.jpg', 'broken')]
 
 
 def test_a_name_may_hold_a_slash(make_work_dir, tmp_path):
@@ -78,7 +78,7 @@ def test_folders_of_something_else(make_work_dir, tmp_path):
         assert str(folder) in str(caught.value)
 
 
-MARKER = '{{"seconds": {}, "output": "x", "metrics": {}, "omissions": {}}}'
+MARKER = '{{"seconds": {}, "output": "x", "metrics": {}, "skipped": {}}}'
 
 
 @pytest.mark.parametrize('text', [
@@ -187,8 +187,8 @@ def test_a_folder_of_an_earlier_version(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / 'key.json').write_text('{\n  "key": "abc"\n}\n')
         (tmp_path / name / 'complete.json').write_text(
-            f'{{"key": "abc", "metrics": {metrics}, "omissions": [], "output": "{output}", "seconds": 12.5}}')
-    row = dict(metric='', note=None, oracle=False, skipped=False, unit=None, value=None)
+            f'{{"key": "abc", "metrics": {metrics}, "skipped": [], "output": "{output}", "seconds": 12.5}}')
+    row = dict(metric='', note=None, oracle=False, reused=False, unit=None, value=None)
     (tmp_path / 'report.json').write_text(json.dumps(dict(seconds=25.0, rows=[
         dict(row, stage='cam', seconds=12.5), dict(row, stage='eval_cam', seconds=12.5, metric='mIoU', value=47.25)])))
     content = WorkDir(tmp_path).read()

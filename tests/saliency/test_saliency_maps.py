@@ -72,7 +72,7 @@ def expected_map(image):
 
 
 def test_maps_equal_the_definition(data):
-    assert data.make() == {'num_images': 5, 'made': 5, 'kept': 0, 'omissions': []}
+    assert data.make() == {'num_images': 5, 'made': 5, 'kept': 0, 'skipped': []}
     for stem, size in SIZES.items():
         with Image.open(data.out / f'{stem}.png') as image:
             assert image.mode == 'L'
@@ -129,7 +129,7 @@ def test_nothing_to_do_needs_no_network(data, no_network):
         Image.new('L', (4, 3)).save(data.out / f'{stem}.png')
     (data.out / 'manifest.json').write_text(json.dumps(
         {'format': 'mmwsss saliency folder 1', 'model_sha256': sha256_of_file(data.model), 'size': SIZE}))
-    assert data.make() == {'num_images': 5, 'made': 0, 'kept': 5, 'omissions': []}
+    assert data.make() == {'num_images': 5, 'made': 0, 'kept': 5, 'skipped': []}
 
 
 def test_interrupted_and_started_again(data, tmp_path, monkeypatch):
@@ -231,8 +231,8 @@ def test_bad_files_are_left_out_and_nothing_else(data, tmp_path, num_workers):
     data.image('d').unlink()
     data.image('e').write_bytes(b'')
     summary = data.make(num_workers=num_workers, batch_size=2)
-    assert [path for path, _ in summary['omissions']] == [str(data.image(stem)) for stem in 'ade']
-    for (_, reason), part in zip(summary['omissions'], ['unreadable image', 'no such image', 'empty file']):
+    assert [path for path, _ in summary['skipped']] == [str(data.image(stem)) for stem in 'ade']
+    for (_, reason), part in zip(summary['skipped'], ['unreadable image', 'no such image', 'empty file']):
         assert part in reason and str(data.root) not in reason and '\n' not in reason
     assert (summary['made'], summary['kept'], summary['num_images']) == (2, 0, 5)
     whole = files(tmp_path / 'whole')
@@ -250,7 +250,7 @@ def test_output_that_is_not_finite_is_left_out(data, tmp_path):
     # The root of a negative number: the dark image alone has one.
     Image.new('RGB', (9, 17)).save(data.image('d'))
     summary = data.make(model=write_saliency_onnx(tmp_path / 'root.onnx', [WEIGHT], 2., SIZE, root=True))
-    (path, reason), = summary['omissions']
+    (path, reason), = summary['skipped']
     assert path == str(data.image('d')) and 'root.onnx' in reason and 'not finite' in reason
     assert summary['made'] == 4 and not (data.out / 'd.png').exists()
 
@@ -274,7 +274,7 @@ def test_images_of_other_kinds(data):
     Image.fromarray(photograph(rng, (1, 500))).save(folder / 'line.bmp')
     (data.root / 'ImageSets/kinds.txt').write_text('grey\ndeep\nalpha\nturned\nline\n')
     summary = make_saliency(data.model, data.root, 'kinds', size=SIZE, num_workers=0)
-    assert (summary['made'], summary['omissions']) == (5, [])
+    assert (summary['made'], summary['skipped']) == (5, [])
     for stem, size in (('grey', (20, 30)), ('deep', (21, 13)), ('alpha', (16, 12)), ('turned', (30, 20)),
                        ('line', (1, 500))):
         assert read_saliency(data.out / f'{stem}.png').shape == size

@@ -80,11 +80,11 @@ def test_without_masks(folder, tool):
     assert code == 0 and '2 images' in stdout
 
 
-def test_omissions(folder, tool):
+def test_skipped_files(folder, tool):
     label_path(folder / 'data/SegmentationClass', 'b').unlink()
     code, stdout, stderr = tool('cams', '--out', str(folder / 'eval.json'))
     assert code == 3 and '1 images' in stdout and 'b.png: no such mask' in stderr
-    assert len(json.loads((folder / 'eval.json').read_text())['omissions']) == 1
+    assert len(json.loads((folder / 'eval.json').read_text())['skipped']) == 1
 
 
 def test_missing_cam(folder, tool):

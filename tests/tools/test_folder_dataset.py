@@ -78,7 +78,7 @@ def test_from_photographs_to_a_segmentation_data_set(photographs, tool, repo_roo
                                {'train_dataloader.dataset.seg_dir': str(tmp_path / 'labels')})
     train = DATASETS.build(segmentation.train_dataloader.dataset)
     infos = {info['stem']: info for info in map(train.get_data_info, range(len(train)))}
-    assert sorted(infos) == sorted(stems) and train.omissions == []
+    assert sorted(infos) == sorted(stems) and train.skipped == []
     for i, stem in enumerate(stems):
         assert infos[stem]['img_path'] == str(photographs / 'images' / FOLDERS[i % 4] / f'{stem}.jpg')
         assert infos[stem]['seg_map_path'] == str(tmp_path / 'labels' / f'{stem}.png')
@@ -87,7 +87,7 @@ def test_from_photographs_to_a_segmentation_data_set(photographs, tool, repo_roo
         assert set(np.unique(label)) <= {0, *(cam.classes + 1)}
     assert train[0]['inputs'].shape[0] == 3
     test = DATASETS.build(segmentation.test_dataloader.dataset)
-    assert len(test) == 6 and len(test.omissions) == 6
+    assert len(test) == 6 and len(test.skipped) == 6
     assert test.get_data_info(0)['seg_map_path'] == str(photographs / 'masks/photo 0.png')
 
 

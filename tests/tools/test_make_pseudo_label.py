@@ -170,7 +170,7 @@ def test_crf_with_pytorch_alone(tool, folder, monkeypatch):
     assert tool('--crf')[0] == 0
 
 
-def test_omissions(tool, folder):
+def test_skipped_files(tool, folder):
     path = cam_path(folder / 'cams', 'b')
     path.write_bytes(path.read_bytes()[:100])
     code, out, err = tool()

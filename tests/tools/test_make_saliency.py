@@ -94,7 +94,7 @@ def test_img_dir(tool, folder):
     assert '4 saliency maps made' in tool('--img-dir', 'pictures')[1]
 
 
-def test_omissions(tool, folder):
+def test_skipped_files(tool, folder):
     path = folder / 'data/JPEGImages/b.jpg'
     path.write_bytes(path.read_bytes()[:200])
     code, out, err = tool('--split', 'train')

@@ -25,7 +25,7 @@ rows = [dict(name='baseline', config='cam'), dict(name='wide', config='cam', cfg
         done.append((work_dir.parts[-3], cfg.randomness.seed))
         work_dir.mkdir(parents=True)
         (work_dir / 'epoch_2.pth').write_text(str(done))
-        return RunResult(work_dir / 'epoch_2.pth', omissions=[('a.jpg', 'broken')] if cfg.randomness.seed else [])
+        return RunResult(work_dir / 'epoch_2.pth', skipped=[('a.jpg', 'broken')] if cfg.randomness.seed else [])
 
     def test(cfg, checkpoint, work_dir, launcher):
         work_dir.mkdir(parents=True)

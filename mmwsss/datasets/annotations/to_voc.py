@@ -48,7 +48,7 @@ def annotations_to_voc(program: str, source: str | os.PathLike, out_dir: str | o
 
     Returns:
         A summary: ``split``; ``num_images`` and ``num_unlabelled`` of it, the latter without a class; ``num_masks``;
-        ``num_classes``; ``omissions``, (path, reason) of images that are not there, and of masks that cannot be drawn.
+        ``num_classes``; ``skipped``, (path, reason) of images that are not there, and of masks that cannot be drawn.
 
     Raises:
         UserError: If the annotations are damaged, two images have one name, or nothing is left.
@@ -67,10 +67,10 @@ def annotations_to_voc(program: str, source: str | os.PathLike, out_dir: str | o
         if (other := by_stem.setdefault(annotation.stem, annotation)) is not annotation:
             raise UserError(f'{annotation.source}: is for an image {annotation.stem!r}, as {other.source} is; rename '
                             'one (folder and extension of the name do not count)')
-    files, omissions = _find_images(by_stem, folder)
+    files, skipped = _find_images(by_stem, folder)
     by_stem = {stem: annotation for stem, annotation in by_stem.items() if stem in files}
     if not by_stem:
-        path, reason = omissions[0] if omissions else (source, 'holds no annotations')
+        path, reason = skipped[0] if skipped else (source, 'holds no annotations')
         raise UserError(f'{path}: {reason} (and no image is left for the split {split})')
     for name in (VOC_IMAGES, 'ImageSets', VOC_MASKS)[:2 + masks]:
         (root / name).mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,7 @@ def annotations_to_voc(program: str, source: str | os.PathLike, out_dir: str | o
     if masks:
         workers = default_num_workers() if num_workers is None else num_workers
         failed = _write_masks(by_stem, files, classes, root / VOC_MASKS, workers)
-        omissions += [(files[stem], reason) for stem, reason in failed.items()]
+        skipped += [(files[stem], reason) for stem, reason in failed.items()]
     labels = {stem: [name for name in annotation.names if name not in NO_CLASSES]
               for stem, annotation in by_stem.items()}
     old_labels = read_label_file(root / JSON_LABELS) if (root / JSON_LABELS).exists() else {}
@@ -88,7 +88,7 @@ def annotations_to_voc(program: str, source: str | os.PathLike, out_dir: str | o
     write_json(root / JSON_LABELS, old_labels | labels)
     write_bytes(root / 'ImageSets' / f'{split}.txt', ''.join(f'{stem}\n' for stem in by_stem).encode())
     return dict(split=split, num_images=len(by_stem), num_unlabelled=sum(not names for names in labels.values()),
-                num_masks=len(by_stem) - len(failed) if masks else 0, num_classes=len(classes), omissions=omissions)
+                num_masks=len(by_stem) - len(failed) if masks else 0, num_classes=len(classes), skipped=skipped)
 
 
 def _class_list(annotations: Sequence[Annotation], own: Sequence[str], root: Path, masks: bool) -> tuple[str, ...]:
@@ -106,17 +106,17 @@ def _class_list(annotations: Sequence[Annotation], own: Sequence[str], root: Pat
 
 
 def _find_images(by_stem: dict[str, Annotation], folder: Path) -> tuple[dict[str, str], list[tuple[str, str]]]:
-    files, omissions, there = {}, [], None
+    files, skipped, there = {}, [], None
     for stem, annotation in by_stem.items():
         path = annotation.image
         if not path.is_file():  # the paths of another computer: by name
             there = find_files_anywhere(folder, IMAGE_EXTENSIONS) if there is None else there
             path = there.get(stem)
         if path is None:
-            omissions.append((str(annotation.image), f'missing image, of {annotation.source.name}'))
+            skipped.append((str(annotation.image), f'missing image, of {annotation.source.name}'))
         else:
             files[stem] = str(path)
-    return files, omissions
+    return files, skipped
 
 
 def _write_masks(by_stem: dict[str, Annotation], files: dict[str, str], classes: Sequence[str], folder: Path,

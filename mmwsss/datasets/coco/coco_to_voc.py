@@ -43,7 +43,7 @@ def coco_to_voc(images_dir: str | os.PathLike, instances_json: str | os.PathLike
 
     Returns:
         A summary: ``split``; ``num_images`` and ``num_unlabelled`` of it, the latter without a class: their labels say
-        so; ``num_classes``; ``omissions``, (path, reason) of what is not in the split: images without a file,
+        so; ``num_classes``; ``skipped``, (path, reason) of what is not in the split: images without a file,
         whose mask cannot be drawn, or that have nothing but crowds which ``use_crowd=False`` does not count.
 
     Raises:
@@ -65,11 +65,11 @@ def coco_to_voc(images_dir: str | os.PathLike, instances_json: str | os.PathLike
     labels = {stem: instances.class_names(items, use_crowd) for stem, (_, items) in images.items()}
     for stem, names in labels.items():
         multi_hot(names, classes, instances_json, stem)
-    omissions = [(os.path.join(images_dir, image['file_name']), 'missing image')
+    skipped = [(os.path.join(images_dir, image['file_name']), 'missing image')
                  for stem, (image, _) in images.items() if stem not in files]
     images = {stem: image for stem, image in images.items() if stem in files}
     crowded = [stem for stem, (_, items) in images.items() if items and not labels[stem]]
-    omissions += [(files[stem], 'no label: all its annotations are crowds, which are not counted') for stem in crowded]
+    skipped += [(files[stem], 'no label: all its annotations are crowds, which are not counted') for stem in crowded]
     images = {stem: image for stem, image in images.items() if stem not in crowded}
     old_labels = read_label_file(root / 'labels.json') if (root / 'labels.json').exists() else {}
 
@@ -79,16 +79,16 @@ def coco_to_voc(images_dir: str | os.PathLike, instances_json: str | os.PathLike
     place_images({stem: files[stem] for stem in images}, root / VOC_IMAGES, copy)
     if masks:
         failed = _write_masks(images, files, instances, classes, root / VOC_MASKS, num_workers)
-        omissions += [(files[stem], reason) for stem, reason in failed.items()]
+        skipped += [(files[stem], reason) for stem, reason in failed.items()]
         images = {stem: image for stem, image in images.items() if stem not in failed}
     if not images:
-        path, reason = omissions[0] if omissions else (instances_json, 'lists no image')
+        path, reason = skipped[0] if skipped else (instances_json, 'lists no image')
         raise UserError(f'{path}: {reason} (and no image is left for the split {split})')
     write_bytes(root / 'classes.txt', ''.join(f'{name}\n' for name in classes).encode())
     write_json(root / 'labels.json', old_labels | {stem: labels[stem] for stem in images})
     write_bytes(root / 'ImageSets' / f'{split}.txt', ''.join(f'{stem}\n' for stem in images).encode())
     return dict(split=split, num_images=len(images), num_unlabelled=sum(not labels[stem] for stem in images),
-                num_classes=len(classes), omissions=omissions)
+                num_classes=len(classes), skipped=skipped)
 
 
 def _class_list(instances: Instances, path: str | os.PathLike, root: Path, masks: bool) -> tuple[str, ...]:

@@ -101,7 +101,7 @@ def comparison_notes(comparison: Comparison) -> list[str]:
         for folder in folders:
             notes += [f'{name} ({folder.path}): {note}' for note in _folder_notes(comparison, name, folder)]
         notes += _pipeline_notes(name, folders)
-    # The reason for an omission may have several lines.
+    # The reason why a file was skipped may have several lines.
     return [' '.join(note.split()) for note in (*notes, *_image_notes(comparison))]
 
 
@@ -135,9 +135,9 @@ def _pipeline_notes(name: str, folders: Sequence[WorkDirContent]) -> Iterator[st
     stages = [(stage, found) for folder in folders for stage, found in folder.stages.items()]
     counts = Counter({stage: 0 for stage, _ in stages})
     for stage, found in stages:
-        counts[stage] += len(found.omissions)
+        counts[stage] += len(found.skipped)
     if total := counts.total():
-        path, reason = next(found.omissions[0] for _, found in stages if found.omissions)
+        path, reason = next(found.skipped[0] for _, found in stages if found.skipped)
         where = ', '.join(f'{stage} {count}' for stage, count in counts.items() if count)
         seeds = f' in {len(folders)} seeds together' if len(folders) > 1 else ''
         yield f'{name}: {total} files left out{seeds} ({where}), e.g. {path}: {reason}.'

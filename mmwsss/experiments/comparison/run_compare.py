@@ -12,7 +12,7 @@ from mmwsss.experiments.comparison.compare_table import (
     rich_tables,
 )
 from mmwsss.utils.console import make_console
-from mmwsss.utils.errors import EXIT_DONE, EXIT_OMISSIONS, UserError
+from mmwsss.utils.errors import EXIT_DONE, EXIT_SKIPPED, UserError
 from mmwsss.utils.fileio import write_bytes
 
 
@@ -48,4 +48,4 @@ def compare(work_dirs: Iterable[str], baseline: str | None = None, per_class: st
         for part in rich_tables(table, console.width):
             console.print(part)
     print('\n'.join([*(f'- {note}' for note in comparison_notes(comparison)), *written]))
-    return EXIT_OMISSIONS if comparison.is_incomplete else EXIT_DONE
+    return EXIT_SKIPPED if comparison.is_incomplete else EXIT_DONE

@@ -20,7 +20,7 @@ from mmwsss.experiments.pipeline.pipeline_config import PipelineConfig, stage_of
 from mmwsss.experiments.pipeline.roles import find_roles
 from mmwsss.experiments.pipeline.stage import Stage, StageResult
 from mmwsss.utils.console import make_console
-from mmwsss.utils.errors import EXIT_DONE, EXIT_FAILED, EXIT_OMISSIONS, UserError, one_line
+from mmwsss.utils.errors import EXIT_DONE, EXIT_FAILED, EXIT_SKIPPED, UserError, one_line
 from mmwsss.utils.memory import sparing_memory
 
 DRY_DIR = 'dry_run'
@@ -103,9 +103,9 @@ class DryPipeline(Pipeline):
                 if row.kind == 'train' and self._context(stage).weights is None:
                     row.random = self._random.get(config, [])
                 state, _ = self._run_stage(stage, role, console, stage.name)
-            self.results[stage.name] = StageResult(str(state.output), state.metrics, state.omissions)
-            if state.omissions:
-                path, reason = state.omissions[0]
+            self.results[stage.name] = StageResult(str(state.output), state.metrics, state.skipped)
+            if state.skipped:
+                path, reason = state.skipped[0]
                 row.error = f'left out {path}: {reason}'
         except UserError as error:
             row.error = one_line(error).removeprefix(f'stage {stage.name}: ')
@@ -209,7 +209,7 @@ def run_dry(config: str | Path, data: str | Path | DataFolder | None = None, wor
     """Does :func:`dry_run` and prints its table.
 
     Returns:
-        The exit code: done; failed, if a stage does; or with omissions, if all run, but a real run would stop at
+        The exit code: done; failed, if a stage does; or with skipped files, if all run, but a real run would stop at
         something that is missing.
     """
     rows = dry_run(config, data, work_dir, weights, cfg_options, side)
@@ -226,4 +226,4 @@ def run_dry(config: str | Path, data: str | Path | DataFolder | None = None, wor
           + (f'; a real run would stop at {missing} of them' if missing else ''))
     if working < len(rows):
         return EXIT_FAILED
-    return EXIT_OMISSIONS if missing else EXIT_DONE
+    return EXIT_SKIPPED if missing else EXIT_DONE

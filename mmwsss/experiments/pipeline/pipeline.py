@@ -1,8 +1,8 @@
-"""A pipeline: stages that meet in files, each skipped when it is complete for this config and these inputs.
+"""A pipeline: stages that meet in files, each reused when it is complete for this config and these inputs.
 
 Every stage has a folder ``<work_dir>/<stage name>``, see :mod:`mmwsss.experiments.work_dir`. What its content belongs
 to is its key: a digest of its settings, of what counts of the config it runs, of the data it reads and of the keys of
-the stages whose output it reads. A stage that is complete for its key is skipped; one that was interrupted goes on from
+the stages whose output it reads. A stage that is complete for its key is reused; one that was interrupted goes on from
 what is there; one whose key has changed starts anew, its old folder kept as ``<stage name>.old``.
 """
 import contextlib
@@ -29,7 +29,7 @@ from mmwsss.experiments.weights import check_weights_option, weights_for
 from mmwsss.experiments.work_dir import StageState, WorkDir, is_number
 from mmwsss.utils.console import StepLine
 from mmwsss.utils.dist import init_dist
-from mmwsss.utils.errors import EXIT_DONE, EXIT_OMISSIONS, UserError
+from mmwsss.utils.errors import EXIT_DONE, EXIT_SKIPPED, UserError
 from mmwsss.utils.fileio import sha256_of_file, sha256_of_json
 from mmwsss.utils.memory import release_memory
 from mmwsss.version import __version__
@@ -145,23 +145,23 @@ class Pipeline:
         on_rank_zero(lambda: self.work.begin(plan, describe_data(self.data)))
         for number, (name, stage) in enumerate(self.stages.items(), start=1):
             with self._naming(stage):
-                state, skipped = self._run_stage(stage, roles[name], console, f'[{number}/{len(self.stages)}] {name}')
-            self.results[name] = StageResult(str(state.output), state.metrics, state.omissions)
-            self.rows += [dict(stage=name, seconds=state.seconds, skipped=skipped, **row) for row in state.metrics
+                state, reused = self._run_stage(stage, roles[name], console, f'[{number}/{len(self.stages)}] {name}')
+            self.results[name] = StageResult(str(state.output), state.metrics, state.skipped)
+            self.rows += [dict(stage=name, seconds=state.seconds, reused=reused, **row) for row in state.metrics
                           or [dict(metric='', value=None)]]
-            if state.omissions and is_main_process():
-                path, reason = state.omissions[0]
-                console.print(f'{name}: {len(state.omissions)} files left out, e.g. {path}: {reason}',
+            if state.skipped and is_main_process():
+                path, reason = state.skipped[0]
+                console.print(f'{name}: {len(state.skipped)} files left out, e.g. {path}: {reason}',
                               style='yellow', markup=False, highlight=False, soft_wrap=True)
         on_rank_zero(lambda: self.work.write_report(self.rows, self.title))
-        return EXIT_OMISSIONS if any(result.omissions for result in self.results.values()) else EXIT_DONE
+        return EXIT_SKIPPED if any(result.skipped for result in self.results.values()) else EXIT_DONE
 
     def _run_stage(self, stage: Stage, role: str | None, console: Console, title: str) -> tuple[StageState, bool]:
         # One process looks, so that all of them take the same decision.
         state = on_rank_zero(lambda: self._completed(stage))
         if state is not None:
             if is_main_process():
-                console.print(f'{title}: complete, skipped', markup=False, highlight=False, soft_wrap=True)
+                console.print(f'{title}: complete, reused', markup=False, highlight=False, soft_wrap=True)
             return state, True
         with StepLine(f'{title}: {self.config.kinds[stage.name]}', quiet=not is_main_process()) as line:
             state = self._execute(stage, role)
@@ -181,7 +181,7 @@ class Pipeline:
                 with contextlib.suppress(OSError):  # such as a full disk, which is the error itself
                     self.work.pause_stage(name)
             raise
-        return on_rank_zero(lambda: self.work.complete_stage(name, result.output, result.metrics, result.omissions))
+        return on_rank_zero(lambda: self.work.complete_stage(name, result.output, result.metrics, result.skipped))
 
     def _naming(self, stage: Stage) -> contextlib.AbstractContextManager:
         """Puts the name of a stage into messages, and names options as a pipeline takes them."""
@@ -222,7 +222,7 @@ class Pipeline:
             if stage.reads_files(option):
                 name = stage_of(source)
                 found |= self._left_out(self.stages[name])
-                for path, _ in self.results[name].omissions:
+                for path, _ in self.results[name].skipped:
                     found |= {stem_of(path), Path(path).stem}
         return found
 

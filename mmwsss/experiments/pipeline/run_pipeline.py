@@ -12,7 +12,7 @@ from mmwsss.experiments.report.page import write_report
 from mmwsss.experiments.results_table import results_table
 from mmwsss.experiments.work_dir import LOG, REPORT_TEXT
 from mmwsss.utils.console import make_console
-from mmwsss.utils.errors import EXIT_OMISSIONS
+from mmwsss.utils.errors import EXIT_SKIPPED
 
 
 def run_pipeline(config: str | Path, data: str | Path | DataFolder, work_dir: str | Path,
@@ -38,6 +38,6 @@ def run_pipeline(config: str | Path, data: str | Path | DataFolder, work_dir: st
         for name, result in pipeline.results.items():
             if str(result.output).endswith('.png'):
                 print(f'picture: {result.output} ({name})')
-        if code == EXIT_OMISSIONS:
+        if code == EXIT_SKIPPED:
             print('done, but files were left out: see the warnings above; complete.json of each stage lists them')
     return code

@@ -44,11 +44,11 @@ class StageResult:
         output: The path that later stages read (a checkpoint, a folder, a json file): one that begins with the
             stage's folder, or one below it.
         metrics: Rows for the table: dicts with ``metric``, ``value``, ``unit``, ``note`` and ``oracle``.
-        omissions: (file, reason) for every file that was left out.
+        skipped: (file, reason) for every file that was left out.
     """
     output: str | Path
     metrics: list[dict] = field(default_factory=list)
-    omissions: list[tuple[str, str]] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -218,4 +218,4 @@ def say_without_masks(context: StageContext, name: str, split: str) -> None:
 
 def no_masks(context: StageContext) -> str:
     """Returns why nothing was evaluated."""
-    return f'skipped: {context.data.masks_path} has no masks to evaluate on'
+    return f'not evaluated: {context.data.masks_path} has no masks'

@@ -83,7 +83,7 @@ def _rows(folder: ReportFolder) -> dict[str, Any]:
                 value=value_text(row), note=row.get('note') or '',
                 time='' if number or stage.seconds is None else duration_text(stage.seconds),
                 state='' if stage.complete else 'not complete',
-                left_out=0 if number else len(stage.omissions)))
+                left_out=0 if number else len(stage.skipped)))
     return dict(name=folder.name, path=folder.content.path, rows=rows)
 
 

@@ -9,7 +9,7 @@ from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.engine.logged_runner import WARNINGS, console_shows
 from mmwsss.experiments.study.study import Study
 from mmwsss.experiments.study.study_dir import LOG, RESULTS_TEXT
-from mmwsss.utils.errors import EXIT_DONE, EXIT_OMISSIONS, UserError
+from mmwsss.utils.errors import EXIT_DONE, EXIT_SKIPPED, UserError
 
 
 def run_study(config: str | Path, data: str | Path | DataFolder, work_dir: str | Path,
@@ -47,6 +47,6 @@ def run_study(config: str | Path, data: str | Path | DataFolder, work_dir: str |
     if is_main_process():
         print(text)
         print(f'results: {Path(work_dir) / RESULTS_TEXT}')
-        if code == EXIT_OMISSIONS:
+        if code == EXIT_SKIPPED:
             print('done, but files were left out: see the warnings above; the json of each test lists them')
     return code

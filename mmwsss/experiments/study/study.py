@@ -43,7 +43,7 @@ from mmwsss.postprocessing import CRF_PRESETS
 from mmwsss.registry import DATASETS
 from mmwsss.utils.console import StepLine
 from mmwsss.utils.dist import init_dist
-from mmwsss.utils.errors import EXIT_DONE, EXIT_OMISSIONS, UserError
+from mmwsss.utils.errors import EXIT_DONE, EXIT_SKIPPED, UserError
 from mmwsss.utils.fileio import read_json, sha256_of_file, sha256_of_json
 from mmwsss.utils.memory import release_memory
 from mmwsss.version import __version__
@@ -112,16 +112,16 @@ class Study:
         jobs = [(row, seed) for row in known_rows.values() if rows is None or row.name in rows
                 for seed in row.seeds if seeds is None or seed in seeds]
         self._check(jobs)
-        omitted = False
+        incomplete = False
         for number, (row, seed) in enumerate(jobs, start=1):
             with self._naming(row, seed):
-                omissions = self._run_row(row, seed, f'[{number}/{len(jobs)}] {_title(row, seed)}')
-            if omissions:
-                omitted = True
-                path, reason = omissions[0]
-                self._say(f'{_title(row, seed)}: {len(omissions)} files left out, e.g. {path}: {reason}', 'yellow')
+                skipped = self._run_row(row, seed, f'[{number}/{len(jobs)}] {_title(row, seed)}')
+            if skipped:
+                incomplete = True
+                path, reason = skipped[0]
+                self._say(f'{_title(row, seed)}: {len(skipped)} files left out, e.g. {path}: {reason}', 'yellow')
             self.write_results()
-        return EXIT_OMISSIONS if omitted else EXIT_DONE
+        return EXIT_SKIPPED if incomplete else EXIT_DONE
 
     def write_results(self) -> str:
         """Writes ``results.md`` and ``results.json`` from the results that are there.
@@ -182,7 +182,7 @@ class Study:
             return on_rank_zero(lambda: [test for test in row.tests if self.entry(row, seed, test) is None])
 
         if not missing():
-            self._say(f'{title}: complete, skipped')
+            self._say(f'{title}: complete, reused')
         else:
             training = self._train(self.config.source(row), seed, title)
             for test in missing():  # again: a checkpoint that was made again is another one
@@ -190,7 +190,7 @@ class Study:
                     metrics = self._test(row, seed, test, training)
                     line.result = f'mIoU {optional_text(metrics["mIoU"], ".2f", 100)} % (oracle)'
         entries = on_rank_zero(lambda: [self.entry(row, seed, test) for test in row.tests])
-        return [omission for entry in entries for omission in entry['omissions']]
+        return [file for entry in entries for file in entry.get('skipped', ())]
 
     def _train(self, row: Row, seed: int, title: str) -> dict[str, Any]:
         """Trains, where that is not done; returns what ``complete.json`` says."""
@@ -210,7 +210,7 @@ class Study:
                          seconds_per_iteration=float(np.median(seconds)) if len(seconds) else None)
             return self.work.finish_training(
                 row.name, seed, self._keys[row.name, seed].train, checkpoint=result.checkpoint.name, epochs=epochs,
-                times=times, checkpoint_sha256=sha256_of_file(result.checkpoint), omissions=result.omissions)
+                times=times, checkpoint_sha256=sha256_of_file(result.checkpoint), skipped=result.skipped)
 
         return on_rank_zero(finish)
 
@@ -254,11 +254,11 @@ class Study:
             seconds = float(_iteration_times('test/time').sum())
             if cam_metric is None:
                 count = config.num_images or len(config.data.stems(config.split))
-                report = _segmentor_report(result.metrics, count - len(result.omissions))
+                report = _segmentor_report(result.metrics, count - len(result.skipped))
             else:
                 report = read_json(report_file)
                 if row.crf:
-                    report['with_crf'] = self._with_crf(row, cfg, cams, report, result.omissions)
+                    report['with_crf'] = self._with_crf(row, cfg, cams, report, result.skipped)
                     shutil.rmtree(cams)
                 del report['curve']  # most of the report, which stays in its own file
             setting.update(num_images=report['num_images'], class_filter=report['class_filter'],
@@ -266,17 +266,17 @@ class Study:
                            device=torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu')
             self.work.write_entry(
                 row.name, seed, test, keys.tests[test], setting=setting, metrics=report, training=training['times'],
-                omissions=[*training['omissions'], *result.omissions],
+                skipped=[*training.get('skipped', ()), *result.skipped],
                 testing=dict(seconds=seconds, seconds_per_image=seconds / report['num_images'] if seconds else None))
             return report
 
         return on_rank_zero(finish)
 
     def _with_crf(self, row: Row, cfg: Config, cams: Path, report: dict[str, Any],
-                  omissions: list[Sequence[str]]) -> dict[str, Any]:
+                  skipped: list[Sequence[str]]) -> dict[str, Any]:
         """Returns the mIoU of CAM files with the row's CRF at their best threshold, of all and by number of classes."""
         found = add_details(
-            dict(report, omissions=omissions), cams, self.config.data, cfg.test_dataloader.dataset.split,
+            dict(report, skipped=skipped), cams, self.config.data, cfg.test_dataloader.dataset.split,
             [dict(type='DenseCRF', **CRF_PRESETS[row.crf])])['refined']
         return dict(crf=row.crf, mIoU=found['mIoU'],
                     by_num_classes={name: group['mIoU'] for name, group in found['by_num_classes'].items()})

@@ -53,7 +53,7 @@ def test_labelme(tmp_path):
     labelme(source, 'f', [('cat', 'polygon', SQUARE, {})], imageHeight=99)
     out = tmp_path / 'out'
     summary = annotations_to_voc('labelme', source, out, masks=True, num_workers=0)
-    reasons = {path.rsplit('/')[-1]: reason for path, reason in summary.pop('omissions')}
+    reasons = {path.rsplit('/')[-1]: reason for path, reason in summary.pop('skipped')}
     assert summary == dict(split='train', num_images=6, num_unlabelled=1, num_masks=3, num_classes=3)
     assert reasons == {'c.png': 'no mask: rectangle marks no area', 'd.png': 'no mask: a name alone marks no area',
                        'f.png': 'no mask: f.json is for an image of 99 x 16 (height x width), but it is 12 x 16'}
@@ -90,7 +90,7 @@ def test_labelimg_xml_and_yolo_are_one(tmp_path):
     for source in (xml, yolo):
         out = tmp_path / f'out_{source.name}'
         summary = annotations_to_voc('labelimg', source, out, images, split='all')
-        assert (summary['num_images'], summary['num_unlabelled'], summary['omissions']) == (3, 1, [])
+        assert (summary['num_images'], summary['num_unlabelled'], summary['skipped']) == (3, 1, [])
         results[source.name] = json.loads((out / 'labels.json').read_text())
     assert results['xml'] == results['yolo'] == dict(a=['dog', 'cat'], b=['cat'], c=[])
     assert (tmp_path / 'out_yolo/classes.txt').read_text() == 'dog\ncat\n'  # the order of the program
@@ -117,7 +117,7 @@ def test_cvat(tmp_path):
 </annotations>''')
     out = tmp_path / 'out'
     summary = annotations_to_voc('cvat', tmp_path / 'annotations.xml', out, images, masks=True, num_workers=0)
-    assert [path.rsplit('/')[-1] for path, _ in summary['omissions']] == ['gone.png', 'b.png', 'c.png']
+    assert [path.rsplit('/')[-1] for path, _ in summary['skipped']] == ['gone.png', 'b.png', 'c.png']
     assert (out / 'classes.txt').read_text() == 'dog\ncat\nowl\n'
     assert json.loads((out / 'labels.json').read_text()) == dict(a=['cat', 'dog'], b=['dog'], c=['owl', 'cat'])
     expected = np.zeros((12, 16), np.uint8)

@@ -43,7 +43,7 @@ def test_layout(coco, tmp_path):
     out = tmp_path / 'voc'
     for _ in range(2):  # the second call finds everything
         summary = coco_to_voc(coco.images, coco(), out, masks=True, num_workers=0)
-        assert summary == dict(split='train2017', num_images=3, num_unlabelled=1, num_classes=2, omissions=[])
+        assert summary == dict(split='train2017', num_images=3, num_unlabelled=1, num_classes=2, skipped=[])
     assert (out / 'classes.txt').read_text() == 'cat\ndog\n'  # by the ids
     assert (out / 'ImageSets/train2017.txt').read_text() == 'a\nb\nc\n'
     assert json.loads((out / 'labels.json').read_text()) == {'a': ['dog', 'cat'], 'b': ['cat', 'dog'], 'c': []}
@@ -82,7 +82,7 @@ def test_what_is_left_out(coco, tmp_path):
     path = coco(images=images, annotations=broken)
     summary = coco_to_voc(coco.images, path, tmp_path / 'voc', masks=True, num_workers=0)
     assert summary['num_images'] == 1 and (tmp_path / 'voc/ImageSets/train2017.txt').read_text() == 'b\n'
-    assert summary['omissions'] == [
+    assert summary['skipped'] == [
         (f'{coco.images}/gone.png', 'missing image'),
         (f'{coco.images}/x/a.png', 'no mask: a polygon must be a list of pairs of numbers'),
         (f'{coco.images}/x/c.png', 'no mask: the json gives no usable height and width, but 1000000000 and 1000000000')]
@@ -125,7 +125,7 @@ def test_images_of_another_size_than_the_json_says(coco, tmp_path, write_image):
                                              for i, name in ((5, 'd.jpg'), (6, 'e.png')))]
     summary = coco_to_voc(coco.images, coco(images=images, annotations=[]), tmp_path / 'voc', masks=True,
                           num_workers=0)
-    assert summary['num_images'] == 1 and summary['omissions'] == [
+    assert summary['num_images'] == 1 and summary['skipped'] == [
         (f'{coco.images}/d.jpg', 'no mask: the json is for an image of 8 x 10 (height x width), but it is 10 x 8, '
                                  'turned as its EXIF orientation says'),
         (f'{coco.images}/e.png', 'no mask: the json is for an image of 8 x 10 (height x width), but it is 9 x 10')]
@@ -136,7 +136,7 @@ def test_crowds_that_are_not_counted_make_no_negative(coco, tmp_path):
     items = coco.content['annotations'][2:3]  # the crowd in b
     summary = coco_to_voc(coco.images, coco(annotations=items), tmp_path / 'voc', use_crowd=False)
     assert (summary['num_images'], summary['num_unlabelled']) == (2, 2)
-    assert summary['omissions'] == [
+    assert summary['skipped'] == [
         (f'{coco.images}/x/b.png', 'no label: all its annotations are crowds, which are not counted')]
     assert json.loads((tmp_path / 'voc/labels.json').read_text()) == {'a': [], 'c': []}
 

@@ -115,9 +115,9 @@ def test_an_unfinished_pipeline_does_not_decide_the_order(make):
 
 
 def test_nothing_measured(make):
-    without_masks = make('a', {'eval': figures(row(None, note='skipped: no masks'))})
+    without_masks = make('a', {'eval': figures(row(None, note='not evaluated: no masks'))})
     training = make('b', {'train': {}, 'eval': None}, report=False)
-    with pytest.raises(UserError, match=r'nothing to compare \(eval: skipped: no masks\)'):
+    with pytest.raises(UserError, match=r'nothing to compare \(eval: not evaluated: no masks\)'):
         Comparison(dict(a=[without_masks], b=[training]))
     with pytest.raises(UserError, match=r'nothing to compare$'):
         Comparison(dict(b=[training]))

@@ -32,9 +32,9 @@ def comparison(make):
         return {'train': dict(seconds=90.), 'eval_cam': evaluated(cam, 12, note='train, threshold 0.4', oracle=True),
                 **others, 'eval_label': evaluated(label, 12)}
 
-    walk = {'walk': dict(seconds=5., omissions=[['a.jpg', 'broken\nfile'], ['b.jpg', 'gone']])}
+    walk = {'walk': dict(seconds=5., skipped=[['a.jpg', 'broken\nfile'], ['b.jpg', 'gone']])}
     half = {**stages(49., 1., **walk), 'eval_label': None}
-    blind = {'eval_cam': dict(metrics=[row(None, note='skipped: no masks')]),
+    blind = {'eval_cam': dict(metrics=[row(None, note='not evaluated: no masks')]),
              'eval_label': dict(metrics=[row(30., note='val')], metrics_json=dict(num_labels=7)),
              'speed': dict(metrics=[row(.12345, 'time', '', unit='s/image')])}
     return Comparison({'base': [make('b0', stages(40., 50.)), make('b1', stages(42., 50.))],
@@ -71,7 +71,7 @@ def test_notes_say_what_is_behind_the_figures(comparison, tmp_path):
             f'seam ({tmp_path}/s2): not complete (failed, interrupted, still running or deleted): eval_label.',
             f'seam ({tmp_path}/s2): has not run to its end (there is no report.json)',
             'seam: 6 files left out in 3 seeds together (walk 6), e.g. a.jpg: broken file.',
-            '[red]<b>: eval_cam: mIoU was not measured: skipped: no masks.',
+            '[red]<b>: eval_cam: mIoU was not measured: not evaluated: no masks.',
             'eval_label: evaluated on different numbers of images (base 12, seam 12, [red]<b> 7)'):
         assert words in text
     assert text.count('evaluated on different') == 1 and len(notes) == text.count('\n') + 1

@@ -4,7 +4,7 @@ import pytest
 from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.experiments.comparison.compare import Comparison
 from mmwsss.experiments.pipeline import Pipeline
-from mmwsss.utils.errors import EXIT_DONE, EXIT_OMISSIONS
+from mmwsss.utils.errors import EXIT_DONE, EXIT_SKIPPED
 
 
 def test_pipeline_on_a_folder_with_a_label_file(tiny_pipeline, csv_folder, generated_root, tmp_path):
@@ -12,8 +12,8 @@ def test_pipeline_on_a_folder_with_a_label_file(tiny_pipeline, csv_folder, gener
     data = DataFolder.find(csv_folder, missing_label='skip')
     assert data.layout == 'folder'
     pipeline = Pipeline(tiny_pipeline, data, work)
-    assert pipeline.run() == EXIT_OMISSIONS
-    left_out = {name: [path for path, _ in result.omissions] for name, result in pipeline.results.items()}
+    assert pipeline.run() == EXIT_SKIPPED
+    left_out = {name: [path for path, _ in result.skipped] for name, result in pipeline.results.items()}
     assert {name for name, paths in left_out.items() if paths} == {'classifier', 'cam'}, 'said where it happens'
     assert all('train_00004' in path for paths in left_out.values() for path in paths)
     for pattern, count in (('cam/cam/*.npz', 11), ('label/labels/*.png', 11), ('eval_segmentor/predictions/*.png', 4)):
@@ -23,7 +23,7 @@ def test_pipeline_on_a_folder_with_a_label_file(tiny_pipeline, csv_folder, gener
     for name in ('eval_cam', 'eval_label', 'eval_segmentor'):
         assert 0 < rows[name]['value'] < 100
     assert (work / 'picture_train/train.png').is_file() and (work / 'picture_val/val.png').is_file()
-    assert Pipeline(tiny_pipeline, data, work).run() == EXIT_OMISSIONS
+    assert Pipeline(tiny_pipeline, data, work).run() == EXIT_SKIPPED
     comparison = Comparison(dict(photos=[work]))
     assert not comparison.is_incomplete, 'a pipeline run from Python leaves a finished folder'
 
@@ -37,4 +37,4 @@ def test_a_missing_label_can_be_followed_up(tiny_pipeline, csv_folder, tmp_path)
     pipeline = Pipeline(tiny_pipeline, csv_folder, tmp_path / 'work', cfg_options=options)
     for stage in list(pipeline.stages)[3:]:  # up to the stage that evaluates the CAMs
         del pipeline.stages[stage]
-    assert pipeline.run() == EXIT_OMISSIONS != EXIT_DONE
+    assert pipeline.run() == EXIT_SKIPPED != EXIT_DONE

@@ -11,7 +11,7 @@ from mmwsss.experiments.pipeline import Pipeline, run_pipeline
 from mmwsss.experiments.pipeline import pipeline as pipeline_module
 from mmwsss.experiments.work_dir import WorkDir
 from mmwsss.registry import STAGES
-from mmwsss.utils.errors import EXIT_DONE, EXIT_OMISSIONS, UserError
+from mmwsss.utils.errors import EXIT_DONE, EXIT_SKIPPED, UserError
 
 MODULE = '''
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class WriteNames(Stage):
         for stem in context.data.stems(self.split):
             if stem != self.without:
                 (context.folder / 'names' / f'{stem}.txt').write_text(stem)
-        return StageResult('names', omissions=[(f'{self.without}.jpg', 'not wanted')])
+        return StageResult('names', skipped=[(f'{self.without}.jpg', 'not wanted')])
 
 
 @STAGES.register_module('count_names')
@@ -74,10 +74,10 @@ def config(tmp_path, monkeypatch):
 def test_it_runs_and_its_gaps_are_handed_on(config, generated_root, tmp_path):
     work = tmp_path / 'work'
     pipeline = Pipeline(config, generated_root, work)
-    assert pipeline.run() == EXIT_OMISSIONS
+    assert pipeline.run() == EXIT_SKIPPED
     marker = json.loads((work / 'count/complete.json').read_text())
     assert marker['metrics'] == [dict(metric='names', value=11, note='train, without 1 images left out before')]
-    assert (marker['type'], marker['role'], marker['omissions'], marker['runs']) == ('count_names', 'names', [], 1)
+    assert (marker['type'], marker['role'], marker['skipped'], marker['runs']) == ('count_names', 'names', [], 1)
     assert 'train_00002' not in (work / 'count/list.txt').read_text()
     report = json.loads((work / 'report.json').read_text())
     assert [row['stage'] for row in report['rows']] == ['z_names', 'count']
@@ -89,11 +89,11 @@ def test_what_a_pipeline_writes_can_be_read(config, generated_root, tmp_path):
     content = WorkDir(tmp_path / 'work').read()
     assert content.finished and content.planned and list(content.stages) == ['z_names', 'count']
     assert measures_of(content.stages['count']) == {Measure('names', '', 'train', False): 11}
-    assert content.stages['z_names'].omissions == [('train_00002.jpg', 'not wanted')]
+    assert content.stages['z_names'].skipped == [('train_00002.jpg', 'not wanted')]
 
 
 def test_what_was_computed_is_written_before_it_is_printed(config, generated_root, tmp_path, monkeypatch, capsys):
-    assert run_pipeline(config, generated_root, tmp_path / 'whole') == EXIT_OMISSIONS
+    assert run_pipeline(config, generated_root, tmp_path / 'whole') == EXIT_SKIPPED
     out = capsys.readouterr().out
     assert 'z_names' in out and 'report.md' in out and 'done, but files were left out' in out
 
@@ -109,17 +109,17 @@ def test_what_was_computed_is_written_before_it_is_printed(config, generated_roo
 
 
 def test_its_options_are_in_its_key(config, generated_root, tmp_path):
-    def skipped(**options):
+    def reused(**options):
         pipeline = Pipeline(config, generated_root, tmp_path / 'work',
                             cfg_options={f'stages.{key}': value for key, value in options.items()})
         pipeline.run()
-        return [row['skipped'] for row in pipeline.rows]
+        return [row['reused'] for row in pipeline.rows]
 
-    assert skipped() == [False, False] and skipped() == [True, True]
-    assert skipped(**{'count.factor': 2}) == [True, False]
-    assert skipped(**{'count.factor': 2, 'z_names.without': 'train_00003'}) == [False, False]
+    assert reused() == [False, False] and reused() == [True, True]
+    assert reused(**{'count.factor': 2}) == [True, False]
+    assert reused(**{'count.factor': 2, 'z_names.without': 'train_00003'}) == [False, False]
     with pytest.raises(UserError, match=r"stage count: has no option 'facto'.*closest: 'factor'"):
-        skipped(**{'count.facto': 2})
+        reused(**{'count.facto': 2})
 
 
 def test_a_stage_that_fails_is_named_and_timed(config, generated_root, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import torch
 from mmwsss.apis import CAMInferencer, SegInferencer
 from mmwsss.experiments.pipeline.pipeline import Pipeline
 from mmwsss.structures.label_file import read_label
-from mmwsss.utils.errors import EXIT_DONE, EXIT_OMISSIONS, UserError
+from mmwsss.utils.errors import EXIT_DONE, EXIT_SKIPPED, UserError
 
 STAGES = ['classifier', 'cam', 'eval_cam', 'label', 'eval_label', 'segmentor', 'eval_segmentor', 'picture_train',
           'picture_val']
@@ -86,12 +86,12 @@ def test_stage_with_a_damaged_state_is_done_again(finished, tiny_pipeline, gener
     assert json.loads((work / 'picture_val/complete.json').read_text())['key']
 
 
-def test_complete_stages_are_skipped(finished, tiny_pipeline, generated_root):
+def test_complete_stages_are_reused(finished, tiny_pipeline, generated_root):
     before = times(finished)
     pipeline = Pipeline(tiny_pipeline, generated_root, finished)
     assert pipeline.run() == EXIT_DONE
     assert times(finished) == before
-    assert all(row['skipped'] for row in pipeline.rows)
+    assert all(row['reused'] for row in pipeline.rows)
 
 
 def test_other_option_redoes_the_stage_and_what_reads_it(tiny_pipeline, generated_root, tmp_path):
@@ -145,7 +145,7 @@ def test_changed_image_redoes_what_read_it(tiny_pipeline, generated_copy, tmp_pa
     assert {name for name in STAGES if times(work)[name] != before[name]} == {'eval_segmentor', 'picture_val'}
 
 
-def test_without_masks_evaluation_is_skipped_and_said(tiny_pipeline, generated_copy, tmp_path):
+def test_without_masks_nothing_is_evaluated_and_that_is_said(tiny_pipeline, generated_copy, tmp_path):
     shutil.rmtree(generated_copy / 'SegmentationClass')
     pipeline = Pipeline(tiny_pipeline, generated_copy, tmp_path / 'work')
     assert pipeline.run() == EXIT_DONE
@@ -159,11 +159,11 @@ def test_unreadable_image_is_left_out_of_the_whole_pipeline(tiny_pipeline, gener
     victim = sorted((generated_copy / 'JPEGImages').glob('train_*.jpg'))[2]
     victim.write_bytes(victim.read_bytes()[:300])
     pipeline = Pipeline(tiny_pipeline, generated_copy, tmp_path / 'work')
-    assert pipeline.run() == EXIT_OMISSIONS
+    assert pipeline.run() == EXIT_SKIPPED
     assert victim.name in capsys.readouterr().err
     assert len(list((tmp_path / 'work/label/labels').glob('*.png'))) == 11
     # A second run finds everything complete and still says what is missing.
-    assert Pipeline(tiny_pipeline, generated_copy, tmp_path / 'work').run() == EXIT_OMISSIONS
+    assert Pipeline(tiny_pipeline, generated_copy, tmp_path / 'work').run() == EXIT_SKIPPED
 
 
 def test_foreign_folder_is_not_touched(tiny_pipeline, generated_root, tmp_path):

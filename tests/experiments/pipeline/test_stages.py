@@ -173,7 +173,7 @@ def test_segmentor_on_images_without_masks(segmentor, generated_copy, stage_cont
     result = stage.run(stage_context(generated_copy, tmp_path / 'test', load_stage_config,
                                      inputs=dict(checkpoint=checkpoint)))
     row, = result.metrics
-    assert row['value'] is None and 'skipped' in row['note']
+    assert row['value'] is None and 'not evaluated' in row['note']
     assert 'per_class' not in json.loads((tmp_path / 'test/metrics.json').read_text())
     assert len(list((tmp_path / 'test/predictions').glob('*.png'))) == 4
 

@@ -48,7 +48,7 @@ def make_run(tmp_path):
         for stage, evaluate, made in (('eval_cam', evaluate_cam_dir, folder['cam'] / 'cam'),
                                       ('eval_label', evaluate_label_dir, folder['label'] / 'labels')):
             report = evaluate(made, data, 'train', num_workers=0) if has_masks else dict(mIoU=None)
-            report.pop('omissions', None)
+            report.pop('skipped', None)
             write_json(folder[stage] / 'metrics.json', report)
             row = dict(metric='mIoU', value=100 * report['mIoU'] if has_masks else None, unit='%', note='<train>')
             work.complete_stage(stage, 'metrics.json', [row])

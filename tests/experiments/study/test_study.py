@@ -14,7 +14,7 @@ from mmwsss.apis import runner
 from mmwsss.apis.runner import RunResult
 from mmwsss.engine.hooks import ProgressHook
 from mmwsss.experiments.study.study import Study
-from mmwsss.utils.errors import EXIT_DONE, EXIT_OMISSIONS, UserError
+from mmwsss.utils.errors import EXIT_DONE, EXIT_SKIPPED, UserError
 
 STUDY = '''
 configs = dict(cam='{cam}')
@@ -154,7 +154,7 @@ def test_the_table_has_every_row(real):
 @pytest.fixture
 def fake(monkeypatch):
     """Takes the place of training and testing; notes what is done and lets ``fail`` raise."""
-    done = SimpleNamespace(trained=[], tested=[], omissions=[], fail=None, number=itertools.count())
+    done = SimpleNamespace(trained=[], tested=[], skipped=[], fail=None, number=itertools.count())
     monkeypatch.setattr(gc, 'collect', lambda: 0)  # takes half a second in the suite's process
 
     def note_times(name):
@@ -171,7 +171,7 @@ def fake(monkeypatch):
         (work_dir / 'epoch_2.pth').write_text(f'weights {next(done.number)}')
         torch.set_num_threads(cfg.get('num_threads') or torch.get_num_threads())
         note_times('train')
-        return RunResult(work_dir / 'epoch_2.pth', omissions=done.omissions)
+        return RunResult(work_dir / 'epoch_2.pth', skipped=done.skipped)
 
     def test(cfg, checkpoint, work_dir, launcher):
         done.tested.append((work_dir.parts[-3], cfg.randomness.seed, work_dir.name.removesuffix('_logs'),
@@ -299,10 +299,10 @@ def test_a_row_that_fails_is_named_and_the_others_are_kept(make, fake, tmp_path,
     assert fake.pop()[0] == [('+ER', 1)]
 
 
-def test_omissions_are_said_every_time(make, fake, capsys):
-    fake.omissions = [('a.jpg', 'unreadable')]
+def test_skipped_files_are_said_every_time(make, fake, capsys):
+    fake.skipped = [('a.jpg', 'unreadable')]
     for _ in range(2):
-        assert make().run(rows=['+ER']) == EXIT_OMISSIONS
+        assert make().run(rows=['+ER']) == EXIT_SKIPPED
         assert '1 files left out, e.g. a.jpg: unreadable' in capsys.readouterr().err
 
 

@@ -53,7 +53,7 @@ class MakeCAM(_CAMStage):
         """See :meth:`Stage.run`."""
         result = cam_files.make_cam(self.load(context), context.inputs['checkpoint'], context.folder / 'cam',
                                     self.split, context.folder / 'logs', context.launcher)
-        return StageResult('cam', omissions=result.omissions)
+        return StageResult('cam', skipped=result.skipped)
 
 
 @STAGES.register_module('refine_cam')
@@ -88,7 +88,7 @@ class RefineCAM(_CAMStage):
             self.load(context), context.inputs['checkpoint'], context.inputs['cams'], context.folder,
             context.remaining(self.split), context.folder / 'logs', context.launcher, self.background,
             self.postprocessors)
-        return StageResult('cam', omissions=result.omissions)
+        return StageResult('cam', skipped=result.skipped)
 
 
 @dataclass(kw_only=True)
@@ -116,15 +116,15 @@ class EvalStage(Stage):
         """Writes ``metrics.json``, with what a function returns for a folder of files."""
         out = context.folder / 'metrics.json'
         if not context.data.has_masks(self.split):
-            write_json(out, dict(mIoU=None, skipped=no_masks(context)))
+            write_json(out, dict(mIoU=None, note=no_masks(context)))
             return StageResult(out, [dict(metric='mIoU', value=None, unit='%', note=no_masks(context))])
         report = evaluate(folder, context.data, context.remaining(self.split), missing=self.missing)
-        omissions = [tuple(omission) for omission in report.pop('omissions', ())]
+        skipped = [tuple(file) for file in report.pop('skipped', ())]
         write_json(out, report)
         oracle = report['threshold'] is not None
         note = context.remark(self.split, *([f'threshold {report["threshold"]:.2f}'] if oracle else []))
         row = dict(metric='mIoU', value=100 * report['mIoU'], unit='%', note=note, oracle=oracle)
-        return StageResult(out, [row], omissions)
+        return StageResult(out, [row], skipped)
 
 
 @STAGES.register_module('eval_cam')

@@ -54,7 +54,7 @@ class PseudoLabel(Stage):
         if self.background['type'] == AUTO:
             rows = [dict(metric='threshold', value=summary['background']['threshold'], unit='',
                          note='chosen from the CAMs, without masks')]
-        return StageResult('labels', rows, [tuple(omission) for omission in summary['omissions']])
+        return StageResult('labels', rows, [tuple(file) for file in summary['skipped']])
 
 
 @STAGES.register_module('eval_label')

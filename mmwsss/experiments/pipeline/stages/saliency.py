@@ -39,4 +39,4 @@ class MakeSaliency(Stage):
         """See :meth:`Stage.run`."""
         summary = make_saliency(self.model, context.data, context.remaining(self.split), context.folder / 'saliency',
                                 size=self.size, num_workers=self.num_workers)
-        return StageResult('saliency', omissions=[tuple(omission) for omission in summary['omissions']])
+        return StageResult('saliency', skipped=[tuple(file) for file in summary['skipped']])

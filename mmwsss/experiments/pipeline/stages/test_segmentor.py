@@ -101,4 +101,4 @@ class TestSegmentor(ConfigStage):
             rows[0]['note'] = f'{self.split}, before {names}'
             rows.insert(0, dict(metric='mIoU', value=result.metrics['refined/mIoU'], unit='%',
                                 note=f'{self.split}, {names}'))
-        return StageResult(predictions, rows, result.omissions)
+        return StageResult(predictions, rows, result.skipped)

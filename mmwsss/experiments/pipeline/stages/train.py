@@ -84,7 +84,7 @@ class Train(ConfigStage):
         # Others, such as a semantic encoder, predict nothing.
         if is_main_process() and not is_refiner(cfg) and cfg.get('test_dataloader'):
             export_model(cfg, result.checkpoint, context.folder / MODEL)
-        return StageResult(result.checkpoint, omissions=result.omissions)
+        return StageResult(result.checkpoint, skipped=result.skipped)
 
 
 def _start_from(cfg: Config, checkpoint: str) -> None:
