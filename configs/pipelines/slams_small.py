@@ -1,5 +1,5 @@
 # SLAMs -> CRF -> DeepLab on EfficientNet-Lite0: a CAM classifier and the semantic encoder are trained first, then the
-# activation network that starts from the one and is judged by the other.
+# activation network that starts from the classifier and is trained with the encoder.
 _base_ = './cam_small_without_crf.py'
 configs = dict(start='../cam/cam_efflite0_small.py', encoder='../slams/encoder_efflite0_small.py',
                cam='../slams/slam_efflite0_small.py')

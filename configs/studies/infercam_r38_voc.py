@@ -1,4 +1,4 @@
-# InferCam's Table 2 on VOC: split & unite, iterative inference, both, on one trained classifier, judged on train.
+# InferCam's Table 2 on VOC: split & unite, iterative inference, both, on one trained classifier, evaluated on train.
 # The column "1 / 2 / 3+ classes" is Table 3; what Fig. 2 says (the share of an object where the CAM is above 0) is the
 # recall at threshold 0 of `curve` in a test's report.json.
 # python tools/run_study.py configs/studies/infercam_r38_voc.py --data-root VOC --work-dir DIR --weights resnet38.pth

@@ -1,4 +1,4 @@
-# The tables of RCM and MAM on VOC: 1, 2 and 5, and the thresholds of Fig. 7, judged on train. Those of single
+# The tables of RCM and MAM on VOC: 1, 2 and 5, and the thresholds of Fig. 7, evaluated on train. Those of single
 # images (Fig. 4) are in per_image.csv of the stage eval_cam of a pipeline, whose config `cam` is one of these:
 # ../pipelines/rcm_mam_r38_voc.py --cfg-options configs.cam=...
 # python tools/run_study.py configs/studies/rcm_mam_r38_voc.py --data-root VOC --work-dir DIR --weights resnet38.pth

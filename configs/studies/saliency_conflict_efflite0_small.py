@@ -1,7 +1,7 @@
 # The saliency-conflict loss against cross entropy with the same pseudo labels: weights, temperature, the pixels that
 # labels ignore, and saliency as background of the labels; with bounds from above (ground truth as saliency) and below
-# (the saliency of other images). Segmentors on EfficientNet-Lite0, judged on val. README.md has the commands that make
-# the folders, which stand behind the names of configs:
+# (the saliency of other images). Segmentors on EfficientNet-Lite0, evaluated on val. README.md has the commands that
+# make the folders, which stand behind the names of configs:
 # python tools/run_study.py configs/studies/saliency_conflict_efflite0_small.py --data-root DIR --work-dir DIR \
 #     --cfg-options cfg_options.train_dataloader.dataset.seg_dir=LABELS \
 #     cfg_options.confident.train_dataloader.dataset.seg_dir=CONFIDENT \

@@ -1,4 +1,4 @@
-# SEAM's tables of CAMs on VOC: 1 to 5, judged on train. The segmentors (Tables 6 and 7) are those of the stage
+# SEAM's tables of CAMs on VOC: 1 to 5, evaluated on train. The segmentors (Tables 6 and 7) are those of the stage
 # eval_segmentor of ../pipelines/seam_r38_voc.py and seam_baseline_r38_voc.py.
 # python tools/run_study.py configs/studies/seam_r38_voc.py --data-root VOC --work-dir DIR --weights resnet38.pth
 _seam = '../seam/seam_r38_voc'

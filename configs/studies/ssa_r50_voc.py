@@ -1,5 +1,5 @@
 # SSA on VOC: sets of stages and numbers of self-affinity blocks (what Tables 1 and 2 of the paper vary on
-# CUB-200-2011), on one trained classifier, judged on train. Stages '1', '2', '3' are stages 3, 4, 5 of the paper.
+# CUB-200-2011), on one trained classifier, evaluated on train. Stages '1', '2', '3' are stages 3, 4, 5 of the paper.
 # python tools/run_study.py configs/studies/ssa_r50_voc.py --data-root VOC --work-dir DIR --weights resnet50.pth
 configs = dict(ssa='../ssa/ssa_r50_voc.py')
 split = 'train'

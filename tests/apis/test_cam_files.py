@@ -75,7 +75,7 @@ def test_folder_of_another_config_is_refused(trained, tiny_cam_cfg, tmp_path):
         make_cam(other, trained, tmp_path, 'train')
 
 
-def test_predictions_and_files_are_judged_alike(trained, tiny_cam_cfg, generated_root, tmp_path):
+def test_predictions_and_files_have_the_same_evaluation(trained, tiny_cam_cfg, generated_root, tmp_path):
     from mmwsss.apis.evaluation import evaluate_cam_dir
     tested = run_test(copy.deepcopy(tiny_cam_cfg), trained, tmp_path / 'work').metrics
     make_cam(tiny_cam_cfg, trained, tmp_path / 'cam', 'train')

@@ -14,7 +14,7 @@ from mmwsss.registry import MODELS
 from mmwsss.utils.errors import UserError
 
 
-def test_training_leaves_a_checkpoint_of_plain_values(trained):
+def test_training_leaves_a_checkpoint_that_loads_weights_only(trained):
     assert trained.name == 'epoch_2.pth'
     checkpoint = torch.load(trained, weights_only=True)
     assert checkpoint['meta']['dataset_meta']['classes']

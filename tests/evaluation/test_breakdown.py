@@ -74,9 +74,9 @@ def test_shares_and_groups_against_loops(images):
 def test_the_errors_and_the_right_pixels_are_all(images):
     for pred, gt in images.values():
         shares = error_shares(confusion_matrix(pred, gt, 4))
-        judged = gt != 255
+        labelled = gt != 255
         # Background without prediction is a miss of no class.
-        right = ((pred == gt) | ((gt == 0) & (pred == 255)))[judged].mean()
+        right = ((pred == gt) | ((gt == 0) & (pred == 255)))[labelled].mean()
         assert sum(shares.values()) + right == pytest.approx(1)
 
 
@@ -84,16 +84,16 @@ def test_figures_of_an_image(images):
     for stem, (pred, gt) in images.items():
         row = image_row(stem, confusion_matrix(pred, gt, 4))
         assert tuple(row) == IMAGE_COLUMNS and row['image'] == stem
-        judged = gt != 255
-        predicted, there = judged & (pred > 0) & (pred < 255), judged & (gt > 0)
+        labelled = gt != 255
+        predicted, there = labelled & (pred > 0) & (pred < 255), labelled & (gt > 0)
         right = (predicted & (pred == gt)).sum()
         assert row['precision'] == pytest.approx(right / predicted.sum())
         assert row['recall'] == (pytest.approx(right / there.sum()) if there.any() else None)
         assert row['mIoU'] == pytest.approx(slow_miou([(pred, gt)]))
-        assert row['classes'] == len(set(gt[judged].tolist()) - {0})
+        assert row['classes'] == len(set(gt[labelled].tolist()) - {0})
 
 
-def test_nothing_to_judge():
+def test_nothing_to_evaluate():
     empty = confusion_matrix(np.zeros((2, 2), np.uint8), np.full((2, 2), 255, np.uint8), 4)
     assert error_shares(empty) == dict.fromkeys(ERRORS) and group_of(empty) is None and num_classes_in(empty) == 0
     row = image_row('a', empty)

@@ -91,7 +91,7 @@ def test_seam_equations():
         np.testing.assert_allclose([scores['m_FN'][i], scores['m_FP'][i]], [m_fn, m_fp])
 
 
-def test_nothing_to_judge():
+def test_nothing_to_evaluate():
     scores = scores_from_confusion(confusion_matrix(np.zeros((2, 2), np.uint8), np.full((2, 2), 255, np.uint8), 2))
     assert all(np.isnan(scores[name]) for name in ('mIoU', 'm_FN', 'm_FP', 'precision', 'recall', 'ignored_share'))
 

@@ -29,12 +29,12 @@ def toy_encoder(num_classes=3, **kwargs):
     return _randomise(MODELS.build(encoder_config(num_classes, **kwargs)))
 
 
-def toy_slam(num_classes=3, encoder=None, background='own', activation='sigmoid', judged='all', encoder_scale=1.0,
-             cls_weight=0.0, temperature=1.0, cam_activation='sigmoid', **kwargs):
+def toy_slam(num_classes=3, encoder=None, background='own', activation='sigmoid', loss_categories='all',
+             encoder_scale=1.0, cls_weight=0.0, temperature=1.0, cam_activation='sigmoid', **kwargs):
     """The first reading, of which the others are changes; ``background='complement'`` takes a CAMHead."""
     head = dict(type='ActivationHead' if background == 'own' else 'CAMHead', in_channels=6, num_classes=num_classes)
     parts = dict(backbone=dict(type='SiameseToyBackbone'), cam_head=head, background=background, activation=activation,
-                 judged=judged, encoder_scale=encoder_scale, cls_weight=cls_weight, temperature=temperature,
-                 cam_activation=cam_activation,
+                 loss_categories=loss_categories, encoder_scale=encoder_scale, cls_weight=cls_weight,
+                 temperature=temperature, cam_activation=cam_activation,
                  encoder=encoder or encoder_config(num_classes), **LOSSES)
     return _randomise(MODELS.build(dict(type='SLAM', **{**parts, **kwargs})))

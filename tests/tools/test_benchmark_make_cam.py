@@ -31,7 +31,7 @@ def tool(load_tool, repo_root, generated_root, tiny_cam_options, tmp_path, monke
     return run
 
 
-def test_every_way_is_timed_and_judged(tool, tmp_path):
+def test_every_way_is_timed_and_evaluated(tool, tmp_path):
     code, err = tool('--num-images', '2', '--out', str(tmp_path / 'figures.json'))
     assert code == 0, err
     figures = json.loads((tmp_path / 'figures.json').read_text())['figures']

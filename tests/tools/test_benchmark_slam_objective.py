@@ -1,4 +1,4 @@
-"""The maps that are judged, and the tool on an untrained model."""
+"""The maps that the objective is computed for, and the tool on an untrained model."""
 import json
 import sys
 

@@ -200,7 +200,7 @@ def test_pickles(tool, extra):
     code, _, stderr = tool('psa', 'src.pth', 'new/dst.pth', '--trust-pickle')
     assert code == 0 and stderr == 'src.pth: unpickled because of --trust-pickle, which runs code from the file\n'
     assert Path('unpickled').exists() == isinstance(extra, Marker)
-    checkpoint = load_checkpoint_file('new/dst.pth')  # as plain values
+    checkpoint = load_checkpoint_file('new/dst.pth')  # loads with weights_only=True
     assert torch.equal(checkpoint['state_dict']['cam_head.conv_cam.weight'], weights['fc8.weight'])
 
 

@@ -163,7 +163,7 @@ def main(argv: list[str] | None = None) -> int:
     table = Table(title=f'random walk: {2 ** args.squarings} steps, {args.maps} maps, {place}')
     for column in ('grid', 'n', 'way', 'ms', 'ratio', 'peak MB', 'ratio', 'difference'):
         table.add_column(column, justify='left' if column == 'way' else 'right')
-    report, marked = [], []
+    report, ratios = [], []
     for size in args.sizes:
         height, width = map(int, size.split('x'))
         pixels = height * width
@@ -182,14 +182,14 @@ def main(argv: list[str] | None = None) -> int:
                           f"{figure['difference']:.1e}")
         table.add_section()
         if DENSE in ways and pixels >= TARGET_PIXELS:
-            marked.append(figures[EXACT]['ratio'])
+            ratios.append(figures[EXACT]['ratio'])
         report.append(dict(size=[height, width], pixels=pixels, figures=figures))
     console = Console()
     console.print(table)
     console.print('ratios and differences are to the first way of a grid; differences in units of a map\'s maximum',
                   highlight=False)
-    if marked:
-        console.print(f'exact, from n = {TARGET_PIXELS:,} on: at least {min(marked):.0f} x (target: {TARGET} x)',
+    if ratios:
+        console.print(f'exact, from n = {TARGET_PIXELS:,} on: at least {min(ratios):.0f} x (target: {TARGET} x)',
                       highlight=False)
     if args.out:
         write_json(args.out, dict(threads=torch.get_num_threads(), device=args.device, steps=2 ** args.squarings,

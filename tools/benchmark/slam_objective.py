@@ -1,7 +1,7 @@
 r"""What SLAM's objective says of maps that are known to be good or bad, before anything is trained on it.
 
-An objective can only teach a network what is cheapest by it. The encoder of a SLAM config judges, on images with
-ground truth masks: the ground truth itself, 0.5 everywhere, the whole image but the other classes ("class +
+An objective can only teach a network what is cheapest by it. This computes the losses of a SLAM config, on images with
+ground truth masks, for: the ground truth itself, 0.5 everywhere, the whole image but the other classes ("class +
 background"), everything, nothing, the ground truth made larger and smaller, and the plain CAM of the classifier that
 the config starts from. Every loss is the mean over the images; with ground truth at the bottom of the total, the
 objective is fit for training. The ground truth is used for this alone.
@@ -36,7 +36,7 @@ TRUTH = 'ground truth'
 
 
 def candidates(mask: Tensor, label: Tensor, cam: Tensor, threshold: float, has_complement: bool) -> dict[str, Tensor]:
-    """Makes the activations that are judged.
+    """Makes the activations that the objective is computed for.
 
     Args:
         mask: H x W integers: 0 background, k + 1 for class k, 255 ignored.
@@ -105,7 +105,7 @@ def measure(model: SLAM, dataset: torch.utils.data.Dataset, num_images: int,
         count += 1
         for name, maps in candidates(mask, labels[0].float(), cam, threshold, model.background == 'complement').items():
             losses = {key: float(value) for key, value in
-                      model.judge(inputs, maps[None], present_categories(labels)).items()}
+                      model.activation_losses(inputs, maps[None], present_categories(labels)).items()}
             losses['total'] = sum(losses.values())
             for key, value in losses.items():
                 row = sums.setdefault(name, {})

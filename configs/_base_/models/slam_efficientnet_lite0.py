@@ -18,7 +18,7 @@ model = dict(
     activation='sigmoid',
     temperature=3.0,
     cam_activation='relu',
-    judged='objects',
+    loss_categories='foreground',
     encoder_scale=0.5,
     loss_foreground=dict(type='CategoryForegroundLoss'),
     loss_background=dict(type='CategoryBackgroundLoss'),

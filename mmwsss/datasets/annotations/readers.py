@@ -29,7 +29,7 @@ class Annotation:
         source: The file that says so, for messages.
         image: Path of the image, which need not exist.
         names: Class names, without repetitions.
-        shapes: What was marked; empty where there are only names.
+        shapes: The shapes that were drawn; empty where there are only names.
         size: (H, W) that the shapes are for; ``None`` where it is not said.
         stem: Name of the image in the data set.
     """

@@ -1,4 +1,4 @@
-"""Areas that a labelling program has marked, as masks."""
+"""Shapes that were drawn in a labelling program, as masks."""
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 
 @dataclass(eq=False)
 class Shape:
-    """What was marked as one object.
+    """A shape that was drawn around one object.
 
     Attributes:
         name: Class name.

@@ -133,7 +133,7 @@ def _write_mask(folder: Path, classes: tuple[str, ...], job: tuple[Annotation, s
     annotation, path = job
     others = sorted({shape.kind for shape in annotation.shapes if not shape.is_area})
     if others or (annotation.names and not annotation.shapes):
-        return annotation.stem, f'no mask: {", ".join(others) or "a name alone"} marks no area'
+        return annotation.stem, f'no mask: {", ".join(others) or "a name alone"} has no area'
     try:
         size = image_size(path)
     except UserError as error:

@@ -30,7 +30,7 @@ MIN_SIDE = 16
 MIN_LONG_SIDE = 24
 MAX_SIDE = 4096
 PARAMETER_FILE = 'synthetic.json'
-# Marks a folder as ours before anything else is in it, so that an interrupted run can go on.
+# Says that the folder is generated data before anything else is in it, so that an interrupted run can go on.
 PARTIAL_FILE = 'synthetic.partial.json'
 COUNTS = ('num_train', 'num_val')
 
@@ -127,18 +127,18 @@ def _is_complete(root: Path, parameters: dict[str, Any]) -> bool:
     """Says whether ``root`` holds just this data set; raises UserError if it holds something else."""
     if root.exists() and not root.is_dir():
         raise UserError(f'{root}: is a file; choose another folder for the generated data')
-    marks = [path for path in (root / PARAMETER_FILE, root / PARTIAL_FILE) if path.exists()]
-    if not marks and root.exists() and any(root.iterdir()):
+    files = [path for path in (root / PARAMETER_FILE, root / PARTIAL_FILE) if path.exists()]
+    if not files and root.exists() and any(root.iterdir()):
         raise UserError(f'{root}: holds other data; choose an empty folder for the generated data')
-    for mark in marks:
-        found = _read_parameters(mark)
+    for file in files:
+        found = _read_parameters(file)
         different = differing_settings(found, {name: parameters[name] for name in parameters if name not in COUNTS})
         different += [name for name in COUNTS if found.get(name, 0) > parameters[name]]
         if different:
             had, wanted = ({name: values.get(name) for name in different} for values in (found, parameters))
             raise UserError(f'{root}: holds data generated with {had}, not {wanted}; choose another folder, '
                             'or the same parameters (num_train and num_val may grow)')
-    return marks[:1] == [root / PARAMETER_FILE] and len(marks) == 1 and _read_parameters(marks[0]) == parameters
+    return files[:1] == [root / PARAMETER_FILE] and len(files) == 1 and _read_parameters(files[0]) == parameters
 
 
 def _read_parameters(path: Path) -> dict[str, Any]:

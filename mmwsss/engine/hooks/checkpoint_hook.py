@@ -22,8 +22,8 @@ from mmwsss.engine.checkpoint import (
     load_state_dict_strict,
 )
 from mmwsss.engine.file_backend import AtomicBackend
-from mmwsss.engine.plain_values import NotPlainError, from_plain, to_plain
 from mmwsss.engine.resume import RUN_KEY, describe_run, fit_checkpoint
+from mmwsss.engine.weights_only import UnsupportedTypeError, from_weights_only, to_weights_only
 from mmwsss.registry import HOOKS
 from mmwsss.utils.dist import unwrapped
 from mmwsss.utils.errors import UserError
@@ -35,7 +35,7 @@ class SafeCheckpointHook(CheckpointHook):
     """Saves checkpoints like MMEngine's hook, with these differences.
 
     - They hold tensors and built-in types only, so that they load with ``weights_only=True``
-      (:mod:`mmwsss.engine.plain_values`); this hook restores MMEngine's objects when a run resumes.
+      (:mod:`mmwsss.engine.weights_only`); this hook restores MMEngine's objects when a run resumes.
     - They and ``last_checkpoint`` are written to a temporary name and renamed, and an old checkpoint, the
       last or the best, is removed only after the new one is in its place.
     - A checkpoint that is resumed, validated or tested must fit the model key by key; MMEngine loads what fits
@@ -72,25 +72,26 @@ class SafeCheckpointHook(CheckpointHook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Turns the checkpoint into tensors and built-in types, in place.
 
-        What has no plain form in ``meta`` and ``message_hub``, where any component may leave anything to be
-        logged, is left out with a warning; callables of a scheduler are left out, as its config builds them.
+        ``meta`` and ``message_hub`` may hold objects of any type, put there to be logged; those that cannot be
+        converted are left out with a warning; callables of a scheduler are left out, as its config builds them.
 
         Raises:
             UserError: If a weight is not finite: the checkpoint before is worth more.
-            NotPlainError: If anything else, such as the optimizer's state, holds an object without plain form.
+            UnsupportedTypeError: If anything else, such as the optimizer's state, holds an object that cannot be
+                converted.
         """
         check_finite(checkpoint.get('state_dict', {}), f'{runner.work_dir}: the weights after iteration {runner.iter}',
                      f'no checkpoint is written, the last one ({self._last_name(runner)}) is from before; lower the '
                      'learning rate (optim_wrapper.optimizer.lr) and train anew')
         meta, hub = checkpoint.get('meta', {}), checkpoint.get('message_hub', {})
         meta[RUN_KEY] = describe_run(runner)
-        checkpoint['meta'] = _plain_items(meta, 'meta')
+        checkpoint['meta'] = _weights_only_items(meta, 'meta')
         if hub:
-            checkpoint['message_hub'] = {key: _plain_items(hub[key], f'message_hub[{key!r}]') for key in hub}
+            checkpoint['message_hub'] = {key: _weights_only_items(hub[key], f'message_hub[{key!r}]') for key in hub}
         if 'param_schedulers' in checkpoint:
             checkpoint['param_schedulers'] = _without_callables(checkpoint['param_schedulers'])
         for key in checkpoint.keys() - {'meta', 'message_hub'}:
-            checkpoint[key] = to_plain(checkpoint[key], f'checkpoint[{key!r}]')
+            checkpoint[key] = to_weights_only(checkpoint[key], f'checkpoint[{key!r}]')
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Restores MMEngine's objects in the checkpoint, in place, and checks that it fits.
@@ -110,7 +111,7 @@ class SafeCheckpointHook(CheckpointHook):
         if training and runner._resume and not (is_state and {'epoch', 'iter'} <= meta.keys()):
             raise UserError(f'{name}: holds weights but no state of a training; start from it without resuming')
         for key in checkpoint.keys() - {'state_dict'}:
-            checkpoint[key] = from_plain(checkpoint[key])
+            checkpoint[key] = from_weights_only(checkpoint[key])
         if runner._resume or not training:
             load_state_dict_strict(unwrapped(runner.model), state_dict, name)
         if training and runner._resume:
@@ -184,14 +185,14 @@ class SafeCheckpointHook(CheckpointHook):
             self.file_backend.rmtree(path)
 
 
-def _plain_items(values: dict, where: str) -> dict:
-    plain = {}
+def _weights_only_items(values: dict, where: str) -> dict:
+    converted = {}
     for key, value in values.items():
         try:
-            plain[key] = to_plain(value, f'{where}[{key!r}]')
-        except NotPlainError as error:
+            converted[key] = to_weights_only(value, f'{where}[{key!r}]')
+        except UnsupportedTypeError as error:
             print_log(f'Left out of the checkpoint: {error}', logger='current', level=logging.WARNING)
-    return plain
+    return converted
 
 
 def _without_callables(schedulers: dict | Iterable[dict]) -> dict | list[dict]:

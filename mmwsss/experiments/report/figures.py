@@ -16,7 +16,7 @@ class Chart:
     Attributes:
         title: What it shows.
         x_label: Of the horizontal axis.
-        x_ticks: (position in the drawing, text) of its marks.
+        x_ticks: (position in the drawing, text) of its ticks.
         y_ticks: Likewise, vertical.
         lines: (name, points of an SVG polyline) of every line; gaps make several polylines of one name.
     """
@@ -46,12 +46,12 @@ def line_chart(title: str, x_label: str, series: Mapping[str, Sequence[tuple[flo
         return None
     x_low, x_high = min(x for x, _ in known), max(x for x, _ in known)
     y_low, y_high = min(y for _, y in known), max(y for _, y in known)
-    y_marks = nice_ticks(0 if from_zero and y_low >= 0 else y_low, y_high)
-    x_marks = [mark for mark in nice_ticks(x_low, x_high) if x_low <= mark <= x_high]
+    y_ticks_at = nice_ticks(0 if from_zero and y_low >= 0 else y_low, y_high)
+    x_ticks_at = [tick for tick in nice_ticks(x_low, x_high) if x_low <= tick <= x_high]
 
     def place(x: float, y: float) -> tuple[float, float]:
         across = (x - x_low) / (x_high - x_low) if x_high > x_low else .5
-        up = (y - y_marks[0]) / (y_marks[-1] - y_marks[0])
+        up = (y - y_ticks_at[0]) / (y_ticks_at[-1] - y_ticks_at[0])
         return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
 
     lines = []
@@ -63,8 +63,8 @@ def line_chart(title: str, x_label: str, series: Mapping[str, Sequence[tuple[flo
             else:
                 parts[-1].append('{:.1f},{:.1f}'.format(*place(x, y)))
         lines.append((name, [' '.join(part * 2 if len(part) == 1 else part) for part in parts if part]))
-    return Chart(title, x_label, [(place(mark, 0)[0], f'{mark:g}') for mark in x_marks],
-                 [(place(x_low, mark)[1], f'{mark:g}') for mark in y_marks], lines)
+    return Chart(title, x_label, [(place(tick, 0)[0], f'{tick:g}') for tick in x_ticks_at],
+                 [(place(x_low, tick)[1], f'{tick:g}') for tick in y_ticks_at], lines)
 
 
 def thin(points: Sequence[Any]) -> list[Any]:

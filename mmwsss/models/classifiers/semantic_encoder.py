@@ -37,7 +37,7 @@ class SemanticEncoder(BaseModel):
     embedding of a category in the image. Its cosine with the category's learned, rectified semantics says whether the
     category is there (``loss_semantic``). The semantics of a category learn from images that show it only.
 
-    What it judges later are images with parts painted over. So that these are not new to it, ``mask_prob`` of the
+    Later it is applied to images with parts painted over. So that these are not new to it, ``mask_prob`` of the
     training images show only what a random smooth mask leaves, and ``blank_images`` of the mean colour, which have no
     category, are added to every batch.
 

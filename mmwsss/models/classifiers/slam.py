@@ -22,7 +22,7 @@ from mmwsss.utils.errors import UserError
 
 BACKGROUNDS = ('complement', 'own')
 ACTIVATIONS = ('relu', 'sigmoid')
-JUDGED = ('objects', 'all')
+CATEGORIES = ('foreground', 'all')
 
 
 @MODELS.register_module()
@@ -54,9 +54,9 @@ class SLAM(BaseCAMModel):
         activation: How maps become activations: ``'sigmoid'``, of maps that are divided by ``temperature``;
             ``'relu'``: rectified and divided by their maximum, which gets no gradient.
         temperature: Those of a trained classifier reach 10 and more, where a sigmoid has no gradient left.
-        judged: Categories that the encoder is asked about: the classes in the image (``'objects'``), or the
-            background as well (``'all'``). Every image that the encoder learns from has background, so it finds
-            background in anything; see ``tools/benchmark/slam_objective.py``.
+        loss_categories: Categories that ``loss_foreground`` and ``loss_background`` are computed for: the classes in
+            the image (``'foreground'``), or the background as well (``'all'``). Every image that the encoder learns
+            from has background, so it finds background in anything; see ``tools/benchmark/slam_objective.py``.
         encoder_scale: The encoder sees the masked images at this scale.
         cam_activation: The CAM: rectified maps (``'relu'``), or the ``'sigmoid'`` of the activations.
         views: Configs of the transformations of the second view, for a consistency of two views.
@@ -74,7 +74,7 @@ class SLAM(BaseCAMModel):
     """
 
     def __init__(self, backbone: dict, cam_head: dict, encoder: dict, background: str = 'complement',
-                 activation: str = 'sigmoid', temperature: float = 3.0, judged: str = 'objects',
+                 activation: str = 'sigmoid', temperature: float = 3.0, loss_categories: str = 'foreground',
                  encoder_scale: float = 0.5, cam_activation: str = 'relu',
                  views: Sequence[dict] = (dict(type='FlipView'), dict(type='RescaleView', scale=0.5)),
                  loss_foreground: dict | None = None, loss_background: dict | None = None,
@@ -82,7 +82,8 @@ class SLAM(BaseCAMModel):
                  cls_weight: float = 1.0, **kwargs: object) -> None:
         super().__init__(**kwargs)
         for name, value, known in (('background', background, BACKGROUNDS), ('activation', activation, ACTIVATIONS),
-                                   ('cam_activation', cam_activation, ACTIVATIONS), ('judged', judged, JUDGED)):
+                                   ('cam_activation', cam_activation, ACTIVATIONS),
+                                   ('loss_categories', loss_categories, CATEGORIES)):
             if value not in known:
                 raise ValueError(f'SLAM: {name} is one of {known}, got {value!r}')
         if encoder_scale <= 0 or temperature <= 0 or cls_weight < 0:
@@ -91,7 +92,7 @@ class SLAM(BaseCAMModel):
         if self.test_cfg['class_filter'] == 'score':
             raise ValueError('SLAM: nothing trains the maps of absent classes; choose by labels '
                              '(test_cfg.class_filter=label)')
-        self.background, self.activation, self.judged = background, activation, judged
+        self.background, self.activation, self.loss_categories = background, activation, loss_categories
         self.encoder_scale, self.cam_activation, self.cls_weight = encoder_scale, cam_activation, cls_weight
         self.temperature = temperature
         self.backbone = MODELS.build(backbone)
@@ -207,7 +208,7 @@ class SLAM(BaseCAMModel):
         size = tuple(inputs.shape[-2:])
         maps = self.cam_head(self.backbone(inputs))
         activations = self.activations(maps, present, size)
-        losses = self.judge(inputs, activations, present)
+        losses = self.activation_losses(inputs, activations, present)
         if isinstance(self.loss_consistency, ActivationConsistencyLoss):
             transform = self.view.sample(len(inputs), size)
             view = transform(inputs)
@@ -218,8 +219,8 @@ class SLAM(BaseCAMModel):
             losses['loss_cls'] = self.cls_weight * self.loss_by_maps(objects, labels)
         return losses
 
-    def judge(self, inputs: Tensor, activations: Tensor, present: Tensor) -> dict[str, Tensor]:
-        """Computes what the encoder and the two rules of one view say about activations.
+    def activation_losses(self, inputs: Tensor, activations: Tensor, present: Tensor) -> dict[str, Tensor]:
+        """Computes the losses of given activations: those by the encoder, and those that need one view only.
 
         Args:
             inputs: N x 3 x H x W normalised images.
@@ -230,17 +231,17 @@ class SLAM(BaseCAMModel):
             ``loss_foreground``, ``loss_background``, ``loss_regularization``, and ``loss_consistency`` if it is that of
             foreground and background; those that the model has.
         """
-        asked = present
-        if self.judged == 'objects':
-            asked = torch.cat([torch.zeros_like(present[:, :1]), present[:, 1:]], dim=1)
-        image, category = asked.nonzero(as_tuple=True)
+        categories = present
+        if self.loss_categories == 'foreground':
+            categories = torch.cat([torch.zeros_like(present[:, :1]), present[:, 1:]], dim=1)
+        image, category = categories.nonzero(as_tuple=True)
         masks = activations[image, category][:, None].to(inputs.dtype)
         losses = {}
         for name, loss, kept in (('loss_foreground', self.loss_foreground, masks),
                                  ('loss_background', self.loss_background, 1 - masks)):
             if loss is not None:
                 seen = rescale_images(inputs[image] * kept, self.encoder_scale)
-                losses[name] = loss(self.encoder.similarity(seen), category, asked[image])
+                losses[name] = loss(self.encoder.similarity(seen), category, categories[image])
         if self.loss_regularization is not None:
             losses['loss_regularization'] = self.loss_regularization(activations, present)
         if isinstance(self.loss_consistency, ActivationComplementLoss):

@@ -55,7 +55,7 @@ def test_labelme(tmp_path):
     summary = annotations_to_voc('labelme', source, out, masks=True, num_workers=0)
     reasons = {path.rsplit('/')[-1]: reason for path, reason in summary.pop('skipped')}
     assert summary == dict(split='train', num_images=6, num_unlabelled=1, num_masks=3, num_classes=3)
-    assert reasons == {'c.png': 'no mask: rectangle marks no area', 'd.png': 'no mask: a name alone marks no area',
+    assert reasons == {'c.png': 'no mask: rectangle has no area', 'd.png': 'no mask: a name alone has no area',
                        'f.png': 'no mask: f.json is for an image of 99 x 16 (height x width), but it is 12 x 16'}
     assert (out / 'classes.txt').read_text() == 'cat\ndog\nowl\n'
     assert json.loads((out / 'labels.json').read_text()) == dict(a=['dog', 'cat'], b=['owl', 'cat'], c=['dog'],

@@ -79,7 +79,7 @@ def test_resume_restores_state(tmp_path):
     assert Counter(seen['milestones']) == Counter([1, 2, 2])
 
 
-def test_checkpoint_holds_plain_values(tmp_path, caplog):
+def test_checkpoint_loads_weights_only(tmp_path, caplog):
 
     class Litter(Hook):
 

@@ -135,7 +135,7 @@ def test_a_crf_that_is_asked_for_later_tests_again(make, fake):
     assert study.entry(study.config.rows['+ER'], 1, 'scale1') is None
 
 
-def test_the_images_judged_are_spread_over_the_split(real, generated_root):
+def test_the_images_evaluated_are_spread_over_the_split(real, generated_root):
     stems = (generated_root / 'ImageSets/train.txt').read_text().split()
     assert (real.work / 'train_5.txt').read_text().split() == [stems[i] for i in (0, 2, 4, 7, 9)]
 
@@ -330,7 +330,7 @@ def test_mean_and_spread_over_the_seeds(make, fake, tmp_path):
     assert '45.00 ± 7.07' in (tmp_path / 'work/results.md').read_text()
 
 
-def test_segmentors_are_judged_too(fake, generated_root, repo_root, tmp_path):
+def test_segmentors_are_evaluated_too(fake, generated_root, repo_root, tmp_path):
     (tmp_path / 'seg.py').write_text(f'''
 configs = dict(seg='{repo_root}/configs/segmentation/deeplab_efflite0_small.py')
 split, seeds, num_images, cfg_options = 'val', (0, 1), 2, {{'train_dataloader.batch_size': 4}}

@@ -113,7 +113,7 @@ def test_rows_that_cannot_be_told_apart(read, names):
         read(rows=[dict(name=name, config='cam') for name in names])
 
 
-def test_configs_that_train_or_judge_nothing(read, tmp_path):
+def test_configs_that_train_or_test_nothing(read, tmp_path):
     row = read().rows['baseline']
     for text, word in (('', 'has no model'), ("model = dict(type='CAMClassifier')", 'has no train_dataloader')):
         (tmp_path / 'empty.py').write_text(f'train_cfg = dict(max_epochs=1)\ntrain_dataloader = None\n{text}')

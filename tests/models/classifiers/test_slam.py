@@ -38,7 +38,7 @@ def slow_losses(model, inputs, labels):
     foreground, background, area, consistency, classes = [], [], [], [], []
     for image, label in zip(inputs, labels):
         maps = slow_activations(model, image, label)
-        asked = torch.tensor([[float(model.judged == 'all'), *label]])
+        asked = torch.tensor([[float(model.loss_categories == 'all'), *label]])
         for k in asked[0].nonzero().flatten().tolist():
             for which, mask, found in ((terms.category_foreground, maps[k], foreground),
                                        (terms.category_background, 1 - maps[k], background)):
@@ -63,10 +63,10 @@ def slow_losses(model, inputs, labels):
 
 
 READINGS = [
-    dict(), dict(judged='objects'), dict(activation='relu'), dict(temperature=2.0),
+    dict(), dict(loss_categories='foreground'), dict(activation='relu'), dict(temperature=2.0),
     dict(encoder_scale=0.5), dict(cls_weight=0.7),
     dict(loss_consistency=dict(type='ActivationComplementLoss')),
-    dict(background='complement', activation='relu', judged='objects', encoder_scale=0.5, cls_weight=1.0,
+    dict(background='complement', activation='relu', loss_categories='foreground', encoder_scale=0.5, cls_weight=1.0,
          loss_consistency=None),
     dict(background='complement', loss_consistency=None)]
 
@@ -90,8 +90,8 @@ def test_losses_equal_loops(reading, size):
                 torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-5)
 
 
-def test_images_without_class_are_not_judged():
-    model = toy_slam(background='complement', judged='objects', loss_consistency=None, cls_weight=1.0)
+def test_images_without_class_have_no_loss_by_the_encoder():
+    model = toy_slam(background='complement', loss_categories='foreground', loss_consistency=None, cls_weight=1.0)
     losses = model(images(2, 3, 8, 8), samples([[0, 0, 0]] * 2), mode='loss')
     assert losses['loss_foreground'] == losses['loss_background'] == 0
     sum(losses.values()).backward()
@@ -109,7 +109,7 @@ def test_consistency_compares_the_transformed_activations():
     assert found > 0
 
 
-def test_encoder_judges_and_does_not_learn():
+def test_encoder_is_frozen_and_in_evaluation_mode():
     model = toy_slam().train()
     assert model.training and not any(module.training for module in model.encoder.modules())
     sum(model(images(3, 3, 8, 8), samples(LABELS), mode='loss').values()).backward()
@@ -191,7 +191,8 @@ def test_predictions_do_without_the_encoder():
 @pytest.mark.parametrize(('kwargs', 'message'), [
     (dict(test_cfg=dict(class_filter='score')), 'choose by labels'),
     (dict(background='none'), 'background is one of'), (dict(activation='max'), 'activation is one of'),
-    (dict(judged='some'), 'judged is one of'), (dict(cam_activation='max'), 'cam_activation is one of'),
+    (dict(loss_categories='some'), 'loss_categories is one of'),
+    (dict(cam_activation='max'), 'cam_activation is one of'),
     (dict(encoder_scale=0), 'encoder_scale and temperature are positive'),
     (dict(temperature=0), 'temperature are positive'), (dict(cls_weight=-1), 'cls_weight not negative'),
     (dict(cam_head=dict(type='CAMHead', in_channels=6, num_classes=3)), 'does not go with a CAMHead'),

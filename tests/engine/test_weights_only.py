@@ -8,14 +8,14 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
 
-from mmwsss.engine.plain_values import NotPlainError, from_plain, to_plain
+from mmwsss.engine.weights_only import UnsupportedTypeError, from_weights_only, to_weights_only
 
 
 def through_file(value):
     buffer = io.BytesIO()
-    torch.save(to_plain(value), buffer)
+    torch.save(to_weights_only(value), buffer)
     buffer.seek(0)
-    return from_plain(torch.load(buffer, weights_only=True))
+    return from_weights_only(torch.load(buffer, weights_only=True))
 
 
 @pytest.mark.parametrize('value', [
@@ -67,7 +67,7 @@ def test_state_dict_keeps_its_versions():
 
 def test_tensors_are_not_copied():
     tensor = torch.ones(2)
-    assert to_plain([tensor])[0] is tensor
+    assert to_weights_only([tensor])[0] is tensor
 
 
 @pytest.mark.parametrize('value, where', [
@@ -76,5 +76,5 @@ def test_tensors_are_not_copied():
     (np.array(['a']), 'ndarray of <U1'), (np.datetime64('2020-01-01'), 'datetime64'),
     (torch.nn.Linear(1, 1), 'Linear')])
 def test_refused(value, where):
-    with pytest.raises(NotPlainError, match=where):
-        to_plain(value)
+    with pytest.raises(UnsupportedTypeError, match=where):
+        to_weights_only(value)
