@@ -31,6 +31,12 @@ def test_candidates(module):
     assert (own['class + background'][0] == 1).all() and (own['all 0.5'] == 0.5).all()
 
 
+def test_mean_cosines_are_of_the_foreground(module):
+    similarity = torch.tensor([[0.9, 0.8, 0.1], [0.9, 0.2, 0.6]])
+    present = torch.tensor([[1, 1, 0], [1, 1, 1]])
+    assert module.mean_cosines(similarity, present) == pytest.approx(dict(present=1.6 / 3, absent=0.1))
+
+
 def test_tool(module, repo_root, generated_root, tiny_cam_options, tmp_path, monkeypatch, capsys):
     files = {}
     for name in ('slams/encoder_efflite0_small', 'cam/cam_efflite0_small'):
@@ -51,6 +57,7 @@ def test_tool(module, repo_root, generated_root, tiny_cam_options, tmp_path, mon
     assert caught.value.code == 0, err
     figures = json.loads((tmp_path / 'out.json').read_text())
     assert 'cheapest: ' + figures['cheapest'] in out and len(figures['figures']) == 9
+    assert f"classes in the images {figures['cosines']['present']:.2f}" in out
     for losses in figures['figures'].values():
         assert losses['total'] == pytest.approx(sum(value for name, value in losses.items() if name != 'total'))
     areas = {name: losses['loss_regularization'] for name, losses in figures['figures'].items()}

@@ -4,7 +4,8 @@ An objective can only teach a network what is cheapest by it. This computes the 
 ground truth masks, for: the ground truth itself, 0.5 everywhere, the whole image but the other classes ("class +
 background"), everything, nothing, the ground truth made larger and smaller, and the plain CAM of the classifier that
 the config starts from. Every loss is the mean over the images; with ground truth at the bottom of the total, the
-objective is fit for training. The ground truth is used for this alone.
+objective is fit for training. The ground truth is used for this alone. Below the table: how well the encoder knows
+whole images of the split, as the mean cosine of the classes that are in them and of those that are not.
 
     python tools/benchmark/slam_objective.py configs/slams/slam_efflite0_small.py --data-root DIR --num-images 200 \
         --cfg-options model.encoder.init_cfg.checkpoint=ENCODER model.backbone.init_cfg.checkpoint=CLASSIFIER \
@@ -28,7 +29,7 @@ from mmwsss.models import SLAM
 from mmwsss.models.classifiers.base_cam_model import stack_labels
 from mmwsss.models.losses import present_categories
 from mmwsss.registry import DATASETS, MODELS
-from mmwsss.structures.maps import max_normalize, resize_maps
+from mmwsss.structures.maps import max_normalize, rescale_images, resize_maps
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_json
 
@@ -83,10 +84,25 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def mean_cosines(similarity: Tensor, present: Tensor) -> dict[str, float]:
+    """Averages the cosines of categories that are in images, and of those that are not, over their pairs.
+
+    Args:
+        similarity: N x K in [0, 1], background first, which is left out.
+        present: N x K, 0 or 1.
+
+    Returns:
+        ``present`` and ``absent``; nan where there is no such pair.
+    """
+    similarity, present = similarity[:, 1:], present[:, 1:] > 0
+    return dict(present=float(similarity[present].mean()), absent=float(similarity[~present].mean()))
+
+
 def measure(model: SLAM, dataset: torch.utils.data.Dataset, num_images: int,
-            threshold: float) -> dict[str, dict[str, float]]:
-    """Returns {maps: {loss: mean over the images}}, with the sum of the losses as ``total``."""
+            threshold: float) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
+    """Returns {maps: {loss: mean over the images}}, with their sum as ``total``, and :func:`mean_cosines`."""
     sums: dict[str, dict[str, float]] = {}
+    similarities, presences = [], []
     step = max(1, len(dataset) // num_images)
     chosen = range(0, step * num_images, step)[:len(dataset)]
     count = 0
@@ -103,14 +119,17 @@ def measure(model: SLAM, dataset: torch.utils.data.Dataset, num_images: int,
         mask = F.interpolate(mask[None, None].float(), inputs.shape[-2:], mode='nearest')[0, 0].long()
         cam = resize_maps(max_normalize(model.compute_cam(inputs).cam), tuple(inputs.shape[-2:]))[0]
         count += 1
+        presences.append(present_categories(labels))
+        similarities.append(model.encoder.similarity(rescale_images(inputs, model.encoder_scale)))
         for name, maps in candidates(mask, labels[0].float(), cam, threshold, model.background == 'complement').items():
             losses = {key: float(value) for key, value in
-                      model.activation_losses(inputs, maps[None], present_categories(labels)).items()}
+                      model.activation_losses(inputs, maps[None], presences[-1]).items()}
             losses['total'] = sum(losses.values())
             for key, value in losses.items():
                 row = sums.setdefault(name, {})
                 row[key] = row.get(key, 0.0) + value
-    return {name: {key: value / count for key, value in row.items()} for name, row in sums.items()}
+    return ({name: {key: value / count for key, value in row.items()} for name, row in sums.items()},
+            mean_cosines(torch.cat(similarities), torch.cat(presences)))
 
 
 def main() -> int:
@@ -127,7 +146,7 @@ def main() -> int:
     cfg.test_dataloader.dataset.split = args.split
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     with torch.no_grad():
-        figures = measure(model, dataset, args.num_images, args.threshold)
+        figures, cosines = measure(model, dataset, args.num_images, args.threshold)
     table = Table(title=f'{min(args.num_images, len(dataset))} images of {args.split}')
     table.add_column('maps')
     for key in figures[TRUTH]:
@@ -139,8 +158,10 @@ def main() -> int:
     console.print(table)
     console.print(f'cheapest: {best}' + ('' if best == TRUTH else '; this objective does not ask for the ground truth'),
                   highlight=False)
+    present, absent = cosines['present'], cosines['absent']
+    console.print(f'cosine of the classes in the images {present:.2f}, of the others {absent:.2f}', highlight=False)
     if args.out:
-        write_json(args.out, dict(cheapest=best, figures=figures, config=args.config,
+        write_json(args.out, dict(cheapest=best, figures=figures, cosines=cosines, config=args.config,
                                   cfg_options=dict(args.cfg_options or {})))
     return 0
 
