@@ -10,6 +10,21 @@ from mmwsss.structures.label_file import IGNORE
 from mmwsss.utils.errors import UserError
 
 
+def check_mask_classes(classes: Sequence[str], source: Any, advice: str = 'use fewer') -> None:
+    """Refuses more classes than a mask can tell apart.
+
+    Args:
+        classes: The foreground classes.
+        source: Where they come from, for the error.
+        advice: What to do about it, for the error.
+
+    Raises:
+        UserError: If there are more than 254.
+    """
+    if len(classes) >= IGNORE:
+        raise UserError(f'{source}: has {len(classes)} classes, but an 8-bit mask can hold {IGNORE - 1}; {advice}')
+
+
 def check_not_binary(ids: Mapping[str, Collection[int]]) -> None:
     """Refuses masks of which all have no other numbers than 0 and 255, some of them 255.
 

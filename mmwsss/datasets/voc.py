@@ -7,7 +7,7 @@ from mmwsss.datasets.base import CheckedDataset, SkippedFile
 from mmwsss.datasets.image_label_dataset import ImageLabelDataset
 from mmwsss.datasets.label_sources import classes_of_ids, read_labels, read_xml_labels
 from mmwsss.datasets.layout import JSON_LABELS, SALIENCY, VOC_IMAGES, VOC_MASKS, VOC_XML, find_files, load_classes
-from mmwsss.datasets.mask_checks import check_not_binary
+from mmwsss.datasets.mask_checks import check_mask_classes, check_not_binary
 from mmwsss.datasets.preflight import check_files
 from mmwsss.registry import DATASETS
 from mmwsss.structures.label_file import IGNORE
@@ -135,9 +135,7 @@ class VOCSegDataset(CheckedDataset):
         if missing_mask not in ('error', 'skip', 'none'):
             raise UserError(f'missing_mask: must be error, skip or none, not {missing_mask!r}')
         names = load_classes(data_root, classes)
-        if len(names) >= IGNORE:
-            raise UserError(f'{data_root}: has {len(names)} classes, but an 8-bit mask can hold {IGNORE - 1}; '
-                            'use fewer')
+        check_mask_classes(names, data_root)
         self.missing_mask = missing_mask
         super().__init__(data_root, classes=('background', *names), num_foreground=len(names), split=split,
                          img_dir=img_dir, mask_dir=seg_dir, saliency_dir=saliency_dir,

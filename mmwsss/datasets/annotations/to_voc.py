@@ -7,7 +7,7 @@ from typing import Any
 
 from mmwsss.datasets.annotations.readers import READERS, Annotation
 from mmwsss.datasets.coco.coco_masks import merge_masks
-from mmwsss.datasets.coco.coco_to_voc import check_mask_classes, place_images
+from mmwsss.datasets.coco.coco_to_voc import place_images
 from mmwsss.datasets.label_sources import multi_hot, read_label_file
 from mmwsss.datasets.layout import (
     CLASS_LIST,
@@ -19,6 +19,7 @@ from mmwsss.datasets.layout import (
     find_files_anywhere,
     load_classes,
 )
+from mmwsss.datasets.mask_checks import check_mask_classes
 from mmwsss.structures.image_file import image_size
 from mmwsss.structures.label_file import IGNORE, label_path, write_label
 from mmwsss.utils.errors import UserError
@@ -101,7 +102,7 @@ def _class_list(annotations: Sequence[Annotation], own: Sequence[str], root: Pat
         raise UserError(f'{root}: the classes must be foreground classes, at least one, but are {list(classes)}; '
                         f'correct the annotations, or write the names into {root / CLASS_LIST}, one a line')
     if masks:
-        check_mask_classes(classes, root)
+        check_mask_classes(classes, root, 'do without --masks')
     return classes
 
 

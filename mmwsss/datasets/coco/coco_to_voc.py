@@ -12,6 +12,7 @@ from mmwsss.datasets.coco.coco_labels import Instances, coco_classes, read_insta
 from mmwsss.datasets.coco.coco_masks import SegmentationError, check_pycocotools, merge_masks, segmentation_mask
 from mmwsss.datasets.label_sources import multi_hot, read_label_file
 from mmwsss.datasets.layout import IMAGE_EXTENSIONS, VOC_IMAGES, VOC_MASKS, find_files, load_classes, stem_of
+from mmwsss.datasets.mask_checks import check_mask_classes
 from mmwsss.structures.image_file import image_size
 from mmwsss.structures.label_file import IGNORE, label_path, write_label
 from mmwsss.utils.errors import UserError
@@ -100,23 +101,8 @@ def _class_list(instances: Instances, path: str | os.PathLike, root: Path, masks
         raise UserError(f'{source}: the categories must be foreground classes, at least one; correct them, or write '
                         f'the class names into {root / "classes.txt"}, one a line')
     if masks:
-        check_mask_classes(classes, source)
+        check_mask_classes(classes, source, 'do without --masks')
     return classes
-
-
-def check_mask_classes(classes: Sequence[str], source: str | os.PathLike) -> None:
-    """Refuses more classes than a mask can tell apart.
-
-    Args:
-        classes: The foreground classes.
-        source: Where they come from, for the error.
-
-    Raises:
-        UserError: If there are more than 254.
-    """
-    if len(classes) >= IGNORE:
-        raise UserError(f'{source}: has {len(classes)} classes, but an 8-bit mask can hold {IGNORE - 1}; do without '
-                        '--masks')
 
 
 def _by_stem(instances: Instances, path: str | os.PathLike) -> dict[str, tuple[dict, list[dict]]]:
