@@ -1,6 +1,5 @@
 """Images without their EXIF orientation, for masks that were drawn on the pixels as they are stored."""
 import os
-import shutil
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +8,7 @@ import cv2
 import numpy as np
 
 from mmwsss.datasets.layout import IMAGE_EXTENSIONS
-from mmwsss.structures.image_file import ORIENTATION, check_image, is_oriented
+from mmwsss.structures.image_file import ORIENTATION, check_image_content, is_oriented
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_bytes
 
@@ -95,25 +94,26 @@ def drop_orientation(images_dir: str | os.PathLike, out_dir: str | os.PathLike) 
         raise UserError(f'{source}: holds no image')
     skipped, changed = [], 0
     for path in paths:
-        check = check_image(str(path))
-        if check.reason:
-            skipped.append((str(path), check.reason))
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            skipped.append((str(path), f'cannot be read ({error.strerror})'))
+            continue
+        if reason := check_image_content(data).reason:
+            skipped.append((str(path), reason))
             continue
         result = target / path.relative_to(source)
-        is_changed = is_oriented(path)
-        plain = without_exif(path.read_bytes()) if is_changed else None
-        if is_changed and plain is None:
+        is_changed = is_oriented(data)
+        plain = without_exif(data) if is_changed else data
+        if plain is None:
             result = result.with_suffix('.png')
             if path.with_suffix('.png').exists():
                 skipped.append((str(path), f'there is a {result.name} beside it, which its copy would replace'))
                 continue
         result.parent.mkdir(parents=True, exist_ok=True)
-        if not is_changed:
-            shutil.copyfile(path, result)
-            continue
-        changed += 1
         if plain is None:
-            pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
             plain = cv2.imencode('.png', pixels)[1].tobytes()
         write_bytes(result, plain)
+        changed += is_changed
     return dict(num_images=len(paths) - len(skipped), num_changed=changed, skipped=skipped)

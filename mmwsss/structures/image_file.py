@@ -46,6 +46,11 @@ def check_image(path: str) -> FileCheck:
     return _decode(path)[0]
 
 
+def check_image_content(data: bytes) -> FileCheck:
+    """Does the same as :func:`check_image` for the content of a file."""
+    return _decode_content(data)[0]
+
+
 def read_image(path: str | os.PathLike) -> np.ndarray:
     """Reads an image of any kind as uint8 [H, W, 3], RGB, rotated as its EXIF tag says.
 
@@ -72,14 +77,17 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
         return read_image(path).shape[:2]
 
 
-def is_oriented(path: str | os.PathLike) -> bool:
+def is_oriented(data: bytes) -> bool:
     """Says whether the EXIF data of an image has it turned or mirrored.
 
-    Raises:
-        OSError: If it cannot be read, or PIL does not know its format.
+    Args:
+        data: The content of an image file. Formats that PIL does not know count as not oriented.
     """
-    with Image.open(path) as image:
-        return _orientation(image) != 1
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return _orientation(image) != 1
+    except UnidentifiedImageError:
+        return False
 
 
 def _is_turned(image: Image.Image) -> bool:
@@ -99,6 +107,10 @@ def _decode(path: str) -> tuple[FileCheck, np.ndarray | None]:
         data = Path(path).read_bytes()
     except OSError as error:
         return FileCheck(reason=f'cannot be read ({error.strerror})', lasting=False), None
+    return _decode_content(data)
+
+
+def _decode_content(data: bytes) -> tuple[FileCheck, np.ndarray | None]:
     if not data:
         return FileCheck(reason='empty file'), None
     turned = False

@@ -1,3 +1,4 @@
+import builtins
 import io
 
 import numpy as np
@@ -63,6 +64,25 @@ def test_other_files(tmp_path, capsys):
     assert '1 images, of 0' in out and 'broken.jpg' in err
     assert [path.name for path in (tmp_path / 'out').iterdir()] == ['plain.jpg']
     assert (tmp_path / 'out/plain.jpg').read_bytes() == (source / 'plain.jpg').read_bytes()
+
+
+def test_every_file_is_read_once(tmp_path, monkeypatch):
+    (tmp_path / 'in').mkdir()
+    for kind in ('JPEG', 'PNG', 'WEBP'):
+        for orientation in (None, 6):
+            (tmp_path / f'in/{kind}{orientation}.{kind.lower()}').write_bytes(encoded(kind, orientation))
+    opened, plain = [], open
+
+    def recording(file, *args, **kwargs):
+        opened.append(str(file))
+        return plain(file, *args, **kwargs)
+
+    for module in (builtins, io):
+        monkeypatch.setattr(module, 'open', recording)
+    summary = drop_orientation(tmp_path / 'in', tmp_path / 'out')
+    monkeypatch.undo()
+    assert (summary['num_images'], summary['num_changed']) == (6, 3)
+    assert sorted(name for name in opened if '/in/' in name) == sorted(map(str, (tmp_path / 'in').iterdir()))
 
 
 def test_a_copy_replaces_no_other_image(tmp_path):
