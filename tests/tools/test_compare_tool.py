@@ -46,7 +46,7 @@ def test_a_table_with_holes_has_an_exit_code_of_its_own(tool):
 
 @pytest.mark.parametrize(('arguments', 'word'), [
     (['base', 'nowhere'], 'nowhere: no such folder'), (['base', 'study'], 'belongs to a study'),
-    (['base', '../work/base'], 'another pipeline is called base'), (['x=none*'], 'no folder matches none*'),
+    (['base', '../work/base'], 'given twice for base'), (['x=none*'], 'no folder matches none*'),
     (['half'], 'nothing to compare'), (['base', '--baseline', 'x'], '--baseline x'),
     (['base', '--per-class', 'train'], 'there are eval'),
     (['base', '--out', 'a.txt'], '--out a.txt: the name must end'),

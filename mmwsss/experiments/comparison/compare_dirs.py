@@ -11,9 +11,9 @@ def parse_sources(arguments: Iterable[str]) -> dict[str, list[Path]]:
     """Finds the folders that arguments of the command line name.
 
     Args:
-        arguments: ``DIR``, which is a pipeline with the name of the folder, or ``NAME=DIR``, where ``DIR`` may also be
-            several folders, separated by commas, or a pattern such as ``work/seam_seed*``. All folders of one
-            ``NAME`` are seeds of one pipeline.
+        arguments: ``DIR``, a pipeline that is called as the folder, or as the shortest end of its path that no other
+            ``DIR`` has (``A/run``); or ``NAME=DIR``, where ``DIR`` may also be several folders, separated by commas, or
+            a pattern such as ``work/seam_seed*``. All folders of one ``NAME`` are seeds of one pipeline.
 
     Returns:
         {name of a pipeline: its folders}, in the order given.
@@ -23,21 +23,21 @@ def parse_sources(arguments: Iterable[str]) -> dict[str, list[Path]]:
     """
     sources: dict[str, list[Path]] = {}
     owners: dict[Path, str] = {}
-    unnamed = set()
+    arguments = list(arguments)
+    unnamed = [argument for argument in arguments if '=' not in argument or Path(argument).is_dir()]
+    names = dict(zip(unnamed, shortest_names(unnamed)))
     for argument in arguments:
-        name, sign, value = argument.partition('=')
-        is_unnamed = not sign or Path(argument).is_dir()
-        if is_unnamed:
-            name, folders = os.path.basename(os.path.abspath(argument)), [Path(argument)]
+        if argument in names:
+            name, folders = names[argument], [Path(argument)]
         else:
+            name, _, value = argument.partition('=')
             folders = _find_folders(value, argument)
-        if name in unnamed or (is_unnamed and name in sources):
+        is_clash = name in sources if argument in names else name in names.values()
+        if is_clash and not any(folder.resolve() in owners for folder in folders):
             raise UserError(f'{argument}: another pipeline is called {name} too; give each folder a name, NAME=DIR '
                             '(folders of the same NAME are seeds of one pipeline)')
         if not name:
             raise UserError(f'{argument}: give it a name, NAME=DIR')
-        if is_unnamed:
-            unnamed.add(name)
         for folder in folders:
             owner = owners.get(folder.resolve())
             if owner == name:
@@ -48,6 +48,20 @@ def parse_sources(arguments: Iterable[str]) -> dict[str, list[Path]]:
             owners[folder.resolve()] = name
             sources.setdefault(name, []).append(folder)
     return sources
+
+
+def shortest_names(paths: Sequence[str | Path]) -> list[str]:
+    """Returns for each path its shortest end that no other path has: the last name, where that is enough."""
+    parts = [Path(os.path.abspath(path)).parts for path in paths]
+
+    def shortest(own: tuple[str, ...]) -> str:
+        others = [other for other in parts if other != own]
+        for count in range(1, len(own) + 1):
+            if all(other[-count:] != own[-count:] for other in others):
+                break
+        return '/'.join(own[-count:]).replace('//', '/')
+
+    return [shortest(own) for own in parts]
 
 
 def _find_folders(text: str, argument: str) -> list[Path]:

@@ -8,7 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from mmwsss.datasets.data_folder import DataFolder
-from mmwsss.experiments.comparison.compare_dirs import parse_sources
+from mmwsss.experiments.comparison.compare_dirs import parse_sources, shortest_names
 from mmwsss.experiments.report.figures import HEIGHT, WIDTH, Chart, line_chart
 from mmwsss.experiments.report.gallery import Gallery, make_gallery
 from mmwsss.experiments.report.sources import ReportFolder, same_data
@@ -46,8 +46,8 @@ def write_report(work_dirs: Sequence[str | Path], out: str | Path | None = None,
     if not isinstance(num_images, int) or num_images < 1:
         raise UserError(f'--num-images: must be at least 1, not {num_images!r}')
     sources = parse_sources(map(str, work_dirs))
-    folders = [ReportFolder.read(name if len(paths) == 1 else f'{name} ({path.name})', path)
-               for name, paths in sources.items() for path in paths]
+    folders = [ReportFolder.read(name if len(paths) == 1 else f'{name} ({short})', path)
+               for name, paths in sources.items() for path, short in zip(paths, shortest_names(paths))]
     data = same_data(folders, data)
     path = Path(out) if out is not None else folders[0].content.path / REPORT_PAGE
     if path.suffix.lower() not in ('.html', '.htm'):

@@ -1,6 +1,6 @@
 import pytest
 
-from mmwsss.experiments.comparison.compare_dirs import merge_orders, parse_sources
+from mmwsss.experiments.comparison.compare_dirs import merge_orders, parse_sources, shortest_names
 from mmwsss.utils.errors import UserError
 
 
@@ -25,7 +25,7 @@ def test_arguments_name_folders(folders, arguments, found):
 
 
 @pytest.mark.parametrize(('arguments', 'word'), [
-    (['base', '../{}/base'], 'another pipeline is called base'), (['base', 'base=seam_seed0'], 'called base'),
+    (['base', '../{}/base'], 'given twice for base'), (['base', 'base=seam_seed0'], 'called base'),
     (['base=seam_seed0', 'base'], 'called base'), (['s=base', 's=./base'], 'given twice'),
     (['s=base,base'], 'given twice'), (['s=base', 't=./base'], 'given for s too'),
     (['s=base', 'base'], 'for s too'), (['s=seam_seed1', 't=seam*'], 'match more'),
@@ -34,6 +34,18 @@ def test_arguments_name_folders(folders, arguments, found):
 def test_mistakes_in_arguments(folders, tmp_path, arguments, word):
     with pytest.raises(UserError, match=word):
         parse_sources([argument.format(tmp_path.name) for argument in arguments])
+
+
+@pytest.mark.parametrize(('paths', 'names'), [
+    (['A/run', 'B/run'], ['A/run', 'B/run']), (['A/run', 'B/run', 'C/other'], ['A/run', 'B/run', 'other']),
+    (['x/A/run', 'y/A/run', 'B/run/'], ['x/A/run', 'y/A/run', 'B/run']), (['/run', '/A/run'], ['/run', 'A/run']),
+    (['run', 'run/run'], ['{}/run', 'run/run']), (['A/run', './A/run'], ['run', 'run']), ([], [])])
+def test_equal_names_are_told_apart_by_their_folders(folders, tmp_path, paths, names):
+    assert shortest_names(paths) == [name.format(tmp_path.name) for name in names]
+
+
+def test_folders_of_one_name_are_pipelines_of_their_own(folders):
+    assert list(parse_sources(['A/run', 'B/run', 'c=C/run'])) == ['A/run', 'B/run', 'c']
 
 
 @pytest.mark.parametrize(('orders', 'merged'), [

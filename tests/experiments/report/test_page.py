@@ -64,6 +64,14 @@ def test_command(make_run, generated_root, tmp_path, capsys):
         assert stop.value.code == 1 and capsys.readouterr().err.startswith('error: ')
 
 
+def test_folders_of_one_name_have_titles_of_their_own(make_run, generated_root):
+    runs = [make_run(generated_root, f'{name}/run') for name in 'AB']
+    for words, titles in ((runs, ['A/run', 'B/run']),
+                          ([f'cam={runs[0]},{runs[1]}'], ['cam (A/run)', 'cam (B/run)'])):
+        text = write_report(words).read_text()
+        assert re.findall('<h3>(.*)</h3>', text)[:2] == titles
+
+
 def test_ten_thousand_images_stay_below_30_mb(make_run, generated_root):
     """The largest page: as many images as there may be, of which none is small."""
     from mmwsss.experiments.report import gallery
