@@ -1,8 +1,10 @@
 """Hugging Face vision models without surprises: built from a config, loaded to the last key, no code of a hub's."""
+import contextlib
 import copy
 import json
 import os
 import pickle
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -38,6 +40,29 @@ def import_transformers() -> ModuleType:
         raise UserError(f'HFBackbone needs transformers 5, but {transformers.__version__} is installed; '
                         'pip install "mmwsss[transformers]"')
     return transformers
+
+
+@contextlib.contextmanager
+def without_progress_bar() -> Iterator[None]:
+    """Switches off the bar that transformers draws while it loads weights, and restores the setting afterwards.
+
+    In a pipeline it would be drawn into the line of the running stage. The bar of a download is kept.
+    """
+    from huggingface_hub import utils as hub
+    from transformers.utils import logging
+
+    if not logging.is_progress_bar_enabled():
+        yield
+        return
+    is_hub_silent = hub.are_progress_bars_disabled()
+    set_hub = hub.disable_progress_bars if is_hub_silent else hub.enable_progress_bars
+    logging.disable_progress_bar()  # also those of the hub
+    set_hub()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()
+        set_hub()
 
 
 def read_config(model: str | None, config: dict | None) -> 'PreTrainedConfig':  # noqa: F821
@@ -154,9 +179,10 @@ def load_weights(model: nn.Module, source: str) -> None:
 
     options = dict(add_pooling_layer=False) if model.config.model_type in _WITHOUT_POOLER else {}
     try:
-        loaded, info = type(model).from_pretrained(
-            os.path.expanduser(source), config=copy.deepcopy(model.config), output_loading_info=True,
-            weights_only=True, dtype=model.dtype, ignore_mismatched_sizes=True, **options)
+        with without_progress_bar():
+            loaded, info = type(model).from_pretrained(
+                os.path.expanduser(source), config=copy.deepcopy(model.config), output_loading_info=True,
+                weights_only=True, dtype=model.dtype, ignore_mismatched_sizes=True, **options)
     except (OSError, ValueError, RuntimeError, KeyError, pickle.UnpicklingError, SafetensorError) as error:
         raise UserError(f'{source}: the weights of {type(model).__name__} cannot be loaded ({_first_line(error)}); '
                         'give a folder with model.safetensors, or a name on the hub and a connection to it') from error

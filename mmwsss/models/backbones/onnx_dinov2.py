@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 from mmwsss.models.backbones.hf_backbone import HFBackbone
+from mmwsss.models.backbones.hf_models import without_progress_bar
 from mmwsss.models.utils.dinov2_onnx import dinov2_config, read_dinov2_onnx
 from mmwsss.registry import MODELS
 from mmwsss.utils.errors import UserError
@@ -45,9 +46,10 @@ class OnnxDinov2(HFBackbone):
         if not self.is_init:
             weights = self._read()
             # Which knows how this release of transformers calls the weights.
-            loaded, info = type(self.model).from_pretrained(
-                None, config=copy.deepcopy(self.model.config), state_dict=dict(weights), output_loading_info=True,
-                ignore_mismatched_sizes=True)
+            with without_progress_bar():
+                loaded, info = type(self.model).from_pretrained(
+                    None, config=copy.deepcopy(self.model.config), state_dict=dict(weights), output_loading_info=True,
+                    ignore_mismatched_sizes=True)
             # Blocks after the last one that is asked for are not built.
             faults = [*info['missing_keys'], *(entry[0] for entry in info['mismatched_keys'])]
             if faults:

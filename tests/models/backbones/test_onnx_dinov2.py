@@ -37,10 +37,11 @@ def exported(tmp_path_factory):
 
 @pytest.mark.filterwarnings('ignore')
 @pytest.mark.parametrize('size', [(42, 42), (56, 28), (14, 70)])
-def test_equals_the_network_that_was_exported(exported, size):
+def test_equals_the_network_that_was_exported(exported, size, capsys):
     network, path = exported
     backbone = MODELS.build(dict(type='OnnxDinov2', checkpoint=path, out_indices=(1, 2), frozen=True)).eval()
     backbone.init_weights()
+    assert 'Loading weights' not in capsys.readouterr().err
     inputs = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         result, expected = backbone(inputs), network(inputs)
