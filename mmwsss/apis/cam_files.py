@@ -29,9 +29,8 @@ def make_cam(cfg: Config, checkpoint: str | Path, out_dir: str | Path, split: st
              work_dir: str | Path | None = None, launcher: str = 'none') -> RunResult:
     """Makes the CAM files of a split with the config's test loop.
 
-    A CAM file that is there is not made again when the folder's manifest says that it comes from the same
-    checkpoint and config. Batches are formed from the whole split whether or not files exist, so a resumed
-    run writes the same bytes.
+    An existing CAM file is kept if the folder's manifest names the same checkpoint and config. Batches are always
+    formed from the whole split, so a resumed run writes the same bytes.
 
     Args:
         cfg: A CAM config from :func:`mmwsss.config.config.load_config`.
@@ -42,7 +41,7 @@ def make_cam(cfg: Config, checkpoint: str | Path, out_dir: str | Path, split: st
         launcher: How the processes were started.
 
     Returns:
-        ``metrics`` has ``num_cams``, how many were made now; ``skipped`` the images without CAM.
+        ``metrics`` has ``num_cams``, the number of CAM files made in this call; ``skipped`` the images without CAM.
 
     Raises:
         UserError: If ``out_dir`` holds CAM files of another checkpoint or config, or the config refines CAMs.
@@ -59,7 +58,7 @@ def refine_cam(cfg: Config, checkpoint: str | Path, cam_dir: str | Path, out_dir
                background: dict | None = None, postprocessors: Sequence[dict] = ()) -> RunResult:
     """Refines CAM files by a trained AffinityNet or IRNet, with the config's test loop.
 
-    Files that are there are kept as :func:`make_cam` keeps them, unless their input is newer.
+    Existing files are kept as in :func:`make_cam`, unless their input is newer.
 
     Args:
         cfg: The config of a model that takes CAMs, from :func:`mmwsss.config.config.load_config`. Its test pipeline has
@@ -76,7 +75,8 @@ def refine_cam(cfg: Config, checkpoint: str | Path, cam_dir: str | Path, out_dir
             worker processes while the model goes on.
 
     Returns:
-        ``metrics`` has ``num_cams`` and ``num_labels``, how many were made now; ``skipped`` the images left out.
+        ``metrics`` has ``num_cams`` and ``num_labels``, the numbers of files made in this call; ``skipped`` the images
+        without.
 
     Raises:
         UserError: If the config loads no CAMs, or a CAM is missing, damaged or of other classes than the data; or if

@@ -36,17 +36,17 @@ def evaluate_cam_dir(cam_dir: str | os.PathLike, data: DataFolder | str | os.Pat
 
     Args:
         cam_dir: Folder of the CAM files, with its manifest.
-        data: The data set, or its root. Its classes must be the manifest's; where it names none, they are those.
+        data: The data set, or its root. Its classes must be those of the manifest, or it has no class list.
         split: Name of the split, or ``None`` for all images; every readable image of it must have its CAM file.
         thresholds: Increasing; default 0, 0.01, ..., 1.
-        num_workers: Processes that read and count; 0: this one. Default: one per CPU. The result is the same.
+        num_workers: Worker processes; 0: none. Default: one per CPU. The result does not depend on it.
         missing: ``'skip'`` leaves out an image whose CAM file is missing.
 
     Returns:
         The report of :func:`mmwsss.evaluation.cam_report`, and ``skipped``: [(file, reason)] for the images that
-        were left out: without a readable image, without mask, or with a mask that is unreadable, of another
-        size, or has an unknown label. ``class_filter`` as the manifest's ``extra`` has it. ``masks_unlike_labels`` is
-        the share of the images whose masks show other classes than their image-level labels say, where it is above 0.
+        were skipped: without a readable image or mask, or with a mask of another size or with an unknown label.
+        ``class_filter`` is that of the manifest's ``extra``. ``masks_unlike_labels`` is the share of the images whose
+        masks show other classes than their image-level labels, if it is above 0.
 
     Raises:
         UserError: If a CAM file is missing or damaged, the classes differ, or no image can be evaluated; or if the
@@ -74,7 +74,7 @@ def evaluate_label_dir(label_dir: str | os.PathLike, data: DataFolder | str | os
         label_dir: Folder of ``<stem>.png``. If there is a manifest with ``classes``, they must be the data set's.
         data: See :func:`evaluate_cam_dir`, as for the other arguments.
         split: Name of the split, or ``None`` for all images.
-        num_workers: Processes that read and count.
+        num_workers: Worker processes.
         missing: ``'skip'`` leaves out an image whose label file is missing.
 
     Returns:

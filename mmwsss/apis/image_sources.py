@@ -1,4 +1,4 @@
-"""Images as a user has them: files, folders, data sets, arrays, tensors, PIL images."""
+"""Images from any source: files, folders, data sets, arrays, tensors, PIL images."""
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,7 +17,7 @@ ORDERS = ('bgr', 'rgb')
 
 
 def is_one(images: Images) -> bool:
-    """Returns whether this is one image, and not a folder or several."""
+    """Returns whether this is a single image, and not a folder or several images."""
     if isinstance(images, (str, Path)):
         return not Path(images).is_dir()
     return isinstance(images, (np.ndarray, torch.Tensor, Image.Image))
@@ -26,7 +26,7 @@ def is_one(images: Images) -> bool:
 def list_images(path: str | Path) -> list[Path]:
     """Returns the images of a folder and its sub folders, in order; a file is returned as it is.
 
-    Hidden files and folders are passed over.
+    Hidden files and folders are skipped.
 
     Raises:
         UserError: If a folder holds no images.
@@ -53,7 +53,7 @@ def list_sources(images: Images) -> Iterable[OneImage]:
 
 
 def to_bgr(image: np.ndarray | torch.Tensor | Image.Image, channel_order: str | None = None) -> np.ndarray:
-    """Brings an image in memory into the form that files have once they are read.
+    """Converts an image in memory to the form that an image file is read to.
 
     Args:
         image: An array uint8 [H, W, 3]; a tensor [3, H, W], uint8, or float in [0, 1]; or a PIL image of any mode,

@@ -31,29 +31,26 @@ Labels = str | Sequence[str] | Sequence[Sequence[str]]
 
 
 class ImageInferencer(ABC):
-    """What inferencers have in common: a trained model, and the ways that images come to it.
+    """Base class of the inferencers: loads a trained model and the images.
 
-    One unusable file among many does not end the work: of a folder or a list it is left out, logged and listed in
-    :attr:`skipped`.
+    A file in a folder or list that cannot be used is skipped, logged and listed in :attr:`skipped`.
 
-    It is no ``BaseInferencer`` of MMEngine, which decides otherwise in four things: that holds all images and all
-    predictions at once, where :meth:`iterate` holds a batch; it stops at the first file that is no image; it loads
-    weights that fit in part; and its result is a dict of json values and pictures, where ours are objects
-    that make label maps and pictures when they are asked. Segmentors work with mmsegmentation's ``MMSegInferencer``
-    as well, see :func:`mmwsss.apis.export_model`.
+    It is not derived from MMEngine's ``BaseInferencer``, which keeps all images and predictions in memory, stops at the
+    first file that is not an image, loads weights that fit only in part, and returns dicts instead of prediction
+    objects. Segmentors also work with mmsegmentation's ``MMSegInferencer``, see :func:`mmwsss.apis.export_model`.
 
     Args:
         config: The folder of a trained model (:func:`mmwsss.apis.export_model`); or a config with the model and the
             pipeline of its test data: a path, a name in the package, or the config itself, which is not changed.
         checkpoint: Its checkpoint; not for a folder.
-        classes: Names of the foreground classes; default the ones that the checkpoint was trained with.
+        classes: Names of the foreground classes; default: those that the checkpoint was trained with.
         device: Default: the GPU, if there is one.
-        batch_size: Images of one size that go through the model together.
+        batch_size: Maximum number of images in a batch; only images of the same size share one.
 
     Attributes:
         classes: Names of the C foreground classes.
-        model: The model. A call changes nothing in it.
-        skipped: (path, reason) of the images that the last call left out.
+        model: The model, in evaluation mode.
+        skipped: (path, reason) of the images that the last call skipped.
 
     Raises:
         UserError: For a checkpoint of another model, or one without class names when none are given.
@@ -145,27 +142,29 @@ class ImageInferencer(ABC):
 
 
 class CAMInferencer(ImageInferencer):
-    """Makes CAMs with a trained model.
+    """Makes CAMs of images with a trained model.
 
-    One unusable file among many does not end the work: of a folder or a list it is left out, logged and listed in
-    :attr:`skipped`.
+    A file in a folder or list that cannot be used is skipped, logged and listed in :attr:`skipped`.
 
     Args:
         config: The folder of a trained model (:func:`mmwsss.apis.export_model`); or a CAM config, the path of one, or
             its name in the package. It is not changed.
         checkpoint: Its checkpoint; not for a folder.
-        classes: Names of the foreground classes; default the ones that the checkpoint was trained with.
+        classes: Names of the foreground classes; default: those that the checkpoint was trained with.
         device: Default: the GPU, if there is one.
-        score_thr: Classes whose sigmoid score is above this are shown for images without labels.
-        batch_size: Images of one size that go through the model together.
-        top_k: Where no score is above ``score_thr``, these many classes of the highest score are shown; 0: none.
+        score_thr: An image without labels gets the CAMs of the classes whose score is above this.
+        batch_size: Maximum number of images in a batch; only images of the same size share one.
+        top_k: Number of classes, by highest score, for images without labels in which no score is above ``score_thr``;
+            0: such an image has no class, its CAM no map and its label map only background. Default: the model's
+            ``test_cfg.top_k``: 0, or for a ``LocalizationClassifier`` 5, if the config does not say otherwise
+            (``cam_efflite0_imagenet``: 1).
         hooks: Inference hooks in place of the config's, outermost first: names (``['MultiScaleFlip', 'SSA']``; with
             the settings of the config, where it has this hook) or configs; ``[]``: none.
 
     Attributes:
         classes: Names of the C foreground classes.
-        model: The model. A call changes nothing in it.
-        skipped: (path, reason) of the images that the last call left out.
+        model: The model, in evaluation mode.
+        skipped: (path, reason) of the images that the last call skipped.
 
     Raises:
         UserError: For a checkpoint of another model, one without class names when none are given, the config of
@@ -179,7 +178,7 @@ class CAMInferencer(ImageInferencer):
 
     def __init__(self, config: str | Path | Config, checkpoint: str | Path | None = None,
                  classes: Sequence[str] | None = None, device: str | torch.device | None = None,
-                 score_thr: float = 0.5, batch_size: int = 8, top_k: int = 1,
+                 score_thr: float = 0.5, batch_size: int = 8, top_k: int | None = None,
                  hooks: Sequence[str | Mapping] | None = None) -> None:
         cfg, checkpoint = find_model(config, checkpoint)
         if is_segmentor(cfg):
@@ -187,7 +186,8 @@ class CAMInferencer(ImageInferencer):
         if hooks is not None and cfg.get('model'):
             cfg.model.inference_hooks = _hook_configs(hooks, cfg.model.get('inference_hooks') or ())
         super().__init__(cfg, checkpoint, classes, device, batch_size)
-        self.score_thr, self.top_k = score_thr, top_k
+        self.score_thr = score_thr
+        self.top_k = self.model.test_cfg['top_k'] if top_k is None else top_k
 
     def __call__(self, images: Images, labels: Labels | None = None, *, channel_order: str | None = None,
                  out_dir: str | PathLike | None = None, threshold: float | None = None,
@@ -198,21 +198,21 @@ class CAMInferencer(ImageInferencer):
             images: An image file, a folder of them (with its sub folders), a :class:`~mmwsss.datasets.DataFolder` (all
                 its images), an array uint8 [H, W, 3], a tensor [3, H, W] (uint8, or float in [0, 1]), a PIL image, or
                 any of these but folders in a list.
-            labels: Class names of each image, in a list, or the name where it is one. Of a single image: its names, or
-                its name. Default: the classes that the model sees.
-            channel_order: ``'bgr'`` or ``'rgb'``, of arrays and tensors. Default: BGR for arrays, RGB for tensors.
+            labels: The class names of the images, as a list with a name or a list of names for each image; for a single
+                image its name or names. Default: the classes that the model predicts.
+            channel_order: ``'bgr'`` or ``'rgb'``, for arrays and tensors. Default: BGR for arrays, RGB for tensors.
             out_dir: Folder for label maps, pictures and a list of them
                 (:class:`mmwsss.apis.prediction_files.PredictionFiles`); default: nothing is written.
             threshold: Background score of these label maps; default: as ``mmwsss label``.
             crf: Refine these label maps with a dense CRF.
 
         Returns:
-            One prediction an image, in the order given (a folder: sorted by name), without those in
+            One prediction per image, in the given order (for a folder, sorted by name), without the images in
             :attr:`skipped`.
 
         Raises:
-            UserError: For one file that is no image, a folder or list without a single usable image, an array or tensor
-                of another kind, or a name that is no class.
+            UserError: If a single file is not an image, a folder or list has no usable image, an array or tensor has
+                another shape or type, or a label is not a class.
         """
         return list(self.iterate(images, labels, channel_order=channel_order, out_dir=out_dir, threshold=threshold,
                                  crf=crf))
@@ -223,19 +223,19 @@ class CAMInferencer(ImageInferencer):
         """Makes CAMs one after the other, for more images than fit into memory.
 
         Args:
-            images: See :meth:`__call__`. A list may also be an iterator, which is read as predictions are.
-            labels: See :meth:`__call__`, as the others.
+            images: See :meth:`__call__`; also an iterator, from which images are taken one batch at a time.
+            labels: See :meth:`__call__`, as for the other arguments.
             channel_order: See there.
             out_dir: See there.
             threshold: See there.
             crf: See there.
 
         Returns:
-            A generator of the predictions that :meth:`__call__` gives. It holds at most a batch of images at a time.
-            :attr:`skipped` is complete when it has ended.
+            A generator of the predictions that :meth:`__call__` returns. At most one batch of images is in memory.
+            :attr:`skipped` is complete at its end.
 
         Raises:
-            UserError: See there; errors of one file when it is its turn.
+            UserError: See :meth:`__call__`.
         """
         sources = None
         if labels is not None:

@@ -78,16 +78,16 @@ def find_model(config: str | os.PathLike | Config,
 def load_model(config: str | os.PathLike | Config, checkpoint: str | os.PathLike | None = None,
                classes: Sequence[str] | None = None,
                device: str | torch.device = 'cpu') -> tuple[Config, nn.Module, tuple[str, ...]]:
-    """Builds a trained model, in eval mode and without what only its training needs.
+    """Builds a trained model in evaluation mode, without the parts that only training needs.
 
     Args:
         config: See :func:`find_model`.
         checkpoint: See there.
-        classes: Names of the foreground classes; default the ones that the checkpoint was trained with.
-        device: Where the model is to be.
+        classes: Names of the foreground classes; default: those that the checkpoint was trained with.
+        device: Device of the model.
 
     Returns:
-        Its config with all ``num_classes``, the model, and its classes: of a segmentor with the background.
+        The config with ``num_classes`` filled in, the model, and its classes (for a segmentor with the background).
 
     Raises:
         UserError: For a checkpoint of another model, or one without class names when none are given.
@@ -122,7 +122,7 @@ def load_model(config: str | os.PathLike | Config, checkpoint: str | os.PathLike
 
 def export_model(config: str | os.PathLike | Config, checkpoint: str | os.PathLike, out_dir: str | os.PathLike,
                  classes: Sequence[str] | None = None, half: bool = False) -> Path:
-    """Writes a trained model as a folder that needs nothing of its training.
+    """Exports a trained model as a folder that is independent of its training.
 
     ``config.py`` has the model and the pipeline of its test data, ``weights.pth`` the weights and the names of the
     classes, ``classes.txt`` the foreground classes, one a line. ``mmwsss predict``, ``CAMInferencer`` and
@@ -134,7 +134,7 @@ def export_model(config: str | os.PathLike | Config, checkpoint: str | os.PathLi
         checkpoint: Its checkpoint; ``None``: that of the folder which ``config`` is.
         out_dir: The folder. Missing folders are created.
         classes: Names of the foreground classes, for a checkpoint without them.
-        half: Write the weights in half precision, which halves the file; they are computed with in float32.
+        half: Write the weights in half precision, which halves the file; inference is in float32.
 
     Returns:
         ``out_dir``.

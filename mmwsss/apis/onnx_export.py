@@ -21,7 +21,7 @@ SIZE = (224, 224)  # what a graph for any size is traced with
 
 
 class ONNXModel(nn.Module):
-    """What is written of a model: from an image as it is read to scores, the normalisation included.
+    """The graph that is exported: from an RGB image to scores, including the normalisation.
 
     Args:
         model: A CAM model, or a segmentor with one decode head, in eval mode.
@@ -36,7 +36,7 @@ class ONNXModel(nn.Module):
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Names of what :meth:`forward` returns."""
+        """Names of the outputs."""
         return ('cam', 'score') if self.is_classifier else ('logits', )
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor] | Tensor:
@@ -46,8 +46,8 @@ class ONNXModel(nn.Module):
             image: float32 N x 3 x H x W, RGB in 0..255.
 
         Returns:
-            Of a classifier the rectified class maps N x C x h x w, at the size of the features and without inference
-            hooks, and the scores N x C in [0, 1]; of a segmentor the logits N x (C + 1) x H x W.
+            For a classifier the rectified class maps N x C x h x w, at the size of the features and without inference
+            hooks, and the scores N x C in [0, 1]; for a segmentor the logits N x (C + 1) x H x W.
         """
         inputs = ((image if self.is_rgb else image[:, [2, 1, 0]]) - self.mean) / self.std
         if self.is_classifier:
@@ -70,8 +70,7 @@ def export_onnx(config: str | os.PathLike | Config, checkpoint: str | os.PathLik
         checkpoint: See there.
         out_file: The file, which ends in ``.onnx``.
         classes: Names of the foreground classes, for a checkpoint without them.
-        size: (H, W) of the images, for programs that want it fixed, with N = 1; ``None``: any number of images of any
-            size.
+        size: Fixed (H, W) of the images, with N = 1; ``None``: any number of images of any size.
 
     Returns:
         ``out_file``.

@@ -14,21 +14,22 @@ from mmwsss.utils.parallel import progress_bar
 def write_predictions(inferencer: ImageInferencer, images: Sequence[str | Path], out_dir: str | os.PathLike,
                       background: Mapping = DEFAULT_BACKGROUND,
                       postprocessors: Sequence[Mapping] = ()) -> dict[str, Any]:
-    """Applies a model to images and writes what it sees, see :class:`~mmwsss.apis.prediction_files.PredictionFiles`.
+    """Applies a model to images and writes :class:`~mmwsss.apis.prediction_files.PredictionFiles`.
 
     Args:
         inferencer: A :class:`~mmwsss.apis.inferencer.CAMInferencer`, or a
             :class:`~mmwsss.apis.seg_inferencer.SegInferencer`.
-        images: Image files, and folders whose images are taken with those of their sub folders.
+        images: Image files and folders of images, including sub folders.
         out_dir: Folder for the files; those of an earlier call are replaced.
         background: How the labels of a classifier are made, see :func:`mmwsss.postprocessing.pseudo_label`.
         postprocessors: Configs of POSTPROCESSORS for these labels, applied in this order.
 
     Returns:
-        ``num_images``, the number of images that were written, and ``skipped``, (path, reason) of the others.
+        ``num_images``, the number of images that were written; ``skipped``, (path, reason) of the others;
+        ``without_class``, the paths of those in which a classifier found no class.
 
     Raises:
-        UserError: If there is no such image, none can be used, or ``out_dir`` would replace an image.
+        UserError: If an image does not exist, no image can be used, or ``out_dir`` would overwrite an image.
     """
     build_postprocessors(postprocessors)  # mistakes in them are found before the first image
     files = PredictionFiles(out_dir, inferencer.classes, background, postprocessors)
@@ -39,4 +40,5 @@ def write_predictions(inferencer: ImageInferencer, images: Sequence[str | Path],
     with progress_bar() as progress:
         for _ in progress.track(files.write_all(inferencer.iterate(given)), len(sources), description='predictions'):
             pass
-    return dict(num_images=len(files.images), skipped=list(inferencer.skipped))
+    empty = [image['image'] for image in files.images if image.get('classes') == []]
+    return dict(num_images=len(files.images), skipped=list(inferencer.skipped), without_class=empty)

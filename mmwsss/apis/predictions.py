@@ -1,4 +1,4 @@
-"""What a trained model sees in one image, as numbers, label map and picture."""
+"""The prediction of a trained model for one image: its numbers, its label map, and a picture of it."""
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -21,16 +21,16 @@ HEIGHT = 320  # of an image in a picture of CAMs
 
 @dataclass
 class Prediction(ABC):
-    """What predictions have in common: the image that they are of.
+    """Base class of the predictions for one image.
 
     Attributes:
-        source: The image's path, or ``None`` for one that was given in memory.
+        source: Path of the image; ``None`` if it was given in memory.
     """
     source: Path | None
     pixels: np.ndarray | None = field(default=None, repr=False, kw_only=True)
 
     def image(self) -> np.ndarray:
-        """Returns the image, uint8 [H, W, 3] RGB; one that came from a file is read again."""
+        """Returns the image, uint8 [H, W, 3] RGB; an image file is read again."""
         return read_image(self.source) if self.pixels is None else np.ascontiguousarray(self.pixels)
 
     @abstractmethod
@@ -52,9 +52,9 @@ class CAMPrediction(Prediction):
         classes: Names of the K classes.
         scores: Sigmoid score by class name, of all C classes.
         size: (H, W) of the image.
-        class_filter: What chose the K classes: ``'label'`` what was given, ``'score'`` their scores, ``'top_k'`` their
-            rank, since no score was high enough.
-        source: The image's path, or ``None`` for one that was given in memory.
+        class_filter: How the K classes were chosen: ``'label'``: by the given labels; ``'score'``: by their scores;
+            ``'top_k'``: by rank, since no score was high enough.
+        source: Path of the image; ``None`` if it was given in memory.
     """
     cam: np.ndarray
     classes: tuple[str, ...]
@@ -67,7 +67,7 @@ class CAMPrediction(Prediction):
         return np.asarray(resize_cam(self.cam, self.size))
 
     def cam_file(self) -> CAMFile:
-        """Returns the CAM as the file of it holds it."""
+        """Returns the CAM in the form in which it is saved."""
         names = list(self.scores)
         ids = np.array([names.index(name) for name in self.classes], np.int64)
         return CAMFile(ids, self.cam.astype(np.float16), self.size)
@@ -77,14 +77,15 @@ class CAMPrediction(Prediction):
         """Makes the label map of the image.
 
         Args:
-            threshold: A pixel is background where no map exceeds it; ``None``: the default, as ``mmwsss label``.
+            threshold: Background score: a pixel is background where no map exceeds it; ``None``: the default of
+                ``mmwsss label``.
             crf: Refine it with a dense CRF.
             background: In place of ``threshold``, see :func:`mmwsss.postprocessing.pseudo_label`.
             postprocessors: In place of ``crf``: configs of POSTPROCESSORS, applied in this order.
 
         Returns:
-            uint8 [H, W]: 0 background, k + 1 for class k of all C classes; where these are more than 254, which 8 bits
-            cannot hold, for class k of :attr:`classes`.
+            uint8 [H, W]: 0 background, k + 1 for class k of all C classes. With more than 254 classes, k is an index
+            into :attr:`classes` instead.
         """
         options = label_options(threshold, crf=crf)
         built = build_postprocessors(options['postprocessors'] if postprocessors is None else postprocessors)
@@ -94,14 +95,14 @@ class CAMPrediction(Prediction):
         return pseudo_label(cam_file, self.image(), background or options['background'], built)
 
     def overlay(self, name: str | None = None, alpha: float = .5) -> np.ndarray:
-        """Lays the CAM of a class over the image as heat.
+        """Draws the CAM of a class over the image as a heat map.
 
         Args:
-            name: The class; ``None``: the one of the highest score among :attr:`classes`.
-            alpha: Weight of the heat.
+            name: The class; ``None``: the class of :attr:`classes` with the highest score.
+            alpha: Opacity of the heat map.
 
         Returns:
-            uint8 [H, W, 3] RGB; the image itself where no class is in it.
+            uint8 [H, W, 3] RGB; the image itself if it has no class.
 
         Raises:
             UserError: If there is no CAM of this class.
@@ -149,19 +150,19 @@ class SegPrediction(Prediction):
     Attributes:
         label: uint8 [H, W]: 0 background, k + 1 for class k.
         classes: Names of the C foreground classes.
-        source: The image's path, or ``None`` for one that was given in memory.
+        source: Path of the image; ``None`` if it was given in memory.
     """
     label: np.ndarray
     classes: tuple[str, ...]
 
     def shares(self) -> dict[str, float]:
-        """Returns the fraction of the image that each class covers which is in it, the background included."""
+        """Returns the share of the pixels of every class in the label map, the background included."""
         numbers, counts = np.unique(self.label, return_counts=True)
         names = ('background', *self.classes)
         return {names[number]: int(count) / self.label.size for number, count in zip(numbers, counts)}
 
     def overlay(self, alpha: float = .6) -> np.ndarray:
-        """Lays the label map over the image in the classes' colours; returns uint8 [H, W, 3] RGB."""
+        """Draws the label map over the image in the colours of the classes; returns uint8 [H, W, 3] RGB."""
         return draw_label(self.image(), self.label, display_palette(len(self.classes) + 1), alpha)
 
     def draw(self) -> np.ndarray:
@@ -175,7 +176,7 @@ class SegPrediction(Prediction):
         return sheet
 
     def save(self, path: str | os.PathLike, picture: bool = False) -> None:
-        """Writes the label map as a palette PNG, or with ``picture`` what :meth:`draw` makes of it.
+        """Writes the label map as a palette PNG, or with ``picture`` the picture of :meth:`draw`.
 
         Raises:
             UserError: For another extension than ``.png``.

@@ -59,9 +59,8 @@ def make_pseudo_label(cam_dir: str | os.PathLike,
                       missing_cam: str = 'error') -> dict[str, Any]:
     """Makes the pseudo labels of a split: ``<stem>.png`` for every image, and ``manifest.json``.
 
-    Interrupted, it resumes: a label that exists is kept if the folder's manifest says that it was
-    made from the same CAMs with the same settings, and if neither its CAM file nor its image is newer. The
-    files are the same bytes for any number of workers.
+    An interrupted run resumes: an existing label is kept if the folder's manifest names the same CAMs and settings, and
+    neither its CAM file nor its image is newer. The files do not depend on the number of workers.
 
     Args:
         cam_dir: Folder of CAM files with their manifest.
@@ -71,18 +70,18 @@ def make_pseudo_label(cam_dir: str | os.PathLike,
         background: See :func:`mmwsss.postprocessing.pseudo_label`; ``dict(type='auto')``: a constant one for all,
             see :func:`mmwsss.postprocessing.background.choose_threshold`.
         postprocessors: Configs of POSTPROCESSORS, applied in this order.
-        num_workers: Worker processes; 0 works in this process, ``None`` takes one per CPU.
-        missing_cam: 'error', or 'skip' to leave images without a CAM file out.
+        num_workers: Worker processes; 0: none; ``None``: one per CPU.
+        missing_cam: ``'error'``, or ``'skip'`` to skip images without a CAM file.
 
     Returns:
-        A summary: ``num_images``; ``made`` and ``kept``, the numbers of labels written now and
-        found; ``skipped``, a list of (path, reason) of what was left out; ``background_share`` and
+        A summary: ``num_images``; ``made`` and ``kept``, the numbers of labels written in this call and kept from an
+        earlier one; ``skipped``, a list of (path, reason); ``background_share`` and
         ``ignored_share``, the fractions of background pixels and of ignored ones over all labels; ``background``, the
         one that was used.
 
     Raises:
-        UserError: If a setting is wrong; if a CAM is missing although its image can be read; if
-            ``out_dir`` holds labels made in another way; if not a single label can be made.
+        UserError: If a setting is wrong, a CAM is missing although its image can be read, ``out_dir`` holds labels of
+            other settings, or no label can be made.
     """
     data, cam_dir, out_dir = DataFolder.find(data), Path(cam_dir), Path(out_dir)
     if missing_cam not in ('error', 'skip'):

@@ -35,13 +35,13 @@ _RUN_NUMBER = itertools.count()
 
 @dataclass
 class RunResult:
-    """What a run leaves behind.
+    """Result of a training or a test.
 
     Attributes:
         checkpoint: The checkpoint that was written (training) or tested.
-        metrics: The metrics of a test; numbers that are not finite are ``None``, as json has none.
-        skipped: (file, reason) for every file of the data set that was left out.
-        tables: The metrics of a test for people, a table of each evaluator that has one.
+        metrics: The metrics of a test; ``None`` for numbers that are not finite, which json cannot represent.
+        skipped: (file, reason) for every skipped file of the data set.
+        tables: The metrics of a test as tables to print, one for each evaluator that has one.
     """
     checkpoint: Path
     metrics: dict = field(default_factory=dict)
@@ -123,11 +123,11 @@ def train(cfg: Config, work_dir: str | Path, resume: bool = False, launcher: str
         cfg: A config from :func:`mmwsss.config.config.load_config`. Its batch size is that of all processes together,
             see :func:`share_batch`.
         work_dir: Folder for logs and checkpoints.
-        resume: Go on from the newest checkpoint in ``work_dir``, if there is one.
+        resume: Resume from the newest checkpoint in ``work_dir``, if there is one.
         launcher: How the processes were started.
 
     Returns:
-        The last checkpoint, and what was left out of the training data.
+        The last checkpoint, and the skipped files of the training data.
 
     Raises:
         UserError: If the training wrote no checkpoint, or a batch of one image is too small for a BatchNorm; or see
@@ -222,7 +222,7 @@ def test(cfg: Config, checkpoint: str | Path, work_dir: str | Path, launcher: st
         launcher: How the processes were started.
 
     Returns:
-        The metrics, and what was left out of the test data.
+        The metrics, and the skipped files of the test data.
 
     Raises:
         UserError: If the checkpoint belongs to another model or to other classes, or its weights to images of another

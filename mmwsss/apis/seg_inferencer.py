@@ -1,4 +1,4 @@
-"""Masks of images by a trained segmentor, without a data set."""
+"""Segmentation of images with a trained segmentor, without a data set."""
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
@@ -13,20 +13,20 @@ from mmwsss.apis.predictions import SegPrediction
 
 
 class SegInferencer(ImageInferencer):
-    """Makes masks with a trained segmentor.
+    """Segments images with a trained segmentor.
 
     Args:
         config: The folder of a trained model (:func:`mmwsss.apis.export_model`); or the config of a segmentor, the path
             of one, or its name in the package. It is not changed.
         checkpoint: Its checkpoint; not for a folder.
-        classes: Names of the foreground classes; default the ones that the checkpoint was trained with.
+        classes: Names of the foreground classes; default: those that the checkpoint was trained with.
         device: Default: the GPU, if there is one.
-        batch_size: Images of one size that go through the model together.
+        batch_size: Maximum number of images in a batch; only images of the same size share one.
 
     Attributes:
         classes: Names of the C foreground classes.
-        model: The model. A call changes nothing in it.
-        skipped: (path, reason) of the images that the last call left out.
+        model: The model, in evaluation mode.
+        skipped: (path, reason) of the images that the last call skipped.
 
     Raises:
         UserError: For a checkpoint of another model, or one without class names when none are given.
@@ -39,29 +39,29 @@ class SegInferencer(ImageInferencer):
 
     def __call__(self, images: Images, *, channel_order: str | None = None,
                  out_dir: str | PathLike | None = None) -> list[SegPrediction]:
-        """Makes masks.
+        """Segments images.
 
         Args:
             images: An image file, a folder of them (with its sub folders), a :class:`~mmwsss.datasets.DataFolder` (all
                 its images), an array uint8 [H, W, 3], a tensor [3, H, W] (uint8, or float in [0, 1]), a PIL image, or
                 any of these but folders in a list.
-            channel_order: ``'bgr'`` or ``'rgb'``, of arrays and tensors. Default: BGR for arrays, RGB for tensors.
+            channel_order: ``'bgr'`` or ``'rgb'``, for arrays and tensors. Default: BGR for arrays, RGB for tensors.
             out_dir: Folder for masks, pictures and a list of them
                 (:class:`mmwsss.apis.prediction_files.PredictionFiles`); default: nothing is written.
 
         Returns:
-            One prediction an image, in the order given (a folder: sorted by name), without those in
+            One prediction per image, in the given order (for a folder, sorted by name), without the images in
             :attr:`skipped`.
 
         Raises:
-            UserError: For one file that is no image, a folder or list without a single usable image, or an array or
-                tensor of another kind.
+            UserError: If a single file is not an image, a folder or list has no usable image, or an array or tensor has
+                another shape or type.
         """
         return list(self.iterate(images, channel_order=channel_order, out_dir=out_dir))
 
     def iterate(self, images: Images, *, channel_order: str | None = None,
                 out_dir: str | PathLike | None = None) -> Iterator[SegPrediction]:
-        """Makes masks one after the other, for more images than fit into memory; see :meth:`__call__`."""
+        """Segments images one after the other, for more images than fit into memory; see :meth:`__call__`."""
         return self._written(self._iterate(images, channel_order), images, out_dir)
 
     @torch.no_grad()

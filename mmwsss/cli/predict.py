@@ -27,8 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cam = parser.add_argument_group('classifiers only')
     cam.add_argument('--score-thr', type=float, metavar='S',
                      help='classes with a higher sigmoid score are in an image (default: 0.5)')
-    cam.add_argument('--top-k', type=int, default=0, metavar='K',
-                     help='where no class has such a score, the K classes of the highest (default: none)')
+    cam.add_argument('--top-k', type=int, metavar='K',
+                     help="where no class has such a score, take the K best; 0: none (default: the config's "
+                          'model.test_cfg.top_k)')
     cam.add_argument('--hooks', nargs='+', metavar='HOOK',
                      help="inference hooks in place of the config's, outermost first, e.g. MultiScaleFlip SSA")
     cam.add_argument('--threshold', type=float, metavar='T',
@@ -46,8 +47,11 @@ def run(args: argparse.Namespace) -> int:
     checkpoint, images = split_arguments(args.model, args.images)
     inferencer = load_inferencer(args, checkpoint)
     summary = write_predictions(inferencer, images, args.out_dir, **label_settings(args, inferencer))
-    return report_result(f'{args.out_dir}: {summary["num_images"]} images, in labels/ and overlays/',
-                         summary['skipped'])
+    message = f'{args.out_dir}: {summary["num_images"]} images, in labels/ and overlays/'
+    if empty := summary['without_class']:
+        message += (f'; {len(empty)} without any class, e.g. {empty[0]}: no score is above {inferencer.score_thr:g} '
+                    '(--score-thr), and --top-k 1 takes the best class anyway')
+    return report_result(message, summary['skipped'])
 
 
 def split_arguments(model: str, rest: list[str]) -> tuple[str | None, list[str]]:
@@ -79,11 +83,11 @@ def load_inferencer(args: argparse.Namespace, checkpoint: str | None) -> 'ImageI
         score = 0.5 if args.score_thr is None else args.score_thr
         if not 0 <= score < 1:
             raise UserError(f'--score-thr {score:g}: must be at least 0 and below 1')
-        if args.top_k < 0:
+        if (args.top_k or 0) < 0:
             raise UserError(f'--top-k {args.top_k}: must be at least 0')
         return CAMInferencer(cfg, checkpoint, args.classes, args.device, score, args.batch_size, args.top_k,
                              args.hooks)
-    if args.score_thr is not None or args.threshold is not None or args.crf or args.top_k or args.hooks:
+    if args.score_thr is not None or args.threshold is not None or args.crf or args.top_k is not None or args.hooks:
         raise UserError('--score-thr, --top-k, --hooks, --threshold and --crf are for classifiers, and '
                         f'{args.model} is a segmentor; leave them out')
     return SegInferencer(cfg, checkpoint, args.classes, args.device, args.batch_size)

@@ -1,4 +1,4 @@
-"""What a transformer's attention says of its CAM: which patches belong together, and where objects are."""
+"""Refines the CAM of a transformer by its attention: affinity between patches, and attention of the class token."""
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ TINY = 1e-12
 
 
 def attention_affinity(blocks: Sequence[Tensor], sinkhorn: int = 0, symmetric: bool = False) -> Tensor:
-    """Makes an affinity between patches of the attention of several blocks.
+    """Computes an affinity between patches from the attention of several blocks.
 
     Their mean; then, as often as ``sinkhorn`` says, columns and after them rows are divided by their sums, which makes
     the matrix doubly stochastic in the limit; then the mean with its transpose.
@@ -38,7 +38,7 @@ def attention_affinity(blocks: Sequence[Tensor], sinkhorn: int = 0, symmetric: b
 
 
 def propagate(cam: Tensor, affinity: Tensor, times: int = 1) -> Tensor:
-    """Replaces the value of every patch by a mean over the patches that it belongs to.
+    """Replaces the value of every patch by a mean over patches, weighted by affinity.
 
     ``cam_i <- sum_j affinity_ij cam_j``, as often as ``times`` says.
 
@@ -65,10 +65,11 @@ class AttentionRefinement(InferenceHook):
     - `CLIP-ES <https://arxiv.org/abs/2212.09506>`_ (class-aware attention-based affinity, section 3.3): ``sinkhorn=3,
       symmetric=True, times=2``, without its mask of boxes around the CAM.
     - ``class_token=True``: first the CAM is multiplied by what the class token looks at, as WeakTr does with its
-      cross-attention. A plain transformer's class token knows no classes: it takes the background away from all maps.
+      cross-attention. The class token of a plain transformer is not specific to a class:
+      it suppresses the background in all maps.
 
-    The backbone gives its attention with ``HFBackbone(attention_blocks=...)``. The hook stands inside of hooks that
-    crop or rescale::
+    The backbone returns its attention with ``HFBackbone(attention_blocks=...)``. List the hook after hooks that crop or
+    rescale::
 
         inference_hooks=[dict(type='MultiScaleFlip'), dict(type='AttentionRefinement')]
 

@@ -1,4 +1,4 @@
-"""Inference hooks: what happens between an image and its CAM."""
+"""Interfaces of inference hooks and CAM providers, and their composition."""
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import partial
@@ -11,14 +11,14 @@ from mmwsss.structures import CAMFunction, CAMOutput
 
 
 class InferenceHook(ABC):
-    """Wraps a CAM function and, with it bound, is one.
+    """Wraps a CAM function; with this bound as first argument the hook is a CAM function itself.
 
-    A hook knows nothing of the model nor of other hooks. One that crops or rescales returns
+    A hook depends neither on the model nor on other hooks. One that crops or rescales returns
     ``feats={}``, because the features no longer belong to its input.
     """
 
     def bind(self, preprocessor: BaseDataPreprocessor) -> None:  # noqa: B027
-        """Called once by the model, for hooks that must know how the images were normalised.
+        """Called once by the model, for hooks that need the normalisation of the images.
 
         Args:
             preprocessor: The model's data preprocessor.
@@ -29,9 +29,9 @@ class InferenceHook(ABC):
         """Computes the CAM of a batch through ``cam_function``.
 
         Args:
-            cam_function: The CAM function inside.
+            cam_function: The wrapped CAM function.
             inputs: N x 3 x H x W normalised images.
-            labels: N x C multi-hot image labels, or ``None`` when they are not known.
+            labels: N x C multi-hot image labels; ``None`` if they are not known.
 
         Returns:
             The CAM, at any resolution.
@@ -39,9 +39,9 @@ class InferenceHook(ABC):
 
 
 class CAMProvider(ABC):
-    """Makes the CAM of a model in another way than the model does; inside of all hooks.
+    """Replaces a model's own way of computing its CAM; all hooks wrap around it.
 
-    It knows the model: :meth:`mmwsss.models.BaseCAMModel.forward_maps` and ``pool``.
+    It may use :meth:`mmwsss.models.BaseCAMModel.forward_maps` and ``pool`` of the model.
     """
 
     @abstractmethod
@@ -51,7 +51,7 @@ class CAMProvider(ABC):
         Args:
             model: The model.
             inputs: N x 3 x H x W normalised images.
-            labels: N x C multi-hot image labels, or ``None`` when they are not known.
+            labels: N x C multi-hot image labels; ``None`` if they are not known.
 
         Returns:
             The CAM, at any resolution.

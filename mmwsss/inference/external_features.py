@@ -22,12 +22,12 @@ IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 
 def to_pixels(inputs: Tensor, preprocessor: BaseDataPreprocessor) -> Tensor:
-    """Takes back what a data preprocessor did to the pixels of images.
+    """Undoes the normalisation of a data preprocessor.
 
     Args:
         inputs: N x 3 x H x W, as a model gets them: images that were read as BGR, normalised, and maybe with their
             channels in the other order.
-        preprocessor: What normalised them. Without a mean it left the values as they were.
+        preprocessor: The preprocessor that normalised them. Without a mean the values are not normalised.
 
     Returns:
         uint8 N x 3 x H x W, RGB. Views that were rescaled are rounded.

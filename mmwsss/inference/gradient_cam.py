@@ -96,7 +96,7 @@ def layer_cam(feats: Tensor, grads: Tensor) -> Tensor:
 
 
 class GradientCAM(CAMProvider):
-    """What the gradient CAMs share: it takes the gradients of the scores with respect to one feature map.
+    """Base class of the gradient CAMs: computes the gradients of the scores with respect to one feature map.
 
     The score of a class is its logit, before the sigmoid. An image's map is made for the classes of its label only
     (for all without labels); the others are zero. The r-th class of every image takes part in the same

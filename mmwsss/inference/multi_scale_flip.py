@@ -24,8 +24,8 @@ class MultiScaleFlip(InferenceHook):
         flip: Whether to add every view's mirror image.
         stride: Pixels of the input per position of the common grid.
         reduce: ``'sum'`` (as PSA, SEAM and IRNet do) or ``'max'``.
-        interpolation: Of the images, ``'bilinear'`` or ``'bicubic'`` (as PSA, SEAM and IRNet do, with PIL; cut off at
-            the values that stand for 0 and 255).
+        interpolation: Of the images, ``'bilinear'`` or ``'bicubic'`` (as PSA, SEAM and IRNet do, with PIL; clipped
+            to the values that stand for 0 and 255).
         align_views: Whether maps are resized to their view with aligned corners first and from there to the grid, as
             SEAM does: it takes their corners for those of the view. At small scales the two differ by some pixels.
 

@@ -1,4 +1,4 @@
-"""SCG: self-correlation map generating, SSA's peer at inference."""
+"""SCG: self-correlation map generating."""
 from collections.abc import Sequence
 
 import torch
@@ -105,7 +105,7 @@ def _minmax(values: Tensor, dim: int) -> Tensor:
 
 def self_correlation_map(cam: Tensor, feats: Tensor, order: str, th1: float, th2: float, foreground: float,
                          background: float, minmax: bool = False, block_limit: int = BLOCK_LIMIT) -> Tensor:
-    """Makes a map of every class from the self-correlation of one stage: positive less negative evidence.
+    """Computes a map of every class from the self-correlation of one stage: positive minus negative evidence.
 
     Args:
         cam: N x C x h x w, non-negative.
@@ -135,14 +135,14 @@ def self_correlation_map(cam: Tensor, feats: Tensor, order: str, th1: float, th2
 
 @INFERENCE_HOOKS.register_module()
 class SCG(SelfAffinityHook):
-    """Self-correlation map generating: a map of what correlates with the CAM's foreground and not its background.
+    """Self-correlation map generating: maps of what correlates with the CAM's foreground but not its background.
 
     From `Unveiling the Potential of Structure Preserving for Weakly Supervised Object Localization
     <https://arxiv.org/abs/2103.04523>`_ (SPA, CVPR 2021), which SSA is compared with. The maps of several stages
     are combined by their maximum, as in SPA's code.
 
-    Every map has a maximum of 1, whatever the CAM's was: all scales of MultiScaleFlip weigh the same. It stands
-    inside of hooks that crop or rescale::
+    Every map has a maximum of 1, whatever the CAM's was: all scales of MultiScaleFlip weigh the same. List the
+    hook after hooks that crop or rescale::
 
         inference_hooks=[dict(type='MultiScaleFlip'), dict(type='SCG')]
 

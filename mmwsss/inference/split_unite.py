@@ -1,4 +1,4 @@
-"""Split & unite: every quarter of an image is looked at by itself."""
+"""Split & unite: CAMs of the four parts of an image, put together."""
 from collections.abc import Callable, Sequence
 
 import torch
@@ -22,10 +22,10 @@ Refine = Callable[[Tensor, Tensor | None, Tensor, Tensor, Tensor, float], Tensor
 class SplitUnite(InferenceHook):
     """Split & unite of "Inferring the Class Conditional Response Map" (WACV 2022), section 3.2.
 
-    A first CAM of the whole image (the base) tells the centre of mass of every class in it. The image is cut into
+    A first CAM of the whole image (the base) gives the centre of mass of every class in it. The image is cut into
     four patches there, see :func:`~mmwsss.inference.crops.plan_split`; a CAM is made for every patch, and the
-    maps of the patches are put together, with the maximum where they overlap. The base serves for the centres, the
-    scores, where a patch is the whole image, and, with ``include_base``, in the maps.
+    maps of the patches are put together, with the maximum where they overlap. The base gives the centres, the
+    scores, the map where a patch is the whole image, and, with ``include_base``, a part of the result.
 
     The distinct patches of all images of a batch go through the CAM function together, those of one size at a
     time, never more pixels at once than the batch has.
@@ -52,7 +52,7 @@ class SplitUnite(InferenceHook):
         patch_scale: Patches are enlarged by this before they go in: a quarter of a small image is smaller than what the
             classifier was trained on.
         include_base: The result is the maximum of the united maps and the base, which is normalised as the patches
-            are; in the paper it only tells where to split.
+            are; in the paper it only determines where to split.
         min_strength: With ``normalize='patch'``, the least divisor of a patch as a share of the base's maximum, so that
             a patch without the object does not end at 1; 0: none.
 

@@ -67,7 +67,7 @@ def fuse(maps: Sequence[Tensor], wsss: bool) -> Tensor:
 
 @INFERENCE_HOOKS.register_module()
 class SSA(SelfAffinityHook):
-    """Semantic structure aware inference: expands a CAM to what belongs together in the features.
+    """Semantic structure aware inference: expands a CAM along the self-affinity of the features.
 
     `SSA: Semantic Structure Aware Inference for Weakly Pixel-Wise Dense Predictions without Cost
     <https://arxiv.org/abs/2111.03392>`_. Without parameters and without training: for every stage s an affinity S_s
@@ -78,7 +78,7 @@ class SSA(SelfAffinityHook):
     The paper leaves open how eq. 2 and eq. 5 are meant and what one block is normalised by; there is no public code.
     Both are switches, and a single block is normalised by eq. 5 as two are.
 
-    It stands inside of hooks that crop or rescale::
+    List it after hooks that crop or rescale::
 
         inference_hooks=[dict(type='MultiScaleFlip'), dict(type='SSA')]
 

@@ -50,7 +50,7 @@ def test_folder_with_labels_gives_the_cams_of_make_cam(inferencer, inferencer_pa
 
 
 def test_classes_are_those_that_the_model_sees(inferencer_parts, tiny_cam_cfg, generated_root):
-    inferencer = CAMInferencer(tiny_cam_cfg, inferencer_parts, device='cpu', hooks=[])
+    inferencer = CAMInferencer(tiny_cam_cfg, inferencer_parts, device='cpu', hooks=[], top_k=1)
     predictions = inferencer(generated_root / 'JPEGImages')
     assert len(predictions) == 16
     inferencer.score_thr = sorted(max(prediction.scores.values()) for prediction in predictions)[8]

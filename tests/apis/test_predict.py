@@ -8,7 +8,7 @@ from PIL import Image
 
 from mmwsss.apis import CAMInferencer, SegInferencer, runner
 from mmwsss.cli.main import main
-from mmwsss.config.config import load_config
+from mmwsss.config.config import load_config, read_config
 from mmwsss.config.seg_options import prepare_test
 from mmwsss.postprocessing import DEFAULT_BACKGROUND, pseudo_label
 from mmwsss.structures.cam_file import CAMFile
@@ -85,6 +85,24 @@ def test_classifier_on_the_command_line(classifier, photographs, tmp_path, capsy
                                 read_image(prediction.source), DEFAULT_BACKGROUND)
         assert np.array_equal(read_label(tmp_path / 'out' / entry['label']), expected)
         assert (tmp_path / 'out' / entry['overlay']).is_file()
+
+
+def test_images_without_any_class(classifier, photographs, tmp_path, capsys):
+    out, high = tmp_path / 'out', ['--score-thr', '0.9999']
+    code, said, err = predict(capsys, *classifier, photographs, '--out-dir', out, *high)
+    assert (code, err) == (0, '') and '3 without any class' in said and '0.9999 (--score-thr)' in said
+    index = json.loads((out / 'predictions.json').read_text())
+    assert [image['classes'] for image in index['images']] == [[]] * 3
+    assert not any(read_label(out / image['label']).any() for image in index['images'])
+    # Python's default is that of the command.
+    assert [one.classes for one in CAMInferencer(*classifier, score_thr=.9999)(photographs)] == [()] * 3
+    code, said, _ = predict(capsys, *classifier, photographs, '--out-dir', out, *high, '--top-k', '1')
+    index = json.loads((out / 'predictions.json').read_text())
+    assert code == 0 and 'without any class' not in said
+    assert [len(image['classes']) for image in index['images']] == [1] * 3
+    cfg = read_config(classifier[0])
+    cfg.model.test_cfg = dict(cfg.model.get('test_cfg') or {}, top_k=2)
+    assert [len(one.classes) for one in CAMInferencer(cfg, classifier[1], score_thr=.9999)(photographs)] == [2] * 3
 
 
 def test_the_threshold_changes_the_labels(classifier, photographs, tmp_path, capsys):
