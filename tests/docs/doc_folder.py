@@ -19,10 +19,9 @@ DATA, CURVE = 'data', 'cam.json'
 PLACES: dict[str, dict[str, str]] = {
     'README.md': {'work_dirs/run': PIPELINE, 'work_dirs/base_seed0': PIPELINE, 'work_dirs/base_seed1': PIPELINE,
                   'work_dirs/seam_seed0': PIPELINE, 'work_dirs/seam_seed1': PIPELINE},
-    'docs/training.md': {'work_dirs/run': PIPELINE, 'work_dirs/seam': 'run/classifier/run'},
+    'docs/training.md': {'work_dirs/run': PIPELINE, 'work_dirs/seam': 'run/classifier'},
     'docs/report.md': {'work_dirs/seam': PIPELINE, 'work_dirs/best': PIPELINE, 'before': CAMS, 'after': CAMS,
-                       'photographs': 'photographs', 'epoch_4.pth': CAM_CHECKPOINT, 'cam.json': CURVE,
-                       'seam.json': CURVE},
+                       'epoch_4.pth': CAM_CHECKPOINT, 'cam.json': CURVE, 'seam.json': CURVE},
     'docs/voc.md': {'CAMS': CAMS, 'BEFORE': CAMS, 'AFTER': CAMS, 'baseline.json': CURVE},
     'configs/affinitynet/README.md': {'work_dirs/cam/train': CAMS},
     'configs/gradient_cam/README.md': {'cam.pth': CAM_CHECKPOINT},
@@ -73,7 +72,7 @@ def _annotations(folder: Path) -> None:
     shutil.rmtree(folder / 'photographs')
     square = [[2, 2], [20, 2], [20, 20], [2, 20]]
     (folder / 'labels').mkdir()
-    cvat, coco = [], []
+    cvat = []
     for number, name in enumerate(('cat', 'dog')):
         image = folder / f'photographs/{name}/{name}.jpg'
         image.parent.mkdir(parents=True)
@@ -86,8 +85,6 @@ def _annotations(folder: Path) -> None:
         points = ';'.join(f'{x},{y}' for x, y in square)
         cvat.append(f'<image id="{number}" name="{name}/{name}.jpg" width="64" height="48">'
                     f'<polygon label="{name}" points="{points}"/></image>')
-        coco.append(dict(image_id=number, category_id=number, iscrowd=0, segmentation=[sum(square, [])],
-                         id=number, area=324, bbox=[2, 2, 18, 18]))
     labels = ''.join(f'<label><name>{name}</name></label>' for name in ('cat', 'dog'))
     (folder / 'annotations.xml').write_text(
         f'<annotations><meta><task><labels>{labels}</labels></task></meta>{"".join(cvat)}</annotations>')
@@ -100,11 +97,11 @@ def _coco(images: Path, annotations: Path, splits: tuple[str, str]) -> None:
         (images / split).mkdir(parents=True)
         name = f'{split}_0.jpg'
         Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(images / split / name)
-        segment = dict(id=0, image_id=0, category_id=1, iscrowd=0, segmentation=[[2, 2, 20, 2, 20, 20, 2, 20]],
+        segment = dict(id=0, image_id=0, category_id=0, iscrowd=0, segmentation=[[2, 2, 20, 2, 20, 20, 2, 20]],
                        area=324, bbox=[2, 2, 18, 18])
         (annotations / f'instances_{split}.json').write_text(json.dumps(dict(
             images=[dict(id=0, file_name=name, height=48, width=64)], annotations=[segment],
-            categories=[dict(id=1, name='person')])))
+            categories=[dict(id=number, name=name) for number, name in enumerate(('cat', 'dog'))])))
 
 
 def _voc(folder: Path) -> None:

@@ -6,6 +6,7 @@ from doc_blocks import ROOT, Block
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from mmwsss.config.find import OWN_COMMANDS
 from mmwsss.experiments.pipeline.pipeline_config import PipelineConfig
 from mmwsss.registry import INFERENCE_HOOKS
 
@@ -20,13 +21,16 @@ def run_python(block: Block) -> None:
 
 def read_shown_config(text: str) -> None:
     """Reads a config as if it lay in the folder of ``configs`` that its base names."""
+    has_stages = re.search(r'^stages *=', text, re.MULTILINE)
     if base := re.search(r"^_base_ = '(.+)'", text, re.MULTILINE):
-        found = [path for folder in (ROOT / 'configs').iterdir() if (path := folder / base[1]).is_file()]
+        folders = [ROOT / 'configs/pipelines'] if has_stages else [
+            path for path in sorted((ROOT / 'configs').iterdir()) if path.name not in OWN_COMMANDS]
+        found = [path for folder in folders if (path := folder / base[1]).is_file()]
         assert found, f'{base[1]}: no folder of configs/ has such a config beside it'
         text = text.replace(base[1], str(found[0].resolve())).replace("'../", f"'{found[0].parent.parent.resolve()}/")
     path = Path('shown_config.py')
     path.write_text(text)
-    if re.search(r'^stages *=', text, re.MULTILINE):
+    if has_stages:
         assert PipelineConfig(path).stages
         return
     cfg = Config.fromfile(path)

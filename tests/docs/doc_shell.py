@@ -40,7 +40,9 @@ class Shell:
         """
         for number, line in shell_lines(block):
             place = f'{block.page}:{number}'
-            words = shlex.split(re.sub(r'\$(\w+)', lambda found: self._value(found[1], place), line), comments=True)
+            if unset := {name for name in re.findall(r'\$(\w+)', line) if name not in self.variables}:
+                raise Failed(f'{place}: ${min(unset)} is not set in this page')
+            words = shlex.split(re.sub(r'\$(\w+)', lambda found: self.variables[found[1]], line), comments=True)
             if not words:
                 continue
             if len(words) == 1 and (found := re.fullmatch(r'([A-Z_]+)=(.*)', words[0])):
@@ -51,11 +53,6 @@ class Shell:
             except Failed as error:
                 raise Failed(f'{place}: {" ".join(words)}\n{error}') from error
             self.count += 1
-
-    def _value(self, name: str, place: str) -> str:
-        if name not in self.variables:
-            raise Failed(f'{place}: ${name} is not set in this page')
-        return self.variables[name]
 
     def _command(self, words: list[str]) -> None:
         if words[0] == 'mmwsss':
