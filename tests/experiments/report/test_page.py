@@ -100,7 +100,7 @@ def test_the_slider_makes_the_labels_of_the_package(make_run, generated_root, th
     run, data = make_run(generated_root), DataFolder.find(generated_root)
     dom, messages = browse(write_report([run]), f'#t={threshold}')
     assert messages == []
-    found = re.search(r'id="total"[^>]*>mIoU ([\d.]+) % at this threshold, on (\d+) images', dom)
+    found = re.search(r'id="total"[^>]*>mIoU ([\d.]+)&nbsp;% at this threshold, on (\d+) images', dom)
     # The images are as small as the page wants them, so nothing is lost but bits of the CAMs.
     assert int(found[2]) == 12 and float(found[1]) == pytest.approx(miou_at(run, data, threshold), abs=.3)
     assert dom.count('<article') == 16 and dom.count('<canvas') > 16 * 2

@@ -85,7 +85,7 @@ function meanIoU(counts) {
   return number ? sum / number : null;
 }
 
-const percent = value => value === null ? '-' : (100 * value).toFixed(1) + ' %';
+const percent = value => value === null ? '-' : (100 * value).toFixed(1) + '\u00a0%';
 
 function paint(canvas, item, colour) {
   canvas.width = item.w; canvas.height = item.h;
