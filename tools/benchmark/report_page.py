@@ -100,7 +100,7 @@ def make_work_dir(data_root: str, folder: Path, num_images: int) -> Path:
         work.complete_stage(name, output)
     for name, evaluate, made in (('eval_cam', evaluate_cam_dir, 'cam'), ('eval_label', evaluate_label_dir, 'labels')):
         report = evaluate(maps / made, data, 'train')
-        report.pop('omissions', None)
+        report.pop('skipped', None)
         write_json(stages[name] / 'metrics.json', report)
         work.complete_stage(name, 'metrics.json', [dict(metric='mIoU', value=100 * report['mIoU'], unit='%')])
     return work.path
