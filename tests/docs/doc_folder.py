@@ -59,11 +59,8 @@ def _large_photograph(folder: Path) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (168, 224, 3), np.uint8)).save(folder / 'photo.jpg')
 
 
-def _saliency(folder: Path) -> None:
-    (folder / 'DATA/Saliency').mkdir()
-    for path in (folder / 'DATA/SegmentationClass').iterdir():
-        Image.fromarray(np.where(read_label(path) > 0, 255, 0).astype(np.uint8)).save(
-            folder / 'DATA/Saliency' / path.name)
+def _no_saliency(folder: Path) -> None:
+    shutil.rmtree(folder / 'DATA/Saliency')
 
 
 def _annotations(folder: Path) -> None:
@@ -137,4 +134,4 @@ def _voc(folder: Path) -> None:
 
 PREPARE: dict[str, Callable[[Path], None]] = {
     'docs/data.md': _annotations, 'docs/voc.md': _voc, 'configs/seam/README.md': _large_photograph,
-    'configs/studies/README.md': _saliency}
+    'configs/segmentation/README.md': _no_saliency}

@@ -12,11 +12,11 @@ from mmwsss.registry import INFERENCE_HOOKS
 
 
 def run_python(block: Block) -> None:
-    """Runs a program in the current folder, or reads a config and builds its inference hooks or its stages."""
-    if re.search(r'^(_base_|model|inference_hooks) *=', block.text, re.MULTILINE):
-        read_shown_config(block.text)
-    else:
+    """Runs a program, which imports something, in the current folder; of a config builds the hooks or the stages."""
+    if re.search(r'^(from|import) ', block.text, re.MULTILINE):
         exec(compile(block.text, str(block), 'exec'), {'__name__': '__main__'})
+    else:
+        read_shown_config(block.text)
 
 
 def read_shown_config(text: str) -> None:

@@ -119,7 +119,9 @@ def quick_options(command: str, args) -> dict[str, str]:
 
 def _of_config(path: str | Path, trains: bool) -> dict[str, str]:
     cfg = read_config(path)
-    options = {'test_dataloader.num_workers': 0, 'test_dataloader.persistent_workers': False}
+    options = {}
+    if cfg.get('test_dataloader'):
+        options |= {'test_dataloader.num_workers': 0, 'test_dataloader.persistent_workers': False}
     if 'MultiScaleFlip' in [hook['type'] for hook in cfg.model.get('inference_hooks') or []]:
         number = [hook['type'] for hook in cfg.model.inference_hooks].index('MultiScaleFlip')
         options[f'model.inference_hooks.{number}.scales'] = '(1.0,)'

@@ -38,6 +38,16 @@ def test_the_page_needs_nothing_else(make_run, generated_root):
     assert all(name in text for name in ('classifier', 'eval_segmentor', 'Loss of classifier', 'IoU of every class'))
 
 
+def test_a_curve_of_one_point_is_drawn(make_run, generated_root):
+    """A line of no length is only seen with round ends."""
+    run = make_run(generated_root)
+    scalars = run / 'classifier/run/vis_data/scalars.json'
+    scalars.write_text('{"loss": 1.5, "step": 1}\n')
+    text = write_report([run]).read_text()
+    assert text.count('<polyline class="s0 point"') == 1 and '<polyline class="s0" ' in text
+    assert '.point { stroke-linecap: round;' in text
+
+
 def test_names_of_files_are_no_markup(make_run, generated_copy):
     stem = (generated_copy / 'ImageSets/train.txt').read_text().split()[0]
     bad = 'a&<script>alert(1)<'
