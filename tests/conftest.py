@@ -1,12 +1,15 @@
 """Fixtures of the whole suite."""
+import gc
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.logging import MMLogger
+from yapf.yapflib import yapf_api
 
 from mmwsss import setup
 
@@ -29,6 +32,29 @@ def quiet_machine(tmp_path_factory):
     setup()
     torch.set_num_threads(1)
     os.environ['MMWSSS_CACHE'] = str(tmp_path_factory.mktemp('cache'))
+    lay_out, known = yapf_api.FormatCode, {}
+
+    def lay_out_once(text, **options):
+        """MMEngine writes a config several times a run, and the same in many tests; each takes tenths of a second."""
+        key = text, repr(options)
+        if key not in known:
+            known[key] = lay_out(text, **options)
+        return known[key]
+
+    yapf_api.FormatCode = lay_out_once
+
+
+_imported = 0
+
+
+@pytest.fixture(autouse=True)
+def _garbage_is_not_sought_in_what_was_imported(quiet_machine):
+    """MMEngine and mmwsss collect garbage for every data set and stage: among a million objects of torch and others."""
+    global _imported
+    if len(sys.modules) > _imported + 100:
+        gc.collect()
+        gc.freeze()
+        _imported = len(sys.modules)
 
 
 @pytest.fixture(scope='session')

@@ -94,9 +94,8 @@ def test_complete_stages_are_reused(finished, tiny_pipeline, generated_root):
     assert all(row['reused'] for row in pipeline.rows)
 
 
-def test_other_option_redoes_the_stage_and_what_reads_it(tiny_pipeline, generated_root, tmp_path):
-    work = tmp_path / 'work'
-    assert Pipeline(tiny_pipeline, generated_root, work).run() == EXIT_DONE
+def test_other_option_redoes_the_stage_and_what_reads_it(finished, tiny_pipeline, generated_root, tmp_path):
+    work = shutil.copytree(finished, tmp_path / 'work')
     before = times(work)
     options = {'stages.label.background': dict(type='constant', threshold=0.5)}
     assert Pipeline(tiny_pipeline, generated_root, work, cfg_options=options).run() == EXIT_DONE
