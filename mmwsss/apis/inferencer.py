@@ -156,8 +156,7 @@ class CAMInferencer(ImageInferencer):
         batch_size: Maximum number of images in a batch; only images of the same size share one.
         top_k: Number of classes, by highest score, for images without labels in which no score is above ``score_thr``;
             0: such an image has no class, its CAM no map and its label map only background. Default: the model's
-            ``test_cfg.top_k``: 0, or for a ``LocalizationClassifier`` 5, if the config does not say otherwise
-            (``cam_efflite0_imagenet``: 1).
+            ``test_cfg.top_k`` where it has one (a ``LocalizationClassifier``: 5), else 1.
         hooks: Inference hooks in place of the config's, outermost first: names (``['MultiScaleFlip', 'SSA']``; with
             the settings of the config, where it has this hook) or configs; ``[]``: none.
 
@@ -187,7 +186,7 @@ class CAMInferencer(ImageInferencer):
             cfg.model.inference_hooks = _hook_configs(hooks, cfg.model.get('inference_hooks') or ())
         super().__init__(cfg, checkpoint, classes, device, batch_size)
         self.score_thr = score_thr
-        self.top_k = self.model.test_cfg['top_k'] if top_k is None else top_k
+        self.top_k = (self.model.test_cfg['top_k'] or 1) if top_k is None else top_k
 
     def __call__(self, images: Images, labels: Labels | None = None, *, channel_order: str | None = None,
                  out_dir: str | PathLike | None = None, threshold: float | None = None,

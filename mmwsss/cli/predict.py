@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cam.add_argument('--score-thr', type=float, metavar='S',
                      help='classes with a higher sigmoid score are in an image (default: 0.5)')
     cam.add_argument('--top-k', type=int, metavar='K',
-                     help="where no class has such a score, take the K best; 0: none (default: the config's "
-                          'model.test_cfg.top_k)')
+                     help='where no class has such a score, take the K best; 0: none, the image is all background '
+                          "(default: the config's model.test_cfg.top_k, or 1)")
     cam.add_argument('--hooks', nargs='+', metavar='HOOK',
                      help="inference hooks in place of the config's, outermost first, e.g. MultiScaleFlip SSA")
     cam.add_argument('--threshold', type=float, metavar='T',
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     message = f'{args.out_dir}: {summary["num_images"]} images, in labels/ and overlays/'
     if empty := summary['without_class']:
         message += (f'; {len(empty)} without any class, e.g. {empty[0]}: no score is above {inferencer.score_thr:g} '
-                    '(--score-thr), and --top-k 1 takes the best class anyway')
+                    '(--score-thr); --top-k 1 takes the best class anyway')
     return report_result(message, summary['skipped'])
 
 

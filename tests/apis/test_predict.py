@@ -89,14 +89,15 @@ def test_classifier_on_the_command_line(classifier, photographs, tmp_path, capsy
 
 def test_images_without_any_class(classifier, photographs, tmp_path, capsys):
     out, high = tmp_path / 'out', ['--score-thr', '0.9999']
-    code, said, err = predict(capsys, *classifier, photographs, '--out-dir', out, *high)
+    code, said, err = predict(capsys, *classifier, photographs, '--out-dir', out, *high, '--top-k', '0')
     assert (code, err) == (0, '') and '3 without any class' in said and '0.9999 (--score-thr)' in said
     index = json.loads((out / 'predictions.json').read_text())
     assert [image['classes'] for image in index['images']] == [[]] * 3
     assert not any(read_label(out / image['label']).any() for image in index['images'])
-    # Python's default is that of the command.
-    assert [one.classes for one in CAMInferencer(*classifier, score_thr=.9999)(photographs)] == [()] * 3
-    code, said, _ = predict(capsys, *classifier, photographs, '--out-dir', out, *high, '--top-k', '1')
+    assert [one.classes for one in CAMInferencer(*classifier, score_thr=.9999, top_k=0)(photographs)] == [()] * 3
+    # By default the best class is taken, by the command and in Python.
+    assert [len(one.classes) for one in CAMInferencer(*classifier, score_thr=.9999)(photographs)] == [1] * 3
+    code, said, _ = predict(capsys, *classifier, photographs, '--out-dir', out, *high)
     index = json.loads((out / 'predictions.json').read_text())
     assert code == 0 and 'without any class' not in said
     assert [len(image['classes']) for image in index['images']] == [1] * 3
