@@ -3,7 +3,7 @@ import torch
 from two_ranks import run_script
 
 SCRIPT = '''
-import sys, time, torch
+import sys, torch
 folder = sys.argv[1]
 if folder.endswith('attempt0'):
     print('waits', flush=True)
@@ -21,10 +21,17 @@ with group(0, sys.argv[1], seconds=1):
 
 def test_ranks_that_wait_in_vain_are_started_again_and_said(tmp_path):
     script = tmp_path / 'script.py'
-    script.write_text(SCRIPT.format(first='time.sleep(600)'))
+    script.write_text(SCRIPT.format(first='sys.exit("Timed out")'))
     with pytest.warns(UserWarning, match='waited for each other in vain[^$]*waits'):
-        ranks = run_script(script, tmp_path, seconds=10)
+        ranks = run_script(script, tmp_path)
     assert ranks == [{'rank': torch.tensor(0)}, {'rank': torch.tensor(1)}]
+
+
+def test_ranks_that_hang_are_ended(tmp_path):
+    script = tmp_path / 'script.py'
+    script.write_text('import time\ntime.sleep(600)')
+    with pytest.raises(AssertionError, match='exit code None'):
+        run_script(script, tmp_path, seconds=1, attempts=1)
 
 
 def test_a_failure_is_one_at_once(tmp_path):

@@ -48,8 +48,8 @@ def start(main: Callable[[int, str], None]) -> None:
 def run_script(script: str | Path, folder: Path, seconds: float = 5 * SECONDS, attempts: int = 2) -> list:
     """Runs a worker script and returns what its ranks wrote.
 
-    Ranks that wait for each other in vain, as has happened now and then on a loaded machine,
-    are started once more, with a warning that holds their stacks. Any other failure is one at once.
+    Ranks that wait for each other in vain, as has happened now and then on a loaded machine, are started once more,
+    with a warning that holds their stacks. Any other failure is one at once.
     """
     environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': '',
                    'PYTHONPATH': os.pathsep.join([str(Path(__file__).parent), *sys.path])}

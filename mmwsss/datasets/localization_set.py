@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from mmwsss.datasets.base import SkippedFile
 from mmwsss.datasets.boxes import BOXES_FILE, Boxes, check_boxes, component_boxes, read_boxes, write_boxes
 from mmwsss.datasets.coco.coco_labels import read_instances
 from mmwsss.datasets.coco.coco_masks import SegmentationError, merge_masks, segmentation_mask
@@ -29,7 +30,6 @@ from mmwsss.utils.fileio import remove_leftovers, write_bytes, write_json
 from mmwsss.utils.parallel import progress_bar
 
 MASK_DIR = 'Masks'
-SkippedFile = tuple[str, str]
 
 
 @dataclass

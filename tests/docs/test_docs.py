@@ -3,32 +3,24 @@ import argparse
 import importlib.util
 import re
 import shlex
-from pathlib import Path
 
 import pytest
+from doc_blocks import ROOT, read_blocks, shell_lines
 
 from mmwsss.cli.main import make_parser
 from mmwsss.config.find import find_config
 from mmwsss.experiments.pipeline.pipeline_config import PipelineConfig
 from mmwsss.experiments.weights import parse_weights
 
-ROOT = Path(__file__).parents[2]
 PAGES = sorted(path for pattern in ('*.md', 'docs/**/*.md', 'configs/**/*.md', 'tools/**/*.md', 'projects/**/*.md',
                                     'docker/*.md', 'demo/*.md') for path in ROOT.glob(pattern)
                if path.name != 'CHANGELOG.md')
 
 
-def blocks(page, language='bash'):
-    """The code blocks of a page, whole lines, without what a comment says."""
-    text = page.read_text()
-    for match in re.finditer(rf'^( *)```{language}\n(.*?)^ *```', text, re.MULTILINE | re.DOTALL):
-        yield match[2].replace('\\\n', ' ')
-
-
 def commands(page):
     """The words of every call of mmwsss or of a script in tools/ that a page gives."""
-    for block in blocks(page):
-        for line in block.splitlines():
+    for block in read_blocks(page, 'bash'):
+        for _, line in shell_lines(block):
             try:
                 words = shlex.split(line, comments=True)
             except ValueError:
@@ -133,11 +125,11 @@ def test_links_lead_somewhere(page):
     assert not wrong, '\n'.join(wrong)
 
 
-@pytest.mark.parametrize('page', [str(page.relative_to(ROOT)) for page in PAGES if any(blocks(page, 'python'))])
+@pytest.mark.parametrize('page', [str(page.relative_to(ROOT)) for page in PAGES if read_blocks(page, 'python')])
 def test_python_is_python(page):
-    for number, block in enumerate(blocks(ROOT / page, 'python')):
-        compile(block, f'{page}, block {number}', 'exec')
-        for module, names in re.findall(r'^from (mmwsss[\w.]*) import ([\w, ]+)$', block, re.MULTILINE):
+    for block in read_blocks(ROOT / page, 'python'):
+        compile(block.text, str(block), 'exec')
+        for module, names in re.findall(r'^from (mmwsss[\w.]*) import ([\w, ]+)$', block.text, re.MULTILINE):
             there = importlib.import_module(module)
             missing = [name for name in names.replace(' ', '').split(',') if not hasattr(there, name)]
             assert not missing, f'{module} has no {missing}'
