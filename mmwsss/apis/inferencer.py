@@ -155,8 +155,8 @@ class CAMInferencer(ImageInferencer):
         score_thr: An image without labels gets the CAMs of the classes whose score is above this.
         batch_size: Maximum number of images in a batch; only images of the same size share one.
         top_k: Number of classes, by highest score, for images without labels in which no score is above ``score_thr``;
-            0: such an image has no class, its CAM no map and its label map only background. Default: the model's
-            ``test_cfg.top_k`` where it has one (a ``LocalizationClassifier``: 5), else 1.
+            0: such an image has no class, its CAM no map and its label map only background. Default: the config's
+            ``model.test_cfg.top_k``; where it has none, 1 (a ``LocalizationClassifier``: 5).
         hooks: Inference hooks in place of the config's, outermost first: names (``['MultiScaleFlip', 'SSA']``; with
             the settings of the config, where it has this hook) or configs; ``[]``: none.
 
@@ -186,6 +186,8 @@ class CAMInferencer(ImageInferencer):
             cfg.model.inference_hooks = _hook_configs(hooks, cfg.model.get('inference_hooks') or ())
         super().__init__(cfg, checkpoint, classes, device, batch_size)
         self.score_thr = score_thr
+        if top_k is None:
+            top_k = (cfg.model.get('test_cfg') or {}).get('top_k')
         self.top_k = (self.model.test_cfg['top_k'] or 1) if top_k is None else top_k
 
     def __call__(self, images: Images, labels: Labels | None = None, *, channel_order: str | None = None,
