@@ -50,8 +50,8 @@ def run(args: argparse.Namespace) -> int:
     names = ['background', *(trained_classes(checkpoint) or (f'class {k}' for k in range(len(vectors) - 1)))]
     unseen = [name for name, known in zip(names, seen.tolist()) if not known]
     if seen.sum() < 2:
-        raise UserError(f'{args.checkpoint}: only {int(seen.sum())} of {len(names)} {kind} learned anything; train longer'
-                        + (', or lower model.rcm.threshold' if kind == 'prototypes' else ''))
+        raise UserError(f'{args.checkpoint}: only {int(seen.sum())} of {len(names)} {kind} learned anything; train '
+                        'longer' + (', or lower model.rcm.threshold' if kind == 'prototypes' else ''))
     known = [name for name, was_seen in zip(names, seen.tolist()) if was_seen]
     plot_cosine_matrix(vectors[seen], known, args.out, kind.capitalize())
     mean = mean_off_diagonal(cosine_matrix(vectors[seen]))
