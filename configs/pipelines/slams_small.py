@@ -1,11 +1,11 @@
-# SLAMs -> CRF -> DeepLab on EfficientNet-Lite0: a CAM classifier and the semantic encoder are trained first, then the
-# activation network that starts from the classifier and is trained with the encoder.
+# SLAMs -> CRF -> DeepLab on EfficientNet-Lite0: a CAM classifier is trained first, then the semantic encoder, which
+# starts from its backbone, then the activation network, which starts from the classifier and learns from the encoder.
 _base_ = './cam_small_without_crf.py'
 configs = dict(start='../cam/cam_efflite0_small.py', encoder='../slams/encoder_efflite0_small.py',
                cam='../slams/slam_efflite0_small.py')
 stages = dict(
     start=dict(type='train', config='start', split='train', before='classifier'),
-    encoder=dict(type='train', config='encoder', split='train', before='classifier'),
+    encoder=dict(type='train', config='encoder', split='train', inputs=dict(start='start'), before='classifier'),
     classifier=dict(inputs=dict(encoder='encoder', start='start')),
     # On the training images of voc8 the best is 0.27 at scale 1; at four scales a plain CAM's is 0.05 higher.
     label=dict(background=dict(threshold=0.32), postprocessors=[

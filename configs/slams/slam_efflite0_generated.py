@@ -4,7 +4,6 @@ _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/small_cam.py',
           '../_base_/schedules/cam_sgd.py']
 model = dict(
     data_preprocessor=dict(size={{_base_.crop_size}}), backbone=dict(frozen_stages=4),
-    loss_regularization=dict(loss_weight=0.2),
     inference_hooks=[dict(type='MultiScaleFlip', scales=(1.5, 2.0, 3.0), flip=True)])
 train_dataloader = dict(dataset=dict(pipeline={{_base_.train_pipeline}}))
 optim_wrapper = dict(optimizer=dict(_delete_=True, type='AdamW', lr=1e-4, weight_decay=0.01),

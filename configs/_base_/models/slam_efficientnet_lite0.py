@@ -19,10 +19,10 @@ model = dict(
     temperature=3.0,
     cam_activation='relu',
     loss_categories='foreground',
-    encoder_scale=0.5,
+    encoder_scale=1.0,
     loss_foreground=dict(type='CategoryForegroundLoss'),
     loss_background=dict(type='CategoryBackgroundLoss'),
     loss_regularization=dict(type='ActivationRegularizationLoss', loss_weight=0.2),
-    cls_weight=1.0,
+    cls_weight=0.2,
     inference_hooks={{_base_.model.inference_hooks}},
     test_cfg=dict(class_filter='label', stride=4))

@@ -23,6 +23,6 @@ model = dict(
     loss_foreground=dict(type='CategoryForegroundLoss'),
     loss_background=dict(type='CategoryBackgroundLoss'),
     loss_regularization=dict(type='ActivationRegularizationLoss', loss_weight=0.2),
-    cls_weight=1.0,
+    cls_weight=0.2,
     inference_hooks={{_base_.model.inference_hooks}},
     test_cfg=dict(class_filter='label', stride=4))

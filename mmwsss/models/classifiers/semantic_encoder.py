@@ -10,6 +10,7 @@ from mmwsss.models.classifiers.base_cam_model import stack_labels
 from mmwsss.models.losses.semantic_loss import category_similarity, present_categories
 from mmwsss.registry import MODELS
 from mmwsss.structures.maps import resize_maps
+from mmwsss.utils.errors import UserError
 
 
 def random_masks(images: Tensor, grid: int = 4, level: float = 0.45) -> Tensor:
@@ -25,6 +26,24 @@ def random_masks(images: Tensor, grid: int = 4, level: float = 0.45) -> Tensor:
     """
     noise = torch.rand(len(images), 1, grid, grid, device=images.device)
     return (resize_maps(noise, tuple(images.shape[-2:])) > level).to(images.dtype)
+
+
+def check_start(model: nn.Module, *parts: str) -> None:
+    """Checks that parts of a model that take the weights of a trained CAM classifier are told which.
+
+    Args:
+        model: The model.
+        parts: Names of its parts, each with an ``init_cfg``.
+
+    Raises:
+        UserError: If the ``init_cfg`` of a part has no checkpoint.
+    """
+    for part in parts:
+        init_cfg = getattr(model, part).init_cfg
+        if isinstance(init_cfg, dict) and init_cfg.get('checkpoint', '') is None:
+            options = ' '.join(f'model.{name}.init_cfg.checkpoint=FILE' for name in parts)
+            raise UserError(f'{type(model).__name__}: starts from a trained CAM classifier; name its checkpoint: '
+                            f'--cfg-options {options}')
 
 
 @MODELS.register_module()
@@ -87,6 +106,15 @@ class SemanticEncoder(BaseModel):
         self.decode = None
         if reconstruction_weight:
             self.decode = nn.Conv2d((num_classes + 1) * embed_channels, 3 * patch_size ** 2, 1)
+
+    def init_weights(self) -> None:
+        """Initialises the encoder.
+
+        Raises:
+            UserError: If its backbone starts from a trained classifier and the config does not name the checkpoint.
+        """
+        check_start(self, 'backbone')
+        super().init_weights()
 
     def embed_positions(self, inputs: Tensor) -> Tensor:
         """Returns the embeddings of every position, N x (K * E) x h x w, not negative; inputs are normalised images."""

@@ -7,6 +7,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmwsss.models.classifiers.base_cam_model import BaseCAMModel, name_feats, stack_labels
+from mmwsss.models.classifiers.semantic_encoder import check_start
 from mmwsss.models.heads.activation_head import ActivationHead
 from mmwsss.models.heads.cam_head import global_average_pool
 from mmwsss.models.losses.semantic_loss import (
@@ -125,11 +126,7 @@ class SLAM(BaseCAMModel):
         if not init_cfg or (isinstance(init_cfg, dict) and not init_cfg.get('checkpoint')):
             raise UserError('SLAM: the semantic encoder has no weights; train one (configs/slams/encoder_*.py) and '
                             'name its checkpoint: --cfg-options model.encoder.init_cfg.checkpoint=FILE')
-        for name in ('backbone', 'cam_head'):
-            init_cfg = getattr(self, name).init_cfg
-            if isinstance(init_cfg, dict) and init_cfg.get('checkpoint', '') is None:
-                raise UserError('SLAM: starts from a trained CAM classifier; name its checkpoint: --cfg-options '
-                                'model.backbone.init_cfg.checkpoint=FILE model.cam_head.init_cfg.checkpoint=FILE')
+        check_start(self, 'backbone', 'cam_head')
         super().init_weights()
 
     def train(self, mode: bool = True) -> 'SLAM':

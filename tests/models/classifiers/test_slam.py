@@ -175,8 +175,18 @@ def test_start_from_a_classifier(tmp_path):
     inputs = images(2, 3, 8, 8)
     torch.testing.assert_close(start(str(tmp_path / 'cam.pth')).compute_cam(inputs).cam,
                                classifier.eval().compute_cam(inputs).cam)
-    with pytest.raises(UserError, match='starts from a trained CAM classifier'):
+    with pytest.raises(UserError, match=r'SLAM: starts from a trained CAM classifier.* model\.cam_head\.init_cfg'):
         start(None)
+    encoder = toy_encoder()
+    for checkpoint in (str(tmp_path / 'cam.pth'), None):
+        encoder.backbone.init_cfg = dict(type='StrictPretrained', checkpoint=checkpoint, prefix='backbone')
+        if checkpoint is None:
+            with pytest.raises(UserError, match=r'^SemanticEncoder: .*-options model\.backbone\.init_cfg\.checkpoint=FILE$'):
+                encoder.init_weights()
+        else:
+            encoder.init_weights()
+            for found, expected in zip(encoder.backbone.parameters(), classifier.backbone.parameters(), strict=True):
+                assert torch.equal(found, expected)
 
 
 def test_predictions_do_without_the_encoder():

@@ -30,7 +30,7 @@ PIPELINE = '''
 configs = dict(start='cam.py', encoder='encoder.py', cam='slam.py')
 stages = dict(
     start=dict(type='train', config='start', split='train'),
-    encoder=dict(type='train', config='encoder', split='train'),
+    encoder=dict(type='train', config='encoder', split='train', inputs=dict(start='start')),
     classifier=dict(type='train', config='cam', split='train', inputs=dict(encoder='encoder', start='start')),
     cam=dict(type='make_cam', config='cam', split='train', inputs=dict(checkpoint='classifier')),
     eval_cam=dict(type='eval_cam', split='train', inputs=dict(cams='cam')),

@@ -29,8 +29,8 @@ class Train(ConfigStage):
     Of a classifier or segmentor it also leaves ``<name of the stage>/model``, a folder that ``mmwsss predict`` takes.
 
     Inputs: ``labels``, a folder of pseudo labels for a segmentor or an AffinityNet; ``encoder``, the checkpoint of the
-    semantic encoder of SLAM; ``start``, the checkpoint of a CAM classifier whose backbone and head the training begins
-    with.
+    semantic encoder of SLAM; ``start``, the checkpoint of a CAM classifier whose backbone, and head if the model has
+    one, the training begins with.
     """
     INPUTS = dict(labels=FILES, encoder=OTHER, start=OTHER)
 
@@ -89,7 +89,8 @@ class Train(ConfigStage):
 
 def _start_from(cfg: Config, checkpoint: str) -> None:
     for name in STARTED:
-        cfg.model[name].init_cfg = dict(type='StrictPretrained', checkpoint=checkpoint, prefix=name)
+        if name in cfg.model:
+            cfg.model[name].init_cfg = dict(type='StrictPretrained', checkpoint=checkpoint, prefix=name)
 
 
 def _waits_for_checkpoint(cfg: Config) -> str | None:
