@@ -181,7 +181,7 @@ def test_start_from_a_classifier(tmp_path):
     for checkpoint in (str(tmp_path / 'cam.pth'), None):
         encoder.backbone.init_cfg = dict(type='StrictPretrained', checkpoint=checkpoint, prefix='backbone')
         if checkpoint is None:
-            with pytest.raises(UserError, match=r'^SemanticEncoder: .*-options model\.backbone\.init_cfg\.checkpoint=FILE$'):
+            with pytest.raises(UserError, match=r'^SemanticEncoder: .* model\.backbone\.init_cfg\.checkpoint=FILE$'):
                 encoder.init_weights()
         else:
             encoder.init_weights()
