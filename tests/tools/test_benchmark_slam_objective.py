@@ -81,6 +81,7 @@ def test_tool(module, repo_root, generated_root, tiny_cam_options, tmp_path, mon
     assert caught.value.code == 0, err
     figures = json.loads((tmp_path / 'out.json').read_text())
     assert 'cheapest: ' + figures['cheapest'] in out and len(figures['figures']) == 9 + 4
+    assert not figures['cheapest'].endswith('steps')  # they are made to be cheap
     assert f"classes in the images {figures['cosines']['present']:.2f}" in out
     for losses in figures['figures'].values():
         parts = [value for name, value in losses.items() if name.startswith('loss_')]

@@ -225,7 +225,7 @@ def main() -> int:
         table.add_column(key.removeprefix('loss_'), justify='right')
     for name, row in figures.items():
         table.add_row(name, *(f'{value:.1f}' if key == 'mIoU' else f'{value:.3f}' for key, value in row.items()))
-    best = min(figures, key=lambda name: figures[name]['total'])
+    best = min((name for name in figures if not name.endswith(' steps')), key=lambda name: figures[name]['total'])
     console = Console()
     console.print(table)
     console.print(f'cheapest: {best}' + ('' if best == TRUTH else '; this objective does not ask for the ground truth'),
