@@ -188,7 +188,8 @@ class Study:
             for test in missing():  # again: a checkpoint that was made again is another one
                 with StepLine(f'{title}: test {test}', quiet=not is_main_process()) as line:
                     metrics = self._test(row, seed, test, training)
-                    line.result = f'mIoU {optional_text(metrics["mIoU"], ".2f", 100)} % (oracle)'
+                    oracle = ' (oracle)' if metrics.get('oracle_threshold', True) else ''
+                    line.result = f'mIoU {optional_text(metrics["mIoU"], ".2f", 100)} %{oracle}'
         entries = on_rank_zero(lambda: [self.entry(row, seed, test) for test in row.tests])
         return [file for entry in entries for file in entry.get('skipped', ())]
 

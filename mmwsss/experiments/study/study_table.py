@@ -119,7 +119,7 @@ def study_markdown(lines: Sequence[Mapping[str, Any]], entries: Sequence[Mapping
         cells.append(list(_cells(line, is_first=line['row'] != before)))
         before = line['row']
     header = HEADER
-    if not any(line['oracle_threshold'] for line in lines):
+    if not _has_oracle(lines):
         header = tuple(name.removesuffix(' (oracle)') for name in HEADER)
     align = ALIGN
     if any(line['with_crf'] is not None for line in lines):
@@ -129,6 +129,12 @@ def study_markdown(lines: Sequence[Mapping[str, Any]], entries: Sequence[Mapping
     text = markdown_table(header, cells, align)
     notes = '\n'.join(f'- {note}' for note in _notes(lines, entries, baseline))
     return f'## {title}\n\n{text}\n\n{notes}\n'
+
+
+def _has_oracle(lines: Sequence[Mapping[str, Any]]) -> bool:
+    """Returns whether thresholds were chosen on ground truth; a row without result does not say."""
+    done = [line for line in lines if line['seeds']]
+    return not done or any(line['oracle_threshold'] for line in done)
 
 
 def _cells(line: Mapping[str, Any], is_first: bool) -> tuple[str, ...]:
@@ -153,7 +159,7 @@ def _notes(lines: Sequence[Mapping[str, Any]], entries: Sequence[Mapping[str, An
     if not entries:
         return ['no results yet']
     evaluated = f'Evaluated on {values("num_images")} images of {values("split")}'
-    if any(line['oracle_threshold'] for line in lines):
+    if _has_oracle(lines):
         evaluated += (f', classes chosen by {values("class_filter")}. Every mIoU is at the best of all thresholds, '
                       'chosen on the ground truth (oracle); the other figures are at the same one')
     notes = [

@@ -330,12 +330,15 @@ def test_mean_and_spread_over_the_seeds(make, fake, tmp_path):
     assert '45.00 ± 7.07' in (tmp_path / 'work/results.md').read_text()
 
 
-def test_segmentors_are_evaluated_too(fake, generated_root, repo_root, tmp_path):
+def test_segmentors_are_evaluated_too(fake, generated_root, repo_root, tmp_path, capsys):
     (tmp_path / 'seg.py').write_text(f'''
 configs = dict(seg='{repo_root}/configs/segmentation/deeplab_efflite0_small.py')
 split, seeds, num_images, cfg_options = 'val', (0, 1), 2, {{'train_dataloader.batch_size': 4}}
 rows = [dict(name='plain', config='seg'), dict(name='slow', config='seg', cfg_options={{'train_cfg.max_epochs': 2}})]
 ''')
+    # No threshold was chosen, which the rows that are not done yet do not change.
+    assert Study(tmp_path / 'seg.py', generated_root, tmp_path / 'work').run(['plain']) == EXIT_DONE
+    assert 'oracle' not in capsys.readouterr().out and 'oracle' not in (tmp_path / 'work/results.md').read_text()
     study = Study(tmp_path / 'seg.py', generated_root, tmp_path / 'work')
     assert study.run() == EXIT_DONE
     results = json.loads((tmp_path / 'work/results.json').read_text())
