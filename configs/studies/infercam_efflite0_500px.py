@@ -1,6 +1,6 @@
 # InferCam on photographs of VOC's own size: split & unite, iterative inference and both, with the defaults and with the
-# settings of paper and released code, each beside a plain CAM of the same scales. 150 training images; the
-# headline rows have three seeds.
+# settings of paper and released code, each beside a plain CAM of the same scales. 150 training images; three seeds of
+# the plain CAM and of InferCam, of which the README has two.
 # python tools/run_study.py configs/studies/infercam_efflite0_500px.py --data-root DIR --work-dir DIR
 configs = dict(cam='../cam/cam_efflite0_500px.py')
 split = 'train'

@@ -1,4 +1,6 @@
 """The semantic encoder: it learns what the categories of the data look like, as one vector each."""
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModel
@@ -28,6 +30,11 @@ def random_masks(images: Tensor, grid: int = 4, level: float = 0.45) -> Tensor:
     return (resize_maps(noise, tuple(images.shape[-2:])) > level).to(images.dtype)
 
 
+def waits_for_checkpoint(init_cfg: object) -> bool:
+    """Returns whether the ``init_cfg`` of a part of a model leaves the checkpoint to start from open (``None``)."""
+    return isinstance(init_cfg, Mapping) and init_cfg.get('checkpoint', '') is None
+
+
 def check_start(model: nn.Module, *parts: str) -> None:
     """Checks that parts of a model that take the weights of a trained CAM classifier are told which.
 
@@ -39,8 +46,7 @@ def check_start(model: nn.Module, *parts: str) -> None:
         UserError: If the ``init_cfg`` of a part has no checkpoint.
     """
     for part in parts:
-        init_cfg = getattr(model, part).init_cfg
-        if isinstance(init_cfg, dict) and init_cfg.get('checkpoint', '') is None:
+        if waits_for_checkpoint(getattr(model, part).init_cfg):
             options = ' '.join(f'model.{name}.init_cfg.checkpoint=FILE' for name in parts)
             raise UserError(f'{type(model).__name__}: starts from a trained CAM classifier; name its checkpoint: '
                             f'--cfg-options {options}')

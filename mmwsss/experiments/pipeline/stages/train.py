@@ -1,5 +1,4 @@
 """Training a config, as a stage."""
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from mmwsss.config.config import set_backbone_weights
 from mmwsss.experiments.pipeline.stage import FILES, OTHER, ConfigStage, StageContext, StageResult
 from mmwsss.experiments.pipeline.stage_keys import config_parts, dataset_key
 from mmwsss.experiments.training_checks import check_training, innermost
+from mmwsss.models.classifiers.semantic_encoder import waits_for_checkpoint
 from mmwsss.registry import STAGES
 from mmwsss.utils.errors import UserError
 
@@ -95,8 +95,4 @@ def _start_from(cfg: Config, checkpoint: str) -> None:
 
 def _waits_for_checkpoint(cfg: Config) -> str | None:
     """Returns the first part of a model whose config leaves the checkpoint to start from open."""
-    for name in STARTED:
-        init_cfg = (cfg.model.get(name) or {}).get('init_cfg')
-        if isinstance(init_cfg, Mapping) and init_cfg.get('checkpoint', '') is None:
-            return name
-    return None
+    return next((name for name in STARTED if waits_for_checkpoint((cfg.model.get(name) or {}).get('init_cfg'))), None)
