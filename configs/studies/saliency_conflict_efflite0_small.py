@@ -6,12 +6,16 @@
 #     --cfg-options cfg_options.train_dataloader.dataset.seg_dir=LABELS \
 #     cfg_options.confident.train_dataloader.dataset.seg_dir=CONFIDENT \
 #     cfg_options.confident_plain.train_dataloader.dataset.seg_dir=CONFIDENT \
+#     cfg_options.rough.train_dataloader.dataset.seg_dir=WITHOUT_CRF \
+#     cfg_options.rough_plain.train_dataloader.dataset.seg_dir=WITHOUT_CRF \
 #     cfg_options.background.train_dataloader.dataset.seg_dir=SALIENCY_LABELS \
 #     cfg_options.truth.train_dataloader.dataset.saliency_dir=BOUNDS/SaliencyTruth \
 #     cfg_options.shuffled.train_dataloader.dataset.saliency_dir=BOUNDS/SaliencyShuffled
 _plain, _saliency = ('../segmentation/deeplab_efflite0_small.py', '../segmentation/deeplab_efflite0_small_saliency.py')
 configs = dict(plain=_plain, background=_plain, saliency=_saliency, truth=_saliency, shuffled=_saliency,
-               confident=_saliency, confident_plain=_plain)
+               confident=_saliency, confident_plain=_plain, rough=_saliency, rough_plain=_plain,
+               v2_plain='../segmentation/deeplab_v2_efflite0_small.py',
+               v2_saliency='../segmentation/deeplab_v2_efflite0_small_saliency.py')
 split = 'val'
 seeds = (0, 1, 2)
 cfg_options = {'train_dataloader.dataset.missing_mask': 'skip'}
@@ -26,10 +30,18 @@ rows = [
     _row('cross entropy', 'plain'),
     *(_row(f'alpha {alpha:g}', alpha=alpha) for alpha in (0.08, 0.4, 1.2, 3.0)),
     _row('alpha 1.2, one tau for the batch', alpha=1.2, per_image=False),
+    # Saliency decides between the background and the classes of the label, and raises no others.
+    *(_row(f'alpha {alpha:g}, classes of the label', alpha=alpha, present_only=True) for alpha in (1.2, 3.0)),
     _row('confident labels, cross entropy', 'confident_plain'),
     _row('confident labels, alpha 1.2', 'confident', alpha=1.2),
     _row('confident labels, alpha 1.2, on ignored pixels', 'confident', alpha=1.2, on_ignored=True),
+    # Where the outlines of the labels are those of the CAM, saliency has more to tell.
+    _row('labels without CRF, cross entropy', 'rough_plain'),
+    _row('labels without CRF, alpha 1.2', 'rough', alpha=1.2),
+    _row('DeepLabV2 head, cross entropy', 'v2_plain'),
+    _row('DeepLabV2 head, alpha 1.2', 'v2_saliency', alpha=1.2),
     *(_row(f'ground truth as saliency, alpha {alpha:g}', 'truth', alpha=alpha) for alpha in (0.08, 1.2, 3.0)),
+    _row('ground truth as saliency, alpha 3, classes of the label', 'truth', alpha=3.0, present_only=True),
     *(_row(f'shuffled saliency, alpha {alpha:g}', 'shuffled', alpha=alpha) for alpha in (0.08, 1.2)),
     _row('saliency as background of the labels, cross entropy', 'background'),
 ]

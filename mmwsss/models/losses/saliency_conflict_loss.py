@@ -47,7 +47,20 @@ def background_conflict(labels: Tensor, saliency: Tensor, ignore_index: int = IG
     return ious.sum(dim=0) / (unions > 0).sum(dim=0).clamp(min=1)
 
 
-def counted_pixels(saliency: Tensor, labels: Tensor, ignore_index: int = IGNORE, on_ignored: bool = False) -> Tensor:
+def labelled_classes(labels: Tensor, num_classes: int, ignore_index: int = IGNORE) -> Tensor:
+    """Returns which foreground classes occur in the label of an image: N x (num_classes - 1), bool.
+
+    Args:
+        labels: N x H x W, integers, 0 for the background.
+        num_classes: Number of classes with the background.
+        ignore_index: Label of pixels that show no class.
+    """
+    shown = labels.new_zeros(len(labels), num_classes, dtype=torch.bool)
+    return shown.scatter_(1, labels.where(labels != ignore_index, 0).flatten(1), True)[:, 1:]
+
+
+def counted_pixels(saliency: Tensor, labels: Tensor, ignore_index: int = IGNORE, on_ignored: bool = False,
+                   present_only: bool = False) -> Tensor:
     """Returns which pixels L_sal is taken from: N x H x W, bool.
 
     Args:
@@ -55,15 +68,23 @@ def counted_pixels(saliency: Tensor, labels: Tensor, ignore_index: int = IGNORE,
         labels: N x H x W.
         ignore_index: Label of pixels to leave out.
         on_ignored: Count these too, but for padding.
+        present_only: Count none of an image whose label shows no class.
     """
-    return saliency >= 0 if on_ignored else labels != ignore_index
+    counted = saliency >= 0 if on_ignored else labels != ignore_index
+    if present_only:
+        counted = counted & ((labels != 0) & (labels != ignore_index)).flatten(1).any(dim=1)[:, None, None]
+    return counted
 
 
 def saliency_loss(logits: Tensor, saliency: Tensor, labels: Tensor, ignore_index: int = IGNORE,
-                  soft: bool = True, on_ignored: bool = False) -> Tensor:
+                  soft: bool = True, on_ignored: bool = False, present_only: bool = False) -> Tensor:
     """Computes L_sal: binary cross entropy between predicted background and saliency (section 3.3).
 
     The prediction is the softmax probability of channel 0, the target ``1 - saliency``.
+
+    A minimum of L_seg + w L_sal at a pixel has the probability of its label at (1 + w a) / (1 + w), where a is what
+    saliency says for the label (saliency itself for an object, 1 - saliency for the background). So saliency can
+    overturn a label only with a weight above 1, and then where a < (w - 1) / (2 w).
 
     Args:
         logits: N x C x H x W, C >= 2, channel 0 for the background.
@@ -72,6 +93,9 @@ def saliency_loss(logits: Tensor, saliency: Tensor, labels: Tensor, ignore_index
         ignore_index: Label of pixels that do not count.
         soft: Take the saliency as it is; otherwise 1 from 0.5 on and 0 below.
         on_ignored: See :func:`counted_pixels`.
+        present_only: The prediction is the softmax over the background and the classes that occur in the label of the
+            image. Over all classes, as in the paper, a salient pixel raises every class as much as it has probability
+            already, also those that are not in the image.
 
     Returns:
         [N]: the means over the pixels of each image, 0 where every pixel is ignored.
@@ -79,9 +103,14 @@ def saliency_loss(logits: Tensor, saliency: Tensor, labels: Tensor, ignore_index
     if logits.dtype != torch.float64:
         logits = logits.float()
     # softmax(z)_0 = sigmoid(z_0 - log sum_{c > 0} e^{z_c}), whose logarithm and that of its complement are stable.
-    background = logits[:, 0] - logits[:, 1:].logsumexp(dim=1)
+    objects = logits[:, 1:]
+    if present_only:
+        shown = labelled_classes(labels, logits.shape[1], ignore_index)
+        shown = shown | ~shown.any(dim=1, keepdim=True)  # none: not counted below, but its gradient must exist
+        objects = objects.masked_fill(~shown[:, :, None, None], -torch.inf)
+    background = logits[:, 0] - objects.logsumexp(dim=1)
     target = 1 - (saliency.detach() if soft else saliency >= SALIENT).to(logits.dtype)
-    valid = counted_pixels(saliency, labels, ignore_index, on_ignored)
+    valid = counted_pixels(saliency, labels, ignore_index, on_ignored, present_only)
     losses = F.binary_cross_entropy_with_logits(background, target, reduction='none')
     return losses.where(valid, losses.new_zeros(())).flatten(1).sum(dim=1) / valid.flatten(1).sum(dim=1).clamp(min=1)
 
@@ -105,6 +134,8 @@ class SaliencyConflictLoss(nn.Module):
         on_ignored: Take L_sal also from pixels that the label ignores, where saliency is all there is; for labels of
             confident pixels. The temperature is from labelled pixels in any case. Padding has no saliency
             (``WSSSDataPreProcessor(saliency_pad_val=-1)``).
+        present_only: Let saliency decide between the background and the classes of an image's label alone; the paper
+            has all classes. Images whose label shows no class have no L_sal.
         loss_weight: Factor of the whole, as of an auxiliary head.
         loss_name: Under which the head logs the loss.
 
@@ -113,7 +144,8 @@ class SaliencyConflictLoss(nn.Module):
     """
 
     def __init__(self, loss_decode: dict, alpha: float = 0.08, per_image: bool = True, soft: bool = True,
-                 on_ignored: bool = False, loss_weight: float = 1.0, loss_name: str = 'loss_saliency_conflict') -> None:
+                 on_ignored: bool = False, present_only: bool = False, loss_weight: float = 1.0,
+                 loss_name: str = 'loss_saliency_conflict') -> None:
         super().__init__()
         if not alpha >= 0:
             raise ValueError(f'SaliencyConflictLoss: alpha must not be negative, got {alpha}')
@@ -125,6 +157,7 @@ class SaliencyConflictLoss(nn.Module):
         self.per_image = per_image
         self.soft = soft
         self.on_ignored = on_ignored
+        self.present_only = present_only
         self.loss_weight = loss_weight
         self._loss_name = loss_name
         self._given: tuple[Tensor, dict[str, Tensor]] | None = None
@@ -180,9 +213,10 @@ class SaliencyConflictLoss(nn.Module):
             raise ValueError(f'SaliencyConflictLoss: saliency {list(saliency.shape)} does not fit the labels '
                              f'{list(labels.shape)}; heads that change or sample their labels cannot take this loss')
         tau = background_conflict(labels, saliency, ignore_index, self.per_image)
-        loss_sal = saliency_loss(logits, saliency, labels, ignore_index, self.soft, self.on_ignored)
+        which = dict(on_ignored=self.on_ignored, present_only=self.present_only)
+        loss_sal = saliency_loss(logits, saliency, labels, ignore_index, self.soft, **which)
         valid = labels != ignore_index
-        images = counted_pixels(saliency, labels, ignore_index, self.on_ignored).flatten(1).any(dim=1)
+        images = counted_pixels(saliency, labels, ignore_index, **which).flatten(1).any(dim=1)
         for name, values in (('tau', tau), ('saliency_ce', loss_sal.detach())):
             logs[name] = values.sum() / images.sum().clamp(min=1) if values.dim() else values
 

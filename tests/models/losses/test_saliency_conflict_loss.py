@@ -93,6 +93,44 @@ def test_on_ignored_pixels(shape):
     torch.testing.assert_close(loss, cross_entropy + 3 * sum(terms) / max(1, len(images)), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize('on_ignored', [False, True])
+@pytest.mark.parametrize('shape', SHAPES)
+def test_saliency_decides_among_the_classes_of_the_label(shape, on_ignored):
+    """Channels of other classes are as if the head did not have them; an image without class has no L_sal."""
+    logits, saliency, labels = batch(shape, seed=6)
+    logits.requires_grad_()
+    losses = saliency_loss(logits, saliency, labels, IGNORE, on_ignored=on_ignored, present_only=True)
+    expected = []
+    for image, salient, label in zip(logits, saliency, labels):
+        shown = sorted(set(label.flatten().tolist()) - {0, IGNORE})
+        expected.append(slow_saliency_loss(image[[0, *shown]], salient, label, on_ignored=on_ignored) if shown
+                        else 0 * image.sum())
+    expected = torch.stack(expected)
+    torch.testing.assert_close(losses, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(x.sum(), logits)[0] for x in (losses, expected)))
+    loss = compute(build(alpha=3.0, on_ignored=on_ignored, present_only=True), logits, saliency, labels)[0]
+    images = [n for n in range(len(labels)) if ((labels[n] != 0) & (labels[n] != IGNORE)).any()]
+    terms = [(math.exp(slow_tau(labels[n], saliency[n])) - 1) * expected[n] for n in images]
+    cross_entropy = compute(build(alpha=0.0), logits, saliency, labels)[0]
+    torch.testing.assert_close(loss, cross_entropy + 3 * sum(terms) / max(1, len(images)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('label', [0, 1])
+@pytest.mark.parametrize('weight', [0.5, 0.99, 1.5, 4.0])
+def test_what_saliency_can_overturn(weight, label):
+    """The probability of the label at the minimum, found on a grid, is (1 + w a) / (1 + w), as the docstring says."""
+    odds = torch.linspace(-12, 12, 2401, dtype=torch.float64)
+    logits = torch.stack([odds, torch.zeros_like(odds)], dim=1)[..., None, None]  # one pixel each
+    labels = torch.full((len(odds), 1, 1), label)
+    cross_entropy = torch.nn.functional.cross_entropy(logits, labels, reduction='none').flatten()
+    for share in (0.05, 0.2, 0.4, 0.9):
+        saliency = torch.full(labels.shape, share if label else 1 - share, dtype=torch.float64)
+        best = odds[(cross_entropy + weight * saliency_loss(logits, saliency, labels)).argmin()]
+        probability = best.sigmoid().item() if label == 0 else 1 - best.sigmoid().item()
+        assert probability == pytest.approx((1 + weight * share) / (1 + weight), abs=0.01)
+        assert (probability < 0.5) == (weight > 1 and share < (weight - 1) / (2 * weight))
+
+
 @pytest.mark.parametrize('shape', SHAPES)
 def test_temperature_equals_loops(shape):
     for seed in range(3):
