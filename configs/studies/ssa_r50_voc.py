@@ -3,7 +3,7 @@
 # python tools/run_study.py configs/studies/ssa_r50_voc.py --data-root VOC --work-dir DIR --weights resnet50.pth
 configs = dict(ssa='../ssa/ssa_r50_voc.py')
 split = 'train'
-_views = dict(type='MultiScaleFlip', scales=(0.5, 1.0, 1.5, 2.0), flip=True)
+_views = dict(type='MultiScaleFlip', scales=(0.5, 1.0, 1.5, 2.0), flip=True, interpolation='bicubic')
 rows = [dict(name='CAM', config='ssa', test_options={'model.inference_hooks': [_views]})]
 for _stages, _name in ((('1',), '3'), (('2',), '4'), (('3',), '5'), (('1', '2'), '3+4'), (('1', '3'), '3+5'),
                        (('2', '3'), '4+5'), (('1', '2', '3'), '3+4+5')):

@@ -7,7 +7,7 @@ from mmwsss.experiments.pipeline.pipeline_config import PipelineConfig
 from mmwsss.experiments.study.study_config import StudyConfig
 from mmwsss.models.classifiers.pixel_self_supervision import normalized_cam
 from mmwsss.models.losses import scale_attention
-from mmwsss.registry import MODELS
+from mmwsss.registry import INFERENCE_HOOKS, MODELS
 
 # Config: crop, long side, colours. None: as loaded, no change.
 IMAGES = {
@@ -136,17 +136,16 @@ def test_er_of_the_study_is_normalised_as_its_baseline(config):
     assert len(rows) == 2 and all(row.test_options['model.test_cfg.normalize'] == baseline for row in rows)
 
 
-@pytest.mark.parametrize('dropout', [0.0, 0.5])
+@pytest.mark.parametrize('dropout', [None, 'main_net.backbone.dropout_b6', 'main_net.backbone.dropout_b7',
+                                     'main_net.cam_head.dropout_ratio'])
 def test_networks_of_the_same_weights_have_an_attention_of_one(config, dropout):
-    """MainNet in training, SupportNet not; the dropout before the CAM head that the config leaves out makes it more."""
-    cfg = config('rcm_mam/rcm_mam_r38_voc').model
-    assert not cfg.main_net.cam_head.get('dropout_ratio')
-    cfg.main_net.backbone.update(base_channels=1, dropout_b6=0, dropout_b7=0, init_cfg=None)
-    cfg.main_net.neck.in_channels = 64
-    cfg.main_net.cam_head.update(num_classes=4, dropout_ratio=dropout)
-    cfg.rcm.num_classes = 4
+    """MainNet in training, SupportNet not; each dropout of PSA's classifier, which is left out, makes it more."""
+    cfg = config('rcm_mam/rcm_mam_r38_voc')
+    options = {'main_net.backbone.base_channels': 2, 'main_net.neck.in_channels': 128, 'rcm.num_classes': 4,
+               'main_net.cam_head.num_classes': 4, **({dropout: 0.5} if dropout else {})}
+    cfg.merge_from_dict({f'model.{name}': value for name, value in options.items()})
     torch.manual_seed(0)
-    model = MODELS.build(cfg).train()
+    model = MODELS.build(cfg.model).train()
     model.init_weights()
     view = torch.randn(2, 3, 32, 32)
     cams = [normalized_cam(net.forward_maps(view)[0], (32, 32)) for net in (model.main_net, model.support_net)]
@@ -154,6 +153,26 @@ def test_networks_of_the_same_weights_have_an_attention_of_one(config, dropout):
     shown = torch.stack([cam.flatten(2).amax(dim=2) > 0 for cam in cams]).all(dim=0)
     assert shown.any()
     assert attention[shown].mean() > 1.01 if dropout else attention[shown].max() < 1.0001
+
+
+@pytest.mark.parametrize('name', ['infercam_r38_voc', 'infercam_r50_voc'])
+def test_inference_of_infercam_is_the_papers(config, name):
+    """Not the hook's defaults: every patch and round has a maximum of 1, and the first CAM only tells the centres."""
+    hook = INFERENCE_HOOKS.build(config(f'infercam/{name}').model.inference_hooks[0])
+    split, erase = hook.split, hook.erase
+    assert (split.normalize, split.include_base, split.multi_class) == ('patch', False, 'separate')
+    assert split.overlap == (10, 20)
+    assert (split.align, split.min_size, split.patch_scale, split.base_scale) == (1, 1, 1, 1)
+    assert (erase.normalize, erase.accumulate, erase.threshold, erase.erase) == ('round', 'max', 0.7, 'any')
+    assert (erase.stop_area, erase.max_rounds, erase.fill, hook.reference) == (0.01, 5, 'image_mean', 'image')
+
+
+def test_labels_of_infercam_have_a_crf_after_the_walk(pipeline):
+    stages = pipeline('infercam_r38_voc').stages
+    names = list(stages)
+    assert names.index('walk') < names.index('label') < names.index('eval_label') < names.index('segmentor')
+    assert stages['label'].postprocessors[0]['type'] == 'DenseCRF' and stages['label'].split == 'train_aug'
+    assert stages['segmentor'].inputs['labels'] == 'label' and stages['eval_label'].split == 'train'
 
 
 def test_rows_of_seams_tables_are_tested_alike(repo_root, config, pipeline, generated_root):
@@ -172,6 +191,17 @@ def test_rows_of_seams_tables_are_tested_alike(repo_root, config, pipeline, gene
     assert baseline['model.inference_hooks'] == seam.inference_hooks
     assert {name: baseline[f'model.test_cfg.{name}'] for name in ('normalize', 'full_size')} == {
         name: seam.test_cfg[name] for name in ('normalize', 'full_size')}
+
+
+@pytest.mark.parametrize('name', ['seam_r38_voc', 'rcm_mam_r38_voc', 'ssa_r50_voc', 'infercam_r38_voc'])
+def test_views_of_the_papers_tables(repo_root, generated_root, name):
+    """Bicubic, as in the released codes, in every row."""
+    study = StudyConfig(repo_root / f'configs/studies/{name}.py', generated_root)
+    for row in study.rows.values():
+        for test in row.tests:
+            hooks = study.test_config(row, 0, test).model.inference_hooks
+            views, = [hook for hook in hooks if hook.type == 'MultiScaleFlip']
+            assert (views.interpolation, views.flip) == ('bicubic', True), row.name
 
 
 def test_tables_have_the_papers_columns(repo_root, generated_root):

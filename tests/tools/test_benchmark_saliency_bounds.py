@@ -26,6 +26,7 @@ def test_maps(tool, generated_root, tmp_path):
         mask = read_label(generated_root / f'SegmentationClass/{stem}.png')
         truth = read_saliency(tmp_path / f'SaliencyTruth/{stem}.png')
         assert ((truth == 255) == ((mask > 0) & (mask < 255))).all()
+        assert ((truth == 127) == (mask == 255)).all() and ((truth == 0) == (mask == 0)).all()
         assert read_saliency(tmp_path / f'SaliencyShuffled/{stem}.png').shape == mask.shape
     same = [np.array_equal(np.array(Image.open(tmp_path / f'SaliencyShuffled/{stem}.png')),
                            read_saliency(generated_root / f'Saliency/{stem}.png')) for stem in stems]

@@ -1,10 +1,10 @@
 """Saliency maps that bound what the saliency-conflict loss can give: the ground truth, and those of other images.
 
-``OUT/SaliencyTruth/<stem>.png`` is 255 on all objects of the mask, what a perfect saliency network would find;
-pixels that the mask ignores count as background. ``OUT/SaliencyShuffled/<stem>.png`` is the saliency map of another
-image of the split, drawn at random and brought to the image's size: what is left of a gain is not due to saliency. A
-training takes them by ``--cfg-options train_dataloader.dataset.saliency_dir=DIR``. The ground truth is for the bound
-alone.
+``OUT/SaliencyTruth/<stem>.png`` is 255 on all objects of the mask, what a perfect saliency network would find, and
+127 (neither; not salient where that is asked) where the mask ignores pixels.
+``OUT/SaliencyShuffled/<stem>.png`` is the saliency map of another image of the split, drawn at random and brought to
+the image's size: what is left of a gain is not due to saliency. A training takes them by
+``--cfg-options train_dataloader.dataset.saliency_dir=DIR``. The ground truth is for the bound alone.
 
     python tools/benchmark/saliency_bounds.py --data-root DATA --split train --out-dir DIR
 """
@@ -22,6 +22,7 @@ from mmwsss.structures.label_file import IGNORE, read_label
 from mmwsss.utils.errors import UserError
 
 TRUTH, SHUFFLED = 'SaliencyTruth', 'SaliencyShuffled'
+UNDECIDED = 127
 
 
 def derangement(count: int, seed: int) -> np.ndarray:
@@ -54,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
         (args.out_dir / name).mkdir(parents=True, exist_ok=True)
     for stem, other in zip(stems, derangement(len(stems), args.seed)):
         mask = read_label(masks[stem], data.mask_values)
-        truth = np.where((mask > 0) & (mask != IGNORE), 255, 0).astype(np.uint8)
+        truth = np.select([mask == IGNORE, mask > 0], [UNDECIDED, 255], 0).astype(np.uint8)
         Image.fromarray(truth).save(args.out_dir / TRUTH / f'{stem}.png')
         shuffled = cv2.resize(read_saliency(saliency[stems[other]]), mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
         Image.fromarray(shuffled).save(args.out_dir / SHUFFLED / f'{stem}.png')

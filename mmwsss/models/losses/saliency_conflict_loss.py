@@ -82,9 +82,10 @@ def saliency_loss(logits: Tensor, saliency: Tensor, labels: Tensor, ignore_index
 
     The prediction is the softmax probability of channel 0, the target ``1 - saliency``.
 
-    A minimum of L_seg + w L_sal at a pixel has the probability of its label at (1 + w a) / (1 + w), where a is what
-    saliency says for the label (saliency itself for an object, 1 - saliency for the background). So saliency can
-    overturn a label only with a weight above 1, and then where a < (w - 1) / (2 w).
+    Of pixels that the network cannot tell apart let a share q have one label (object or background), and saliency give
+    this label a (the saliency itself, or 1 - saliency). L_seg + w L_sal is least where the network gives it
+    (q + w a) / (1 + w): saliency overturns it where q < 1/2 + w (1/2 - a). With labels that agree among themselves
+    (q = 1) that takes a weight above 1.
 
     Args:
         logits: N x C x H x W, C >= 2, channel 0 for the background.
@@ -121,7 +122,7 @@ class SaliencyConflictLoss(nn.Module):
 
     See :func:`background_conflict` for the conflict temperature tau and :func:`saliency_loss` for L_sal. With one
     temperature per image every image has its own weight, and the second term is the mean over the images of the batch
-    that have a pixel with label. Means are those over all ranks.
+    that have a pixel that counts (:func:`counted_pixels`). Means are those over all ranks.
 
     A decode head gives its losses no saliency: :class:`~mmwsss.models.SaliencyEncoderDecoder` does, for every head of
     its own, and logs tau. A head's pixel sampler weights L_seg only.
@@ -134,8 +135,8 @@ class SaliencyConflictLoss(nn.Module):
         on_ignored: Take L_sal also from pixels that the label ignores, where saliency is all there is; for labels of
             confident pixels. The temperature is from labelled pixels in any case. Padding has no saliency
             (``WSSSDataPreProcessor(saliency_pad_val=-1)``).
-        present_only: Let saliency decide between the background and the classes of an image's label alone; the paper
-            has all classes. Images whose label shows no class have no L_sal.
+        present_only: Let saliency decide between the background and the classes in the label (of the crop, in a
+            training) alone; the paper has all classes. Crops whose label shows no class have no L_sal.
         loss_weight: Factor of the whole, as of an auxiliary head.
         loss_name: Under which the head logs the loss.
 
@@ -175,8 +176,8 @@ class SaliencyConflictLoss(nn.Module):
             saliency: N x H x W in [0, 1], of the size of the labels.
 
         Yields:
-            A dict that calls of the loss in the body fill, for logs: ``tau`` and ``saliency_ce`` (L_sal), means over
-            the images that have a pixel with label, without gradient.
+            A dict that calls of the loss in the body fill, for logs, without gradient: ``tau``, the mean over the
+            images that have a pixel with label, and ``saliency_ce`` (L_sal), over those that have a pixel that counts.
         """
         logs: dict[str, Tensor] = {}
         self._given = saliency, logs
@@ -217,8 +218,9 @@ class SaliencyConflictLoss(nn.Module):
         loss_sal = saliency_loss(logits, saliency, labels, ignore_index, self.soft, **which)
         valid = labels != ignore_index
         images = counted_pixels(saliency, labels, ignore_index, **which).flatten(1).any(dim=1)
-        for name, values in (('tau', tau), ('saliency_ce', loss_sal.detach())):
-            logs[name] = values.sum() / images.sum().clamp(min=1) if values.dim() else values
+        labelled = valid.flatten(1).any(dim=1)
+        for name, values, counted in (('tau', tau, labelled), ('saliency_ce', loss_sal.detach(), images)):
+            logs[name] = values.sum() / counted.sum().clamp(min=1) if values.dim() else values
 
         loss_seg = self.loss_decode(logits, labels, weight=weight, ignore_index=ignore_index)
         if getattr(self.loss_decode, 'avg_non_ignore', False):

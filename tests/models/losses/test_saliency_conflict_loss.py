@@ -116,19 +116,21 @@ def test_saliency_decides_among_the_classes_of_the_label(shape, on_ignored):
 
 
 @pytest.mark.parametrize('label', [0, 1])
-@pytest.mark.parametrize('weight', [0.5, 0.99, 1.5, 4.0])
-def test_what_saliency_can_overturn(weight, label):
-    """The probability of the label at the minimum, found on a grid, is (1 + w a) / (1 + w), as the docstring says."""
+@pytest.mark.parametrize('weight', [0.066, 0.5, 0.99, 1.5, 4.0])
+@pytest.mark.parametrize('agreeing', [1.0, 0.8, 0.52])
+def test_what_saliency_can_overturn(weight, label, agreeing):
+    """The probability of a label at the minimum, found on a grid, is (q + w a) / (1 + w), as the docstring says."""
     odds = torch.linspace(-12, 12, 2401, dtype=torch.float64)
     logits = torch.stack([odds, torch.zeros_like(odds)], dim=1)[..., None, None]  # one pixel each
     labels = torch.full((len(odds), 1, 1), label)
-    cross_entropy = torch.nn.functional.cross_entropy(logits, labels, reduction='none').flatten()
-    for share in (0.05, 0.2, 0.4, 0.9):
-        saliency = torch.full(labels.shape, share if label else 1 - share, dtype=torch.float64)
-        best = odds[(cross_entropy + weight * saliency_loss(logits, saliency, labels)).argmin()]
+    loss_seg = sum(share * torch.nn.functional.cross_entropy(logits, target, reduction='none').flatten()
+                   for share, target in ((agreeing, labels), (1 - agreeing, 1 - labels)))
+    for given in (0.05, 0.2, 0.4, 0.9):
+        saliency = torch.full(labels.shape, given if label else 1 - given, dtype=torch.float64)
+        best = odds[(loss_seg + weight * saliency_loss(logits, saliency, labels)).argmin()]
         probability = best.sigmoid().item() if label == 0 else 1 - best.sigmoid().item()
-        assert probability == pytest.approx((1 + weight * share) / (1 + weight), abs=0.01)
-        assert (probability < 0.5) == (weight > 1 and share < (weight - 1) / (2 * weight))
+        assert probability == pytest.approx((agreeing + weight * given) / (1 + weight), abs=0.01)
+        assert (probability < 0.5) == (agreeing < 0.5 + weight * (0.5 - given))
 
 
 @pytest.mark.parametrize('shape', SHAPES)
@@ -241,16 +243,26 @@ def test_loss_of_the_config_gets_weights_and_keeps_its_own_mean():
     assert terms[0].item() == pytest.approx(terms[1].item(), rel=1e-4) and terms[0] > 1e-3
 
 
-def test_logs_are_means_over_the_images_with_labels():
+@pytest.mark.parametrize('per_image', [True, False])
+@pytest.mark.parametrize('on_ignored, present_only, kept', [
+    (False, False, [0, 1, 3]), (True, False, [0, 1, 2, 3]), (False, True, [1]), (True, True, [1])])
+def test_logs_are_means_over_the_images_that_count(per_image, on_ignored, present_only, kept):
+    """tau over images with label, L_sal over those that it is taken from: image 2 has no label, 0 and 3 no class."""
     logits, saliency, labels = batch((4, 3, 5, 5))
     labels[2] = IGNORE
-    kept = [0, 1, 3]
-    for per_image in (True, False):
-        _, logs = compute(build(per_image=per_image), logits, saliency, labels)
-        taus = [slow_tau(labels[n], saliency[n]) for n in kept]
-        assert logs['tau'].item() == pytest.approx(sum(taus) / 3 if per_image else slow_tau(labels, saliency))
-        losses = [slow_saliency_loss(logits[n], saliency[n], labels[n]).item() for n in kept]
-        assert logs['saliency_ce'].item() == pytest.approx(sum(losses) / 3)
+    loss, logs = compute(build(per_image=per_image, on_ignored=on_ignored, present_only=present_only), logits, saliency,
+                         labels)
+    taus = [slow_tau(labels[n], saliency[n]) for n in range(4)]
+    together = slow_tau(labels, saliency)
+    assert logs['tau'].item() == pytest.approx((taus[0] + taus[1] + taus[3]) / 3 if per_image else together)
+    terms = {}
+    for n in kept:
+        shown = sorted(set(labels[n].flatten().tolist()) - {0, IGNORE}) if present_only else [1, 2]
+        terms[n] = slow_saliency_loss(logits[n, [0, *shown]], saliency[n], labels[n], on_ignored=on_ignored).item()
+    assert logs['saliency_ce'].item() == pytest.approx(sum(terms.values()) / len(kept))
+    weighted = sum(math.expm1(taus[n] if per_image else together) * term for n, term in terms.items()) / len(kept)
+    plain = compute(build(alpha=0.0), logits, saliency, labels)[0]
+    assert (loss - plain).item() == pytest.approx(0.08 * weighted, rel=1e-3)
     # MMEngine would add to the loss what has "loss" in its name.
     assert set(logs) == {'tau', 'saliency_ce'}
 
