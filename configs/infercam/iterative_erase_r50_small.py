@@ -1,4 +1,4 @@
-# Iterative inference alone (table 2), on the whole image.
+# Iterative inference alone, on the whole image, with the hook's defaults.
 _base_ = '../cam/cam_r50_small.py'
 model = dict(inference_hooks=[
     dict(type='IterativeErase'),

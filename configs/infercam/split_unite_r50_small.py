@@ -1,4 +1,4 @@
-# Split & unite alone (table 2).
+# Split & unite alone, with the hook's defaults.
 _base_ = '../cam/cam_r50_small.py'
 model = dict(inference_hooks=[
     dict(type='SplitUnite'),

@@ -50,6 +50,7 @@ rows = [
     _row('erase, sum', _iterative(accumulate='sum')),
     _row('erase, sum, over first round', _iterative(accumulate='sum', normalize='first')),
     _row('InferCam, first reading', _both()),
+    _row('InferCam, defaults', dict(type='InferCam')),
     _row('InferCam, patches x 2, strengths kept, by class, first round', _both(
         dict(patch_scale=2.0, normalize='image'), dict(erase='class', normalize='first'))),
     _row('InferCam, the same, base included', _both(

@@ -45,9 +45,10 @@ def split_axis(low: float, high: float, length: int, overlap: int = 0, min_size:
         length: Pixels of the axis.
         overlap: Pixels by which either interval goes on beyond the split point that ends it.
         min_size: Least length of an interval. Both are the whole axis where it has no room for two such.
-        align: The lengths of the intervals are rounded to the nearest multiple of this, at least one. Where they would
-            leave a gap, the one that lost more goes up to the next multiple. So an end moves by half of ``align`` at
-            most, or by less than ``align``.
+        align: The lengths of the intervals are rounded to the nearest multiple of this, at least one and at least
+            ``min_size``. Where they would leave a gap, the one that lost more goes up to the next multiple. So an end
+            moves by half of ``align`` at most, where a gap is closed by less than ``align``, and an interval that
+            would be shorter than ``align`` or ``min_size`` is as long as the larger of the two.
 
     Returns:
         (start, end) of the upper or left interval, and of the lower or right one. Together they are the axis.

@@ -45,9 +45,8 @@ class SplitUnite(InferenceHook):
         min_size: Least side of a patch in pixels: split lines keep this distance from the border. A side that
             has no room for two is not split.
         align: The sides of patches are rounded to multiples of this many pixels, so that more of them are of one
-            size and go through the model together; 1 does not round. Nothing in the paper. It moves the end of a patch
-            by half of it at most, or by less than it where two patches would leave a gap otherwise; see
-            ``configs/infercam/README.md`` for what it gains.
+            size and go through the model together; 1 does not round. Nothing in the paper. How far that moves an end:
+            :func:`~mmwsss.inference.crops.split_axis`; what it gains: ``configs/infercam/README.md``.
         stride: Pixels of the input per position of the result.
         patch_scale: Patches are enlarged by this before they go in: a quarter of a small image is smaller than what the
             classifier was trained on.

@@ -61,11 +61,17 @@ def test_intervals_cover_the_axis_and_share_the_rectangle(seed):
         assert min(end, length - start) >= min(min_size, length)
         if align == 1:
             assert start <= max(0, low - overlap) + 0.5 and end >= min(length, high + overlap) - 0.5
-        elif end not in (min_size, length):
-            assert end % align == 0 and (abs(end - (high + overlap)) < align or high + overlap < align)
-        if align > 1 and length - start not in (min_size, length):
-            wanted = length - low + overlap
-            assert (length - start) % align == 0 and (abs(length - start - wanted) < align or wanted < align)
+        if align == 1 or length < 2 * min_size:
+            continue
+        wanted = high + overlap, length - low + overlap
+        nearest = [max(align * round(n / align), align, min_size) for n in wanted]
+        gap = sum(nearest) < length
+        for made, n in zip((end, length - start), wanted):
+            assert made % align == 0 or made in (min_size, length)
+            if n >= max(align, min_size) and made < length:
+                assert abs(made - n) < align if gap else abs(made - n) <= align / 2
+            elif made < length:
+                assert made == max(align, min_size) or gap
 
 
 def test_one_point_gives_four_quarters():

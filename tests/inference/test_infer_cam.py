@@ -47,7 +47,13 @@ class Recorder:
     (dict(patch_scale=1.6), dict(), 'image'),
     (dict(patch_scale=0.7, include_base=True), dict(normalize='first'), 'patch'),
     (dict(normalize='image', include_base=True), dict(mirror_mask=False), 'image'),
-    (dict(min_strength=0.6), dict(min_strength=0.5, accumulate='sum'), 'image')])
+    (dict(min_strength=0.6), dict(min_strength=0.5, accumulate='sum'), 'image'),
+    # The defaults, with patches of a size that fits these images; the paper to the letter; the released code.
+    (dict(normalize='image', include_base=True, overlap=(10, 20), min_size=8, align=8),
+     dict(normalize='first', stop_area=0.01, max_rounds=5), 'image'),
+    (dict(overlap=(0, 0), min_size=1), dict(accumulate='sum', stop_area=0.01, max_rounds=5), 'image'),
+    (dict(multi_class='none', overlap=(10, 20), min_size=1), dict(stop_area=0.02, max_rounds=5, mirror_mask=False),
+     'patch')])
 def test_equals_one_image_patch_and_round_at_a_time(split, erase, reference):
     images = make_images()
     hook = InferCam({**SPLIT, **split}, {**ERASE, **erase}, reference)
@@ -58,6 +64,13 @@ def test_equals_one_image_patch_and_round_at_a_time(split, erase, reference):
         alone = hook(cam_function, images[n:n + 1], LABELS[n:n + 1])
         torch.testing.assert_close(alone.cam[0], output.cam[n])
         torch.testing.assert_close(alone.logits[0], output.logits[n])
+
+
+def test_defaults_are_those_that_are_compared_above():
+    hook = InferCam()
+    assert (hook.split.normalize, hook.split.include_base, hook.split.overlap) == ('image', True, (10, 20))
+    assert (hook.erase.normalize, hook.erase.stop_area, hook.erase.max_rounds) == ('first', 0.01, 5)
+    assert (hook.split.patch_scale, hook.split.min_strength, hook.erase.min_strength) == (1, 0, 0)
 
 
 def test_one_round_is_split_and_unite():
