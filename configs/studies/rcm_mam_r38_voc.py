@@ -22,6 +22,7 @@ rows += [dict(name='T5 baseline', config='baseline', checkpoint_of='T1 baseline'
               over_tests=True, baseline='T5 baseline'),
          dict(name='T5 RCM + MAM', config='rcm_mam', checkpoint_of='T1 RCM + MAM', tests=_scales,
               over_tests=True, baseline='T5 baseline')]
-# Fig. 7: the threshold of RCM's class regions; 0.2 is T1 RCM.
+# Fig. 7: the threshold of RCM's class regions; 0.2 is T1 RCM. The paper has no such table of alpha, the weight of the
+# moving average: cfg_options {'model.momentum': 1 - alpha}.
 rows += [dict(name=f'Fig. 7 RCM, threshold {_value:g}', config='rcm', tests=_all,
               cfg_options={'model.rcm.threshold': _value}) for _value in (0.1, 0.15, 0.25, 0.3, 0.4)]
