@@ -32,6 +32,7 @@ rows = [
     _row('alpha 1.2, one tau for the batch', alpha=1.2, per_image=False),
     # Saliency decides between the background and the classes of the label, and raises no others.
     *(_row(f'alpha {alpha:g}, classes of the label', alpha=alpha, present_only=True) for alpha in (1.2, 3.0)),
+    _row('alpha 6, classes of the label, half of the loss', alpha=6.0, present_only=True, loss_weight=0.5),
     _row('confident labels, cross entropy', 'confident_plain'),
     _row('confident labels, alpha 1.2', 'confident', alpha=1.2),
     _row('confident labels, alpha 1.2, on ignored pixels', 'confident', alpha=1.2, on_ignored=True),
