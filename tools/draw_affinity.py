@@ -1,4 +1,7 @@
-"""Draws what PCM takes as similar: python tools/draw_affinity.py CONFIG CHECKPOINT IMAGE --points X,Y --out FILE."""
+"""Draws what is similar to a point: python tools/draw_affinity.py CONFIG CHECKPOINT IMAGE --points X,Y --out FILE.
+
+As PCM sees it (SEAM, Fig. 5), or with --stages the features of the backbone (SSA, Fig. 1).
+"""
 from mmwsss.cli.main import tool
 from mmwsss.cli.run_cli import run_cli
 

@@ -8,8 +8,8 @@ COMMANDS = {
     'cam': 'the CAMs of a data set over their images',
     'curves': 'losses, learning rates and figures of trainings over their steps',
     'confusion': 'which classes label maps take for which',
-    'affinity': 'what PCM takes as similar to some points of an image',
-    'thresholds': 'the mIoU of several models over the threshold, or over the exponent of the background',
+    'affinity': 'what PCM, or the features of a stage, take as similar to some points of an image',
+    'thresholds': 'mIoU, m_FN and m_FP of several models over the threshold, or over the exponent of the background',
     'prototypes': "how alike RCM's prototypes of the classes are",
     'saliency-conflict': 'where pseudo labels and saliency maps conflict',
 }

@@ -13,6 +13,7 @@ from mmwsss.evaluation.threshold_curve import CAMHistogram, curve_from_histogram
 from mmwsss.utils.console import WIDE
 
 MEANS = ('mIoU', 'm_FN', 'm_FP', 'precision', 'recall')
+CURVES = (*MEANS, 'foreground_recall')  # what a report has for every threshold
 
 
 def cam_report(histogram: CAMHistogram, thresholds: Sequence[float], classes: Sequence[str], num_images: int,
@@ -34,18 +35,22 @@ def cam_report(histogram: CAMHistogram, thresholds: Sequence[float], classes: Se
         * at this threshold: ``per_class`` {'background' or class: IoU}; ``precision`` and ``recall``, means of
           TP / (TP + FP) and TP / (TP + FN) over classes and background; ``m_FN`` and ``m_FP``, means of FN / TP and
           FP / TP over the classes (SEAM eq. 13, 14), with ``per_class_m_FN`` and ``per_class_m_FP``; ``left_out``
-          {mean: number of classes that are null and not in it}.
-        * ``curve``: [{threshold, mIoU, m_FN, m_FP, precision, recall}] for all thresholds.
+          {mean: number of classes that are null and not in it}; ``foreground_recall``, the share of the pixels of
+          objects where the map of their own class exceeds the threshold, see
+          :func:`mmwsss.evaluation.threshold_curve.curve_from_histogram`.
+        * ``curve``: [{threshold, mIoU, m_FN, m_FP, precision, recall, foreground_recall}] for all thresholds. Older
+          files have no ``foreground_recall``.
         * ``num_images`` and ``extra``.
     """
     scores = curve_from_histogram(histogram)
     miou = scores['mIoU']
-    curve = [dict(threshold=float(t), **{name: _json(scores[name][i]) for name in MEANS})
+    curve = [dict(threshold=float(t), **{name: _json(scores[name][i]) for name in CURVES})
              for i, t in enumerate(thresholds)]
     best = None if np.isnan(miou).all() else int(np.nanargmax(miou))
     threshold = None if best is None else float(thresholds[best])
     report = _report(_at(scores, best or 0), classes)
-    return dict(report, threshold=threshold, oracle_threshold=True, curve=curve, num_images=num_images, **extra)
+    return dict(report, foreground_recall=curve[best or 0]['foreground_recall'], threshold=threshold,
+                oracle_threshold=True, curve=curve, num_images=num_images, **extra)
 
 
 def miou_at(histogram: CAMHistogram, thresholds: Sequence[float], threshold: float | None) -> float | None:
@@ -66,8 +71,8 @@ def label_report(confusion: np.ndarray, classes: Sequence[str], num_images: int,
 
     Returns:
         The entries of :func:`cam_report` without a choice of threshold (``threshold`` is ``None``, ``curve`` empty,
-        ``oracle_threshold`` false), and ``ignored_share``: the share of the pixels with prediction 255, which
-        count as misses.
+        ``oracle_threshold`` false) and without ``foreground_recall``; and ``ignored_share``: the share of the pixels
+        with prediction 255, which count as misses.
     """
     scores = scores_from_confusion(confusion)
     return _label_report(scores, scores.pop('ignored_share'), classes, num_images, **extra)

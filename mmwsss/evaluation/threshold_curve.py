@@ -3,7 +3,8 @@
 At threshold t a pixel's label is its argmax class where the maximum v exceeds t, else background. So a pixel
 changes its label only once on the way up: it is foreground at the ``bin`` thresholds below v and background
 at the others, where ``bin`` is the number of thresholds t with t < v. A histogram of (argmax class, how that
-relates to the ground truth, bin) holds the confusion counts of all thresholds.
+relates to the ground truth, bin) holds the confusion counts of all thresholds. How much of the objects the maps of
+their own classes cover, whatever the argmax, takes a second one of the pixels that are another class's by argmax.
 """
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,18 +32,23 @@ class CAMHistogram:
         pred: int64 [C, 3, T + 1]: pixels by argmax class, by ground truth (background, the same class, another
             foreground class) and by the number of thresholds below their value.
         gt: int64 [C + 1]: pixels by ground truth, background first.
+        own: int64 [C, T + 1]: pixels of an object whose argmax class is another one, by ground truth and by the number
+            of thresholds below the map of their own class; pixels whose class has no map are not in it.
     """
     pred: np.ndarray
     gt: np.ndarray
+    own: np.ndarray
 
     @classmethod
     def zeros(cls, num_classes: int, num_thresholds: int) -> 'CAMHistogram':
         """Returns an empty histogram for C = ``num_classes`` and T = ``num_thresholds``."""
-        return cls(np.zeros((num_classes, 3, num_thresholds + 1), np.int64), np.zeros(num_classes + 1, np.int64))
+        return cls(np.zeros((num_classes, 3, num_thresholds + 1), np.int64), np.zeros(num_classes + 1, np.int64),
+                   np.zeros((num_classes, num_thresholds + 1), np.int64))
 
     def __iadd__(self, other: 'CAMHistogram') -> 'CAMHistogram':
         self.pred += other.pred
         self.gt += other.gt
+        self.own += other.own
         return self
 
 
@@ -104,19 +110,36 @@ def cam_histogram(cam: np.ndarray | Tensor, classes: np.ndarray | Tensor, gt: np
     maps = np.ascontiguousarray(cam, np.float32).reshape(len(classes), -1)
     bins = _Bins(thresholds)
     counts = np.zeros(len(classes) * 4 * bins.size, np.int64)
+    own_counts = np.zeros(len(classes) * bins.size, np.int64)
     labels = (classes + 1).astype(np.uint8)
+    place = np.full(256, -1, np.int16)  # of a label's map
+    place[labels] = np.arange(len(classes))
     for start in range(0, flat.size, BLOCK):
+        block = flat[start:start + BLOCK]
         value, index, label = _max_argmax(maps[:, start:start + BLOCK], labels)
+        relation = _relate(block, label)
+        if len(classes) > 1:
+            # Few pixels: of those that are their own class's by argmax, the maximum is the value asked for.
+            other = np.flatnonzero(relation == GT_OTHER)
+            own = place.take(block.take(other))
+            other, own = other[own >= 0], own[own >= 0]
+            own_counts += _count(own.astype(np.int32) * bins.size + bins(maps[own, start + other]), len(own_counts))
         row = index.astype(np.int32)
         row *= 4
-        row += _relate(flat[start:start + BLOCK], label)
+        row += relation
         row *= bins.size
         row += bins(value)
-        # np.bincount would copy the keys to 8 bytes each.
-        counts += torch.bincount(torch.from_numpy(row), minlength=len(counts)).numpy()
+        counts += _count(row, len(counts))
     by_bin = bins.merge(counts.reshape(len(classes), 4, bins.size))
     histogram.pred[classes] = by_bin[:, :GT_IGNORED]
+    histogram.own[classes] = bins.merge(own_counts.reshape(len(classes), bins.size))
     return histogram
+
+
+def _count(keys: np.ndarray, size: int) -> np.ndarray:
+    """Returns how often each key below ``size`` is there, int64 [size]."""
+    # np.bincount would copy the keys to 8 bytes each.
+    return torch.bincount(torch.from_numpy(keys), minlength=size).numpy()
 
 
 def _check(cam: np.ndarray, classes: np.ndarray, gt: np.ndarray, num_classes: int) -> None:
@@ -212,10 +235,12 @@ def curve_from_histogram(histogram: CAMHistogram) -> dict[str, np.ndarray]:
 
     Returns:
         The arrays of :func:`mmwsss.evaluation.label_metrics.scores_from_counts`, with a last axis for the T
-        thresholds.
+        thresholds; and ``foreground_recall`` [T] in [0, 1]: of the pixels of all objects, whatever their class, the
+        share where the map of their own class exceeds the threshold, be it the highest or not. At 0 it is the recall
+        of the activated regions in section 3 of InferCam (Fig. 2). NaN without objects.
     """
     # A pixel of bin b is foreground at the thresholds 0 ... b - 1.
-    foreground = histogram.pred[..., ::-1].cumsum(axis=-1)[..., -2::-1]
+    foreground, own = _above(histogram.pred), _above(histogram.own)
     background_as_foreground, true, _ = np.moveaxis(foreground, 1, 0)
     gt = histogram.gt[:, None]
     predicted = foreground.sum(axis=1)
@@ -223,4 +248,12 @@ def curve_from_histogram(histogram: CAMHistogram) -> dict[str, np.ndarray]:
     predicted_background = gt.sum(axis=0, keepdims=True) - predicted.sum(axis=0, keepdims=True)
     tp = np.concatenate([true_background, true])
     fp = np.concatenate([predicted_background, predicted]) - tp
-    return scores_from_counts(tp, fp, gt - tp)
+    objects = gt[1:].sum()
+    covered = (true + own).sum(axis=0)
+    recall = covered / objects if objects else np.full(covered.shape, np.nan)
+    return dict(scores_from_counts(tp, fp, gt - tp), foreground_recall=recall)
+
+
+def _above(counts: np.ndarray) -> np.ndarray:
+    """Sums counts by bin [..., T + 1] to counts of the pixels above each threshold [..., T]."""
+    return counts[..., ::-1].cumsum(axis=-1)[..., -2::-1]

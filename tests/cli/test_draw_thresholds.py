@@ -2,7 +2,10 @@ import json
 
 import pytest
 
+from mmwsss.cli.draw_thresholds import METRICS
 from mmwsss.cli.main import main
+from mmwsss.evaluation.evaluation_report import CURVES
+from mmwsss.visualization import curve as module
 
 
 def test_reports_become_one_picture(tmp_path, capsys):
@@ -24,3 +27,33 @@ def test_reports_become_one_picture(tmp_path, capsys):
     assert code == 1 and 'is given twice' in err
     code, _, err = run(str(tmp_path / 'gone.json'))
     assert code == 1 and 'gone.json: no such report' in err
+
+
+def test_metrics_are_the_panels(tmp_path, capsys, monkeypatch):
+    """SEAM's Fig. 6: m_FN and m_FP of two models over the threshold."""
+    curves = {name: [dict(threshold=t / 4, mIoU=.1, m_FN=factor * t, m_FP=None if t == 4 else factor / (t + 1))
+                     for t in range(5)] for name, factor in (('baseline', 2.), ('SEAM', 1.5))}
+    for name, curve in curves.items():
+        (tmp_path / f'{name}.json').write_text(json.dumps(dict(curve=curve, threshold=.5, mIoU=.1)))
+    figures, draw = [], module._draw_curves
+    monkeypatch.setattr(module, '_draw_curves', lambda figure, *args: (figures.append(figure), draw(figure, *args)))
+
+    def run(*options):
+        with pytest.raises(SystemExit) as stop:
+            main(['draw', 'thresholds', *(f'{name}={tmp_path}/{name}.json' for name in curves), *options, '--out',
+                  str(tmp_path / 'curves.png')])
+        return stop.value.code, *capsys.readouterr()
+
+    code, out, _ = run('--metric', 'm_FN', 'm_FP')
+    assert code == 0 and out.endswith('curves.png: 2 curves of m_FN, m_FP\n')
+    for axes, metric in zip(figures[0].axes, ('m_FN', 'm_FP'), strict=True):
+        for line, curve in zip(axes.get_lines()[::2], curves.values(), strict=True):
+            assert line.get_xdata().tolist() == [0, .25, .5, .75, 1]
+            assert line.get_ydata().tolist() == pytest.approx(
+                [float('nan') if point[metric] is None else point[metric] for point in curve], nan_ok=True)
+    assert run()[0] == 0 and [axes.get_ylabel() for axes in figures[1].axes] == ['mIoU (%)']
+    code, _, err = run('--metric', 'foreground_recall')
+    assert code == 1 and 'baseline: has no foreground_recall in its curve' in err and err.count('\n') == 1
+    code, _, err = run('--metric', 'IoU')
+    assert code == 2 and 'IoU' in err
+    assert METRICS == CURVES

@@ -26,6 +26,7 @@ PLACES: dict[str, dict[str, str]] = {
     'configs/affinitynet/README.md': {'work_dirs/cam/train': CAMS},
     'configs/gradient_cam/README.md': {'cam.pth': CAM_CHECKPOINT},
     'configs/segmentation/README.md': {'work_dirs/labels': LABELS},
+    'configs/ssa/README.md': {'work_dirs/cam/epoch_4.pth': CAM_CHECKPOINT},
     'configs/studies/README.md': {'CAMS': CAMS},
 }
 

@@ -31,23 +31,26 @@ def test_cam_report_is_the_label_report_at_the_best_threshold():
     for key in ('mIoU', 'per_class', 'm_FN', 'm_FP', 'precision', 'recall', 'left_out', 'per_class_m_FN',
                 'per_class_m_FP'):
         assert report[key] == expected[key], key
+    covered = [sum(((gt == c + 1) & (cam[k] > np.float32(t))).sum() for k, c in enumerate(classes)) / (gt > 0).sum()
+               for t in DEFAULT_THRESHOLDS]
     assert [tuple(point.values()) for point in report['curve']] == [
         (t, s['mIoU'], *((s['m_FN'], s['m_FP']) if s['m_FN'] == s['m_FN'] else (None, None)), s['precision'],
-         s['recall'])
-        for t, s in zip(DEFAULT_THRESHOLDS, scores)]
+         s['recall'], share)
+        for t, s, share in zip(DEFAULT_THRESHOLDS, scores, covered)]
+    assert report['foreground_recall'] == covered[best] and 0 < covered[best] < covered[0]
     assert report['curve'][100]['m_FN'] is None  # nothing exceeds 1
 
 
 def test_keys_and_values():
     cam, classes, gt = sample()
     report = cam_report(cam_histogram(cam, classes, gt, [.2, .5], 3), [.2, .5], CLASSES, 1, class_filter='label')
-    assert set(report) == KEYS | {'class_filter'}
+    assert set(report) == KEYS | {'class_filter', 'foreground_recall'}
     assert report['oracle_threshold'] is True
     assert list(report['per_class']) == ['background', *CLASSES]
     assert report['per_class']['cow'] is None and report['per_class_m_FN']['cow'] is None
     assert report['left_out'] == dict(mIoU=1, m_FN=1, m_FP=1, precision=1, recall=1)
     assert [set(point) for point in report['curve']] == [{'threshold', 'mIoU', 'm_FN', 'm_FP', 'precision',
-                                                           'recall'}] * 2
+                                                           'recall', 'foreground_recall'}] * 2
     assert json.loads(json.dumps(report, allow_nan=False)) == report
 
     labels = label_report(confusion_matrix(gt, gt, 3), CLASSES, 7)
@@ -65,7 +68,7 @@ def test_lowest_of_equally_good_thresholds():
 
 def test_nothing_counted():
     report = cam_report(CAMHistogram.zeros(3, 2), [.1, .2], CLASSES, 0)
-    assert report['mIoU'] is report['threshold'] is report['m_FN'] is None
+    assert report['mIoU'] is report['threshold'] is report['m_FN'] is report['foreground_recall'] is None
     assert set(report['per_class'].values()) == {None}
     assert json.dumps(report, allow_nan=False)
 

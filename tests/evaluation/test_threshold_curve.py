@@ -46,6 +46,20 @@ def naive_scores(confusion):
                 m_FN=mean((fn[c], tp[c]) for c in classes), m_FP=mean((fp[c], tp[c]) for c in classes))
 
 
+def naive_foreground_recall(samples, thresholds):
+    """Pixel by pixel: of all pixels of objects the share whose own class has a map above the threshold."""
+    result = []
+    for threshold in np.asarray(thresholds, np.float32):
+        covered = objects = 0
+        for cam, classes, gt in samples:
+            for y, x in zip(*np.nonzero((gt != 255) & (gt != 0))):
+                objects += 1
+                for k in range(len(classes)):
+                    covered += bool(classes[k] + 1 == gt[y, x] and cam[k, y, x] > threshold)
+        result.append(covered / objects if objects else np.nan)
+    return result
+
+
 def random_sample(rng, num_classes, thresholds):
     """Maps with ties between classes, values on thresholds, next to them, 0 and 1; any K; any ground truth."""
     size = rng.integers(1, 9, 2)
@@ -103,6 +117,19 @@ def test_equals_the_naive_loop_to_the_last_count(seed):
     for t in range(len(thresholds)):
         for name, value in naive_scores(confusion[t]).items():
             np.testing.assert_allclose(curve[name][t], np.nan if value is None else value, rtol=1e-12)
+    np.testing.assert_allclose(curve['foreground_recall'], naive_foreground_recall(samples, thresholds), rtol=1e-12)
+
+
+def test_foreground_recall_is_of_pixels_and_of_own_maps_whatever_the_argmax():
+    # Cats: .1 and .4, the latter below the dog's .6. Dogs: .3. Cow: no map. Background: .9. Ignored: .9.
+    cam = np.array([[[.1, .4, 0, 0, .9, .9]], [[0, .6, .3, 0, 0, 0]]], np.float32)
+    histogram = cam_histogram(cam, np.array([0, 1]), np.array([[1, 1, 2, 3, 0, 255]], np.uint8), [0, .2, .35, .5], 3)
+    curve = curve_from_histogram(histogram)
+    np.testing.assert_array_equal(curve['foreground_recall'], [3 / 4, 2 / 4, 1 / 4, 0])
+    # By argmax the second pixel is a dog, and the mean is over the background and the classes.
+    np.testing.assert_allclose(curve['recall'][0], np.mean([0, 1 / 2, 1, 0]))
+    empty = cam_histogram(cam, np.array([0, 1]), np.zeros((1, 6), np.uint8), [0.], 3)
+    assert np.isnan(curve_from_histogram(empty)['foreground_recall']).all()
 
 
 def test_counts_by_hand():
@@ -113,9 +140,11 @@ def test_counts_by_hand():
     expected.pred[4, module.GT_OTHER, 1] = 1  # above 0, not above .2
     expected.pred[4, module.GT_SAME, 2] = 1   # above 0 and .2
     expected.gt[[2, 5]] = 1
+    expected.own[1, 1] = 1                    # the map of the first pixel's class: .1
     np.testing.assert_array_equal(histogram.pred, expected.pred)
     np.testing.assert_array_equal(histogram.gt, expected.gt)
-    assert histogram.pred.dtype == histogram.gt.dtype == np.int64
+    np.testing.assert_array_equal(histogram.own, expected.own)
+    assert histogram.pred.dtype == histogram.gt.dtype == histogram.own.dtype == np.int64
 
 
 def test_first_of_equal_maxima_wins():
@@ -140,6 +169,10 @@ def test_many_maps_and_blocks():
             own = (pred == c + 1) & (gt != 255)
             expected = [(own & (gt == 0)).sum(), (own & (gt == c + 1)).sum(), (own & (gt > 0) & (gt != c + 1)).sum()]
             assert histogram.pred[c, :, t + 1:].sum(axis=-1).tolist() == expected
+    recall = curve_from_histogram(histogram)['foreground_recall']
+    for t, threshold in enumerate(thresholds):
+        covered = sum(((gt == classes[k] + 1) & (cam[k] > threshold)).sum() for k in range(254))
+        assert recall[t] == covered / ((gt > 0) & (gt < 255)).sum()
 
 
 @pytest.mark.parametrize('thresholds', [DEFAULT_THRESHOLDS, np.linspace(0, 1, 60), np.linspace(0, 1, 5000), [-3., 7.],
@@ -229,3 +262,5 @@ def test_histograms_add_up():
     whole = cam_histogram(cam, classes, gt, [.1, .5], 2)
     np.testing.assert_array_equal(total.pred, whole.pred)
     np.testing.assert_array_equal(total.gt, whole.gt)
+    np.testing.assert_array_equal(total.own, whole.own)
+    assert whole.own.any()

@@ -10,6 +10,7 @@ from mmwsss.cli.run_cli import run_cli
 from mmwsss.config.config import fill_num_classes, read_config
 from mmwsss.registry import MODELS
 from mmwsss.structures.image_file import read_image
+from mmwsss.visualization import affinity
 
 CLASSES = ('cat', 'dog')
 
@@ -144,6 +145,53 @@ def test_model_without_pcm(tool, folder, repo_root):
                folder / 'er.pth')
     code, _, stderr = tool(checkpoint='er.pth', cfg=path)
     assert code == 1 and 'SEAM: has no pixel correlation module' in stderr and stderr.count('\n') == 1
+
+
+@pytest.fixture(scope='module')
+def plain(folder, repo_root):
+    """The config of a classifier without PCM, whose checkpoint is plain.pth."""
+    path = repo_root / 'configs/cam/cam_efflite0_small.py'
+    cfg = read_config(path)
+    fill_num_classes(cfg.model, len(CLASSES))
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    torch.save(dict(meta=dict(dataset_meta=dict(classes=CLASSES)), state_dict=model.state_dict()), folder / 'plain.pth')
+    return path
+
+
+def test_stages_of_a_classifier_without_pcm(tool, tmp_path, plain, monkeypatch):
+    drawn, draw = [], affinity.draw_stages
+    monkeypatch.setattr(affinity, 'draw_stages', lambda *args: drawn.append(args) or draw(*args))
+    code, stdout, stderr = tool('--stages', '0', '1', '3', '--class', 'dog', '--height', '64', checkpoint='plain.pth',
+                                cfg=plain)
+    assert (code, stderr) == (0, '')
+    # The image, three stages and the CAM, in two rows.
+    assert read_image(tmp_path / 'new/out.png').shape == (6 + 18 + 2 * (18 + 64 + 6), 5 * 96 + 6 * 6, 3)
+    similarity = drawn[0][2]
+    assert list(similarity) == ['stage 0, 24 x 16', 'stage 1, 12 x 8', 'stage 3, 6 x 4']
+    for maps in similarity.values():
+        assert maps[0].max() == pytest.approx(1) == maps[1].max()
+        assert (maps[0] < 0.99).any()
+    first, *others = [line for line in stdout.splitlines() if ' - mmengine - ' not in line]
+    assert first.startswith(f'{tmp_path}/new/out.png: 2 points, scale 1, stages 0, 1, 3, dog (score ')
+    assert [line.split(': ')[0] for line in others] == ['stage 0'] * 2 + ['stage 1'] * 2 + ['stage 3'] * 2
+    # The cosine of the two points, which are these cells of the grids, is the same from either side.
+    value = similarity['stage 0, 24 x 16'][0, 8, 18]
+    assert all(f', {value:.3f} from ' in line for line in others[:2])
+
+
+def test_wrong_stages(tool, plain):
+    for stages, message in ((('9',), 'error: 9: is no stage of the model, which has 0, 1, 2, 3, 4'),
+                            (('0', '0'), 'error: --stages 0 0: names a stage twice')):
+        code, _, stderr = tool('--stages', *stages, checkpoint='plain.pth', cfg=plain)
+        assert code == 1 and stderr.startswith(message) and stderr.count('\n') == 1
+    code, _, stderr = tool(checkpoint='plain.pth', cfg=plain)
+    assert code == 1 and 'has no pixel correlation module' in stderr and '--stages' in stderr
+
+
+def test_stages_of_a_model_with_pcm(tool):
+    code, stdout, _ = tool('--stages', '3')
+    assert code == 0 and 'stage 3: similarity to 20,30: ' in stdout and 'affinity' not in stdout.replace('draw_aff', '')
 
 
 def test_padding_is_refused(tool):

@@ -9,7 +9,15 @@ from mmwsss.registry import MODELS
 from mmwsss.structures.maps import rescale_images
 from mmwsss.utils.errors import UserError
 from mmwsss.visualization import draw_cam, fit_image
-from mmwsss.visualization.affinity import COLOURS, affinity_maps, draw_affinity, draw_cross
+from mmwsss.visualization.affinity import (
+    COLOURS,
+    affinity_maps,
+    draw_affinity,
+    draw_cross,
+    draw_stages,
+    point_similarity,
+    stage_maps,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -92,8 +100,72 @@ def test_wrong_arguments(seam):
                            (torch.zeros(1, 3, 8, 8), [(1.0, 0)]), (torch.zeros(1, 3, 8, 8), [(0, 0), (0.5, -0.1)])):
         with pytest.raises(ValueError, match='affinity_maps'):
             affinity_maps(seam, inputs, points)
+        with pytest.raises(ValueError, match='stage_maps'):
+            stage_maps(seam, inputs, points, ['0'])
     with pytest.raises(ValueError, match='1 affinity maps for 2 points'):
         draw_affinity(np.zeros((4, 4, 3), np.uint8), [(0, 0), (0, 0)], np.zeros((1, 2, 2)))
+
+
+@pytest.mark.parametrize('seed', range(12))
+def test_similarity_is_the_cosine_with_the_features_at_the_point(seed):
+    rng = np.random.default_rng(seed)
+    channels, height, width = rng.integers(1, 9, 3)
+    feats = rng.normal(0, 10.0 ** rng.integers(-6, 7), (channels, height, width)) * (rng.random((height, width)) < .8)
+    if seed % 2:
+        feats = feats.clip(0)
+    points = [(float(x), float(y)) for x, y in rng.random((3, 2))]
+    result = point_similarity(torch.from_numpy(feats[None]).float(), points)
+    assert result.shape == (3, height, width)
+    for (x, y), similarity in zip(points, result):
+        own = feats[:, math.floor(y * height), math.floor(x * width)]
+        for i in range(height):
+            for j in range(width):
+                dot = sum(a * b for a, b in zip(own, feats[:, i, j]))
+                norm = math.sqrt(sum(a * a for a in own)) * math.sqrt(sum(b * b for b in feats[:, i, j]))
+                assert similarity[i, j].item() == pytest.approx(dot / norm if norm else 0, abs=1e-5)
+
+
+def test_stages_of_any_cam_model():
+    torch.manual_seed(2)
+    model = MODELS.build(CLASSIFIER).eval()
+    inputs, points = torch.randn(1, 3, 20, 28), [(0.1, 0.2), (0.9, 0.5)]
+    result = stage_maps(model, inputs, points, ['1', '0'])
+    maps, feats = model.forward_maps(inputs)
+    assert list(result.similarity) == ['1', '0'] and not result.cam.requires_grad
+    for name, feat in zip('01', feats):
+        assert torch.equal(result.similarity[name], point_similarity(feat, points))
+    assert result.similarity['0'].shape == (2, 10, 14) and result.similarity['1'].shape == (2, 5, 7)
+    for k in range(3):
+        torch.testing.assert_close(result.cam[k], maps[0, k].relu() / max(maps[0, k].max().item(), 1e-5))
+    torch.testing.assert_close(result.scores, model.pool(maps)[0].sigmoid())
+    with pytest.raises(UserError, match=r'^5: is no stage of the model, which has 0, 1 '):
+        stage_maps(model, inputs, points, ['0', '5'])
+
+
+def test_picture_has_a_row_for_each_point_and_a_column_for_each_stage():
+    image = RNG.integers(60, 200, (50, 70, 3), dtype=np.uint8)
+    points, pixels = [(0.2, 0.3), (0.8, 0.6)], [(28, 30), (112, 60)]
+    similarity = {'stage 0': RNG.uniform(-1, 1, (2, 10, 14)), 'stage 1': RNG.uniform(-1, 1, (2, 5, 7))}
+    cam = RNG.random((10, 14))
+    sheet = draw_stages(image, points, similarity, {'CAM': cam}, 'caption', height=100)
+    assert sheet.shape == (6 + 18 + 2 * (18 + 100 + 6), 4 * 140 + 5 * 6, 3)
+    fitted = fit_image(image, 100)
+    for i, (x, y) in enumerate(pixels):
+        row = sheet[42 + 124 * i:142 + 124 * i]
+        cells = [row[:, 6 + 146 * j:146 + 146 * j] for j in range(4)]
+        for j, cell in enumerate(cells):
+            near, count = has_colour(cell, COLOURS[i], x, y)
+            assert near == (j < 3) and (count > 10) == (j < 3)
+            assert not has_colour(cell, COLOURS[1 - i], x, y)[0]
+        away = np.ones((100, 140), bool)
+        away[y - 14:y + 15, x - 14:x + 15] = False
+        assert np.array_equal(cells[0][away], fitted[away])
+        for cell, values in zip(cells[1:], (*(maps[i] for maps in similarity.values()), cam)):
+            tensor = torch.from_numpy(values[None, None])
+            large = torch.nn.functional.interpolate(tensor, (100, 140), mode='bilinear', align_corners=False)[0, 0]
+            assert np.abs(cell[away].astype(int) - draw_cam(fitted, large.numpy())[away]).max() <= 3
+    with pytest.raises(ValueError, match='stage 1: 1 maps for 2 points'):
+        draw_stages(image, points, dict(similarity, **{'stage 1': np.zeros((1, 2, 2))}))
 
 
 def has_colour(cell, colour, x, y, radius=4):

@@ -62,9 +62,9 @@ def test_all_points_are_in_the_frame(report):
             for values in (x, y):
                 assert np.nanmin(values) >= -1e-9 and np.nanmax(values) <= 1 + 1e-9
     nan = np.nan
-    assert module._upper_limit(np.array([1, 3, 10, nan]), np.array([9, 2, .1, nan])) == 12
-    assert module._upper_limit(np.array([0, .1]), np.array([.2, 0])) == 2
-    assert module._upper_limit(np.array([nan]), np.array([nan])) == 2
+    assert module._upper_limit(np.array([1, 3, 10, nan, 9, 2, .1, nan])) == 12
+    assert module._upper_limit(np.array([0, .1, .2, 0])) == 2
+    assert module._upper_limit(np.array([nan, nan])) == 2
 
 
 def test_nothing_to_draw(tmp_path):
@@ -93,10 +93,51 @@ def test_several_curves_in_one_picture(tmp_path, report):
     assert (best.get_xdata()[0], best.get_ydata()[0]) == (report['threshold'], 100 * report['mIoU'])
     module.plot_curves(dict(one=report, two=other), tmp_path / 'both.png')
     assert (tmp_path / 'both.png').is_file()
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == [f'{name}: mIoU {100 * source["mIoU"]:.1f} % at {report["threshold"]:.3g} (oracle)'
+                      for name, source in (('one', report), ('two', other))]
     with pytest.raises(UserError, match='two: has no curve'):
         module.plot_curves(dict(one=report, two=dict(report, curve=[])), tmp_path / 'b.png')
     with pytest.raises(UserError, match='change the suffix'):
         module.plot_curves(dict(one=report), tmp_path / 'b.gif')
+
+
+@pytest.mark.parametrize('over_alpha', [False, True])
+def test_a_panel_for_each_metric(report, over_alpha):
+    other = dict(report, threshold=.35, curve=[
+        {name: value if name == 'threshold' or value is None else value / 3 for name, value in point.items()}
+        for point in report['curve']])
+    metrics = ('m_FP', 'mIoU', 'm_FN', 'foreground_recall', 'precision', 'recall')
+    figure = Figure()
+    module._draw_curves(figure, dict(one=report, two=other), None, over_alpha, metrics)
+    figure.canvas.draw()
+    assert len(figure.axes) == len(metrics) and len(figure.legends[0].get_texts()) == 2
+    for axes, metric in zip(figure.axes, metrics):
+        first, first_best, second, second_best = axes.get_lines()
+        for line, best, source in ((first, first_best, report), (second, second_best, other)):
+            points = [p for p in source['curve'] if not over_alpha or 0 < p['threshold'] < 1]
+            factor = 1 if metric in ('m_FN', 'm_FP') else 100
+            np.testing.assert_allclose(line.get_ydata(), [
+                np.nan if p[metric] is None else factor * p[metric] for p in points])
+            chosen, = (i for i, p in enumerate(points) if p['threshold'] == source['threshold'])
+            np.testing.assert_array_equal(best.get_xydata(), line.get_xydata()[[chosen]])
+            top = np.nanmax(line.get_ydata())
+            assert axes.get_ylim()[0] == 0 and top < axes.get_ylim()[1] and line.get_color() == best.get_color()
+        assert first.get_color() != second.get_color()
+        shown = axes.get_ylabel().replace('{', '').replace('}', '').replace(' ', '_')
+        assert metric in shown and ('(%)' in shown) == (factor == 100)
+        assert (axes.get_yscale() == 'symlog') == (factor == 1)
+
+
+def test_reports_without_the_metric(tmp_path, report):
+    older = dict(report, curve=[{name: value for name, value in point.items() if name != 'foreground_recall'}
+                                for point in report['curve']])
+    module.plot_curves(dict(new=report, old=older), tmp_path / 'a.png', metrics=('mIoU', 'm_FN', 'm_FP'))
+    with Image.open(tmp_path / 'a.png') as image:
+        assert image.size == (1800, 504)
+    with pytest.raises(UserError, match=r'old: has no foreground_recall in its curve.*make it anew'):
+        module.plot_curves(dict(new=report, old=older), tmp_path / 'b.png', metrics=('foreground_recall',))
+    assert not (tmp_path / 'b.png').exists()
 
 
 @pytest.mark.parametrize('alpha', [0.5, 1, 4, 16, 32])
@@ -120,3 +161,5 @@ def test_curves_over_the_exponent(report):
     assert line.get_xdata()[[point['threshold'] for point in inner].index(0.5)] == pytest.approx(1)
     assert best.get_xdata()[0] == pytest.approx(np.log(report['threshold']) / np.log(1 - report['threshold']))
     assert 'alpha' in figure.axes[0].get_xlabel()
+    text, = figure.legends[0].get_texts()
+    assert text.get_text() == f'SEAM: mIoU {100 * report["mIoU"]:.1f} % at {best.get_xdata()[0]:.3g} (oracle)'

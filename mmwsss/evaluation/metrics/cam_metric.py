@@ -140,16 +140,16 @@ class CAMMetric(BaseMetric):
         return {f'{self.prefix}/{key}': value for key, value in metrics.items()} if self.prefix else metrics
 
     def _sum_over_ranks(self) -> tuple[list[CAMHistogram], int, str | None]:
-        counts = [np.stack([histogram.pred for histogram in self.histograms]),
-                  np.stack([histogram.gt for histogram in self.histograms]),
+        counts = [*(np.stack([getattr(histogram, name) for histogram in self.histograms])
+                    for name in ('pred', 'gt', 'own')),
                   np.array([self.num_images, *(self.class_filters[class_filter] for class_filter in FILTERS)])]
         totals = torch.from_numpy(np.concatenate([part.ravel() for part in counts]).astype(np.int64))
         all_reduce(totals, op='sum')
-        pred, gt, numbers = (part.reshape(own.shape) for part, own in zip(
-            np.split(totals.numpy(), np.cumsum([own.size for own in counts[:-1]])), counts))
+        *histograms, numbers = (part.reshape(before.shape) for part, before in zip(
+            np.split(totals.numpy(), np.cumsum([before.size for before in counts[:-1]])), counts))
         used = [class_filter for class_filter, count in zip(FILTERS, numbers[1:]) if count]
         class_filter = 'mixed' if len(used) > 1 else next(iter(used), None)
-        return [CAMHistogram(*pair) for pair in zip(pred, gt)], int(numbers[0]), class_filter
+        return [CAMHistogram(*parts) for parts in zip(*histograms)], int(numbers[0]), class_filter
 
     def _show(self, report: dict) -> None:
         self.table = report_table(report, 'CAM')
