@@ -39,6 +39,8 @@ rows = [
     # Where the outlines of the labels are those of the CAM, saliency has more to tell.
     _row('labels without CRF, cross entropy', 'rough_plain'),
     _row('labels without CRF, alpha 1.2', 'rough', alpha=1.2),
+    _row('labels without CRF, alpha 6, classes of the label, half of the loss', 'rough', alpha=6.0, present_only=True,
+         loss_weight=0.5),
     _row('DeepLabV2 head, cross entropy', 'v2_plain'),
     _row('DeepLabV2 head, alpha 1.2', 'v2_saliency', alpha=1.2),
     *(_row(f'ground truth as saliency, alpha {alpha:g}', 'truth', alpha=alpha) for alpha in (0.08, 1.2, 3.0)),
