@@ -3,7 +3,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-import torch.nn.functional as F
 from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
@@ -80,7 +79,7 @@ def saliency_loss(logits: Tensor, saliency: Tensor, labels: Tensor, ignore_index
                   soft: bool = True, on_ignored: bool = False, present_only: bool = False) -> Tensor:
     """Computes L_sal: binary cross entropy between predicted background and saliency (section 3.3).
 
-    The prediction is the softmax probability of channel 0, the target ``1 - saliency``.
+    ``-(1 - s) log p_0 - s log(1 - p_0)``, p_0 the softmax probability of channel 0 and s the saliency.
 
     Of pixels that the network cannot tell apart let a share q have one label (object or background), and saliency give
     this label a (the saliency itself, or 1 - saliency). L_seg + w L_sal is least where the network gives it
@@ -94,25 +93,24 @@ def saliency_loss(logits: Tensor, saliency: Tensor, labels: Tensor, ignore_index
         ignore_index: Label of pixels that do not count.
         soft: Take the saliency as it is; otherwise 1 from 0.5 on and 0 below.
         on_ignored: See :func:`counted_pixels`.
-        present_only: The prediction is the softmax over the background and the classes that occur in the label of the
-            image. Over all classes, as in the paper, a salient pixel raises every class as much as it has probability
-            already, also those that are not in the image.
+        present_only: A salient pixel is of a class that occurs in the label of the image: in place of the probability
+            of all classes, 1 - p_0, stands theirs. With the former, the paper's, a salient pixel raises every class as
+            much as it has probability already, also those that are not in the image.
 
     Returns:
         [N]: the means over the pixels of each image, 0 where every pixel is ignored.
     """
     if logits.dtype != torch.float64:
         logits = logits.float()
-    # softmax(z)_0 = sigmoid(z_0 - log sum_{c > 0} e^{z_c}), whose logarithm and that of its complement are stable.
-    objects = logits[:, 1:]
+    total, objects = logits.logsumexp(dim=1), logits[:, 1:]
     if present_only:
         shown = labelled_classes(labels, logits.shape[1], ignore_index)
         shown = shown | ~shown.any(dim=1, keepdim=True)  # none: not counted below, but its gradient must exist
         objects = objects.masked_fill(~shown[:, :, None, None], -torch.inf)
-    background = logits[:, 0] - objects.logsumexp(dim=1)
-    target = 1 - (saliency.detach() if soft else saliency >= SALIENT).to(logits.dtype)
+    salient = (saliency.detach() if soft else saliency >= SALIENT).to(logits.dtype)
+    # log p_0 and log sum_c p_c, without a probability that could be rounded to 0.
+    losses = (salient - 1) * (logits[:, 0] - total) - salient * (objects.logsumexp(dim=1) - total)
     valid = counted_pixels(saliency, labels, ignore_index, on_ignored, present_only)
-    losses = F.binary_cross_entropy_with_logits(background, target, reduction='none')
     return losses.where(valid, losses.new_zeros(())).flatten(1).sum(dim=1) / valid.flatten(1).sum(dim=1).clamp(min=1)
 
 
@@ -135,8 +133,8 @@ class SaliencyConflictLoss(nn.Module):
         on_ignored: Take L_sal also from pixels that the label ignores, where saliency is all there is; for labels of
             confident pixels. The temperature is from labelled pixels in any case. Padding has no saliency
             (``WSSSDataPreProcessor(saliency_pad_val=-1)``).
-        present_only: Let saliency decide between the background and the classes in the label (of the crop, in a
-            training) alone; the paper has all classes. Crops whose label shows no class have no L_sal.
+        present_only: A salient pixel is of a class in the label (of the crop, in a training), where the paper has any
+            class. Crops whose label shows no class have no L_sal.
         loss_weight: Factor of the whole, as of an auxiliary head.
         loss_name: Under which the head logs the loss.
 
