@@ -29,6 +29,6 @@ def test_only_what_lies_on_a_server_is_fetched(tmp_path, monkeypatch):
     checkpoint.fetch_checkpoint('https://example.org/a.pth')
     checkpoint.fetch_checkpoint('open-mmlab://detectron2/resnet101_caffe')
     assert fetched[0] == 'https://example.org/a.pth'
-    assert fetched[1].startswith('https://') and 'resnet101_msra' in fetched[1]  
+    assert fetched[1].startswith('https://') and 'resnet101_msra' in fetched[1]
     with pytest.raises(UserError, match='open-mmlab has no such model'):
         checkpoint.fetch_checkpoint('open-mmlab://nothing')

@@ -9,7 +9,7 @@ from mmengine.config import Config, ConfigDict
 from mmwsss.config.config import backbones_of, merge_options
 from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.datasets.synthetic.synthetic_dataset import generate_voc_layout
-from mmwsss.experiments.training_checks import pretrained_files
+from mmwsss.experiments.weight_checks import pretrained_files
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_bytes
 

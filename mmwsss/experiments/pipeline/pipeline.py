@@ -104,8 +104,9 @@ class Pipeline:
     def check(self) -> None:
         """Finds the keys of all stages, and checks what can be checked before the first one runs.
 
-        These are splits, weights, batch sizes and saliency maps. Stages that are complete are not checked: nothing of
-        what they read is needed any more.
+        These are splits, batch sizes, masks, saliency maps and weights: files of weights are downloaded, loaded and
+        compared with the networks and with some images. Stages that are complete are not checked: nothing of what they
+        read is needed any more.
 
         Raises:
             UserError: If something is missing or does not fit.
