@@ -69,6 +69,7 @@ class Study:
             config or a row: file}.
         cfg_options: Settings that override the study config, with dotted keys.
         launcher: How the processes were started.
+        auto_scale_lr: See :class:`mmwsss.experiments.study.study_config.StudyConfig`.
 
     Raises:
         UserError: For a missing file, or a setting that does not fit the study or the config of a row.
@@ -76,8 +77,8 @@ class Study:
 
     def __init__(self, path: str | Path, data: str | Path | DataFolder, work_dir: str | Path,
                  weights: str | Path | Mapping[str, str | Path] | None = None, cfg_options: dict | None = None,
-                 launcher: str = 'none') -> None:
-        self.config = StudyConfig(path, data, weights, cfg_options)
+                 launcher: str = 'none', auto_scale_lr: bool = False) -> None:
+        self.config = StudyConfig(path, data, weights, cfg_options, auto_scale_lr)
         self.work, self.launcher = StudyDir(work_dir), launcher
         for row in self.config.rows.values():  # a wrong setting shows now, not in an hour
             with self._naming(row, row.seeds[0]):
