@@ -31,6 +31,19 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
                         'instead of those of the configs: one file for all, or one for each')
 
 
+def add_auto_scale_lr(parser: argparse.ArgumentParser, whose: str = '') -> None:
+    """Adds ``--auto-scale-lr``.
+
+    Args:
+        parser: The command.
+        whose: Which trainings it is about, where there are several.
+    """
+    parser.add_argument('--auto-scale-lr', action='store_true',
+                        help=f'{whose}take the batch size for that of each process, and multiply the learning rate by '
+                        "the images of a step over the config's auto_scale_lr.base_batch_size (default: the batch size "
+                        'that the config file has)')
+
+
 def add_launcher(parser: argparse.ArgumentParser) -> None:
     """Adds ``--launcher``."""
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',

@@ -1,7 +1,7 @@
 """``mmwsss pipeline``."""
 import argparse
 
-from mmwsss.cli.arguments import add_cfg_options, add_config, add_launcher, add_weights
+from mmwsss.cli.arguments import add_auto_scale_lr, add_cfg_options, add_config, add_launcher, add_weights
 from mmwsss.cli.data import add_data_arguments
 
 DESCRIPTION = 'Run the stages of a pipeline, from photographs to a segmentor; complete ones are reused'
@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--side', type=int, metavar='PX', help='with --dry-run: crops of at most so many pixels, for a '
                         'quick one without a GPU')
     add_weights(parser)
+    add_auto_scale_lr(parser, 'of every training: ')
     add_cfg_options(parser, 'settings that override the pipeline config')
     add_launcher(parser)
     add_data_arguments(parser, required=False)
@@ -33,10 +34,13 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         if args.launcher != 'none':
             raise UserError('--dry-run: runs in one process; leave out --launcher')
+        if args.auto_scale_lr:
+            raise UserError('--auto-scale-lr: a --dry-run trains with a rate of 0; leave it out')
         return run_dry(config, data, args.work_dir, weights, args.cfg_options, args.side)
     if args.side is not None:
         raise UserError('--side: goes with --dry-run only')
     for option, value in (('--data-root', data), ('--work-dir', args.work_dir)):
         if value is None:
             raise UserError(f'{option}: must be given, unless for a --dry-run')
-    return run_pipeline(config, data, args.work_dir, weights, args.cfg_options, args.launcher)
+    return run_pipeline(config, data, args.work_dir, weights, args.cfg_options, args.launcher,
+                        args.auto_scale_lr)

@@ -2,7 +2,7 @@
 import argparse
 from pathlib import Path
 
-from mmwsss.cli.arguments import add_config, add_config_arguments
+from mmwsss.cli.arguments import add_auto_scale_lr, add_config, add_config_arguments
 
 DESCRIPTION = 'Train a model: a CAM classifier, an affinity model, a segmentor, ...'
 LABELS = 'train_dataloader.dataset.seg_dir'
@@ -14,9 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--work-dir', metavar='DIR', help='logs and checkpoints; default work_dirs/<config name>')
     parser.add_argument('--resume', action='store_true', help='go on from the newest checkpoint in the work folder')
     parser.add_argument('--amp', action='store_true', help='train with bfloat16 autocast')
-    parser.add_argument('--auto-scale-lr', action='store_true',
-                        help="multiply the learning rate by the images of a step over the config's "
-                        'auto_scale_lr.base_batch_size (default: the batch size that the config file has)')
+    add_auto_scale_lr(parser)
     labels = parser.add_mutually_exclusive_group()
     labels.add_argument('--labels', metavar='DIR', help='folder of the pseudo labels that a segmentor is trained on')
     labels.add_argument('--full-supervision', action='store_true',
@@ -29,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     from mmwsss.apis.runner import train
     from mmwsss.cli.data import data_folder
     from mmwsss.cli.report_result import report_result
-    from mmwsss.config.config import load_config, read_config
+    from mmwsss.config.config import load_config, read_config, scale_lr_by_batch
     from mmwsss.utils.errors import UserError
     options = args.cfg_options or {}
     cfg = load_config(args.config, data_folder(args), args.cfg_options)
@@ -43,8 +41,7 @@ def run(args: argparse.Namespace) -> int:
     if args.amp:
         cfg.optim_wrapper.type = 'AutocastOptimWrapper'
     if args.auto_scale_lr:
-        written = read_config(args.config).train_dataloader.batch_size
-        cfg.auto_scale_lr = {'base_batch_size': written, **(cfg.get('auto_scale_lr') or {}), 'enable': True}
+        scale_lr_by_batch(cfg, read_config(args.config).train_dataloader.batch_size)
     work_dir = args.work_dir or cfg.get('work_dir') or Path('work_dirs') / Path(args.config).stem
     result = train(cfg, work_dir, args.resume or cfg.get('resume', False), args.launcher)
     return report_result(f'trained: {result.checkpoint}', result.skipped)

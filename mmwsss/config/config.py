@@ -278,6 +278,16 @@ def set_backbone_weights(model: ConfigDict, weights: str | Path) -> None:
         backbone['init_cfg'] = dict(type='StrictPretrained', checkpoint=str(weights))
 
 
+def scale_lr_by_batch(cfg: Config, batch_size: int) -> None:
+    """Makes the batch of a training that of each process, and its learning rate grow with their total, in place.
+
+    Args:
+        cfg: The config of a training; its ``auto_scale_lr.base_batch_size`` is what the rate was chosen for.
+        batch_size: What the rate was chosen for where the config does not tell: the batch of the config file.
+    """
+    cfg.auto_scale_lr = {'base_batch_size': batch_size, **(cfg.get('auto_scale_lr') or {}), 'enable': True}
+
+
 def datasets_of(cfg: Config) -> Iterator[ConfigDict]:
     """Yields the config of every data set of the config's dataloaders, wrapped ones included."""
     for name in DATALOADERS:

@@ -25,6 +25,22 @@ def check_mask_classes(classes: Sequence[str], source: Any, advice: str = 'use f
         raise UserError(f'{source}: has {len(classes)} classes, but an 8-bit mask can hold {IGNORE - 1}; {advice}')
 
 
+def check_masks_there(without: Sequence[str], mask_dir: Any) -> None:
+    """Refuses images without a mask.
+
+    Args:
+        without: Such images.
+        mask_dir: Folder of the masks, for the error.
+
+    Raises:
+        UserError: If there are any.
+    """
+    if without:
+        more = f' and {len(without) - 3} more' if len(without) > 3 else ''
+        raise UserError(f'{mask_dir}: no mask for {", ".join(without[:3])}{more}; add them, or leave such images out '
+                        "with missing_mask='skip'")
+
+
 def check_not_binary(ids: Mapping[str, Collection[int]]) -> None:
     """Refuses masks of which all have no other numbers than 0 and 255, some of them 255.
 

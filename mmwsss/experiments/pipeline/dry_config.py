@@ -1,4 +1,4 @@
-"""What a dry run changes in the configs that it runs, and the pictures that it makes where there are no data."""
+"""What a dry run changes in the configs that it runs, and the images that it chooses."""
 import importlib.util
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,8 +8,7 @@ from mmengine.config import Config, ConfigDict
 
 from mmwsss.config.config import backbones_of, merge_options
 from mmwsss.datasets.data_folder import DataFolder
-from mmwsss.datasets.synthetic.synthetic_dataset import generate_voc_layout
-from mmwsss.experiments.training_checks import pretrained_files
+from mmwsss.experiments.weight_checks import pretrained_files
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_bytes
 
@@ -108,26 +107,6 @@ def _is_there(path: str) -> bool:
     if sign:
         return scheme == 'package' and importlib.util.find_spec(rest.partition('/')[0]) is not None
     return Path(path).is_file()
-
-
-def make_dry_data(root: str | Path, splits: Iterable[str], classes: Iterable[str] | None = None,
-                  size: int = 160) -> DataFolder:
-    """Writes four generated pictures in VOC layout, with masks and saliency maps, and lists of splits.
-
-    Args:
-        root: The folder to write.
-        splits: Names of the splits. Those that begin with val or test list two of the pictures, all others the other
-            two.
-        classes: Names of the classes; ``None``: 20, as many as VOC has.
-        size: Long side of the pictures, pixels.
-    """
-    names = list(classes or ())
-    generate_voc_layout(root, num_train=IMAGES, num_val=IMAGES, num_classes=len(names) or 20, size=size)
-    for split in splits:
-        kind = 'val' if split.startswith(('val', 'test')) else 'train'
-        stems = (Path(root) / f'ImageSets/{kind}.txt').read_bytes()
-        write_bytes(Path(root) / 'ImageSets' / f'{split}.txt', stems)
-    return DataFolder.find(root)
 
 
 def choose_images(data: DataFolder, splits: Iterable[str], folder: Path) -> dict[str, str]:

@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mmwsss.datasets.data_folder import DataFolder
-from mmwsss.experiments.pipeline.dry_config import SMALLEST_SIDE, choose_images, make_dry, make_dry_data
+from mmwsss.experiments.pipeline.dry_config import SMALLEST_SIDE, choose_images, make_dry
+from mmwsss.experiments.pipeline.dry_data import make_dry_data
 from mmwsss.experiments.pipeline.pipeline import Pipeline
 from mmwsss.experiments.pipeline.pipeline_config import PipelineConfig, stage_of
 from mmwsss.experiments.pipeline.roles import find_roles
@@ -128,7 +129,7 @@ def dry_run(config: str | Path, data: str | Path | DataFolder | None = None, wor
 
     Args:
         config: The pipeline config.
-        data: The data set, or its root; ``None``: four generated pictures.
+        data: The data set, or its root; ``None``: four generated pictures, for a VOC pipeline as VOC is distributed.
         work_dir: Gets a folder ``dry_run`` with what the stages write, which stays if one fails; ``None``: a temporary
             folder.
         weights: See :class:`~mmwsss.experiments.pipeline.pipeline.Pipeline`.

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from rich.console import Console
 
-from mmwsss.config.config import fit_to_data, merge_options, read_config
+from mmwsss.config.config import fit_to_data, merge_options, read_config, scale_lr_by_batch
 from mmwsss.datasets import on_rank_zero
 from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.datasets.layout import stem_of
@@ -47,6 +47,8 @@ class Pipeline:
         cfg_options: Settings that override the pipeline config, with dotted keys, e.g.
             ``cfg_options.cam.train_cfg.max_epochs=1`` or ``stages.label.num_workers=2``.
         launcher: How the processes were started.
+        auto_scale_lr: Whether batches are those of each process, and learning rates grow with their total, see
+            :func:`mmwsss.config.config.scale_lr_by_batch`.
 
     Attributes:
         data: The data set.
@@ -61,9 +63,10 @@ class Pipeline:
 
     def __init__(self, path: str | Path, data: str | Path | DataFolder, work_dir: str | Path,
                  weights: str | Path | Mapping[str, str | Path] | None = None, cfg_options: dict | None = None,
-                 launcher: str = 'none') -> None:
+                 launcher: str = 'none', auto_scale_lr: bool = False) -> None:
         self.config = PipelineConfig(path, cfg_options)
         self.path, self.stages, self.launcher = self.config.path, self.config.stages, launcher
+        self.auto_scale_lr = auto_scale_lr
         self.data = DataFolder.find(data, classes=self.config.classes)
         # The classes of a data set are looked up once.
         self.data = DataFolder.find(self.data, classes=self.data.classes)
@@ -99,13 +102,16 @@ class Pipeline:
         if cfg.get('model') is None:
             raise UserError(f'{self.config.configs[name]}: has no model; this is not the config of a training or a '
                             'test')
+        if self.auto_scale_lr and cfg.get('train_dataloader'):
+            scale_lr_by_batch(cfg, self._files[name].train_dataloader.get('batch_size', 1))
         return fit_to_data(cfg, self.data)
 
     def check(self) -> None:
         """Finds the keys of all stages, and checks what can be checked before the first one runs.
 
-        These are splits, weights, batch sizes and saliency maps. Stages that are complete are not checked: nothing of
-        what they read is needed any more.
+        These are splits, batch sizes, masks, saliency maps and weights: files of weights are downloaded, loaded and
+        compared with the networks and with some images. Stages that are complete are not checked: nothing of what they
+        read is needed any more.
 
         Raises:
             UserError: If something is missing or does not fit.

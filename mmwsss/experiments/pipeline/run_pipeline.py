@@ -17,7 +17,7 @@ from mmwsss.utils.errors import EXIT_SKIPPED
 
 def run_pipeline(config: str | Path, data: str | Path | DataFolder, work_dir: str | Path,
                  weights: str | Path | Mapping[str, str | Path] | None = None, cfg_options: dict | None = None,
-                 launcher: str = 'none') -> int:
+                 launcher: str = 'none', auto_scale_lr: bool = False) -> int:
     """Runs a pipeline, see :class:`Pipeline` for the arguments, and prints its table, which is written before.
 
     Returns:
@@ -26,7 +26,7 @@ def run_pipeline(config: str | Path, data: str | Path | DataFolder, work_dir: st
     Raises:
         UserError: From the stage that failed.
     """
-    pipeline = Pipeline(config, data, work_dir, weights, cfg_options, launcher)
+    pipeline = Pipeline(config, data, work_dir, weights, cfg_options, launcher, auto_scale_lr)
     log = Path(work_dir) / LOG
     if is_main_process():
         print(f'log: {log}', file=sys.stderr)

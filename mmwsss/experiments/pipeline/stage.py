@@ -27,6 +27,7 @@ from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
 from mmwsss.datasets.data_folder import DataFolder
+from mmwsss.experiments.weight_checks import check_checkpoint
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_bytes
 
@@ -194,6 +195,12 @@ class ConfigStage(Stage):
         """Loads the config, with the stage's settings over it."""
         return context.load_config(self.config, self.cfg_options)
 
+    def check(self, context: StageContext) -> None:
+        """See :meth:`Stage.check`; a checkpoint from elsewhere is loaded as the stage will load it."""
+        super().check(context)
+        if checkpoint := self.paths.get('checkpoint'):
+            check_checkpoint(self.load(context), checkpoint, context.classes)
+
     @abc.abstractmethod
     def config_key(self, cfg: Config) -> dict[str, Any]:
         """Returns what of the config decides the result."""
@@ -210,10 +217,16 @@ class ConfigStage(Stage):
 
 
 def say_without_masks(context: StageContext, name: str, split: str) -> None:
-    """Says at the start that a stage will not evaluate anything, where a split has no masks."""
+    """Says at the start which images a stage will not evaluate: those of a split that have no mask."""
+    images, masks = context.data.image_paths(), context.data.mask_paths()
+    stems = [stem for stem in context.data.stems(split) if stem in images]
+    without = [stem for stem in stems if stem not in masks]
     if not context.data.has_masks(split):
         print_log(f'stage {name}: split {split} will not be evaluated, as {context.data.masks_path} has no mask of it',
                   'current', level=logging.WARNING)
+    elif without:
+        print_log(f'stage {name}: {len(without)} of {len(stems)} images of split {split} will not be evaluated, as '
+                  f'{context.data.masks_path} has no mask of them, e.g. {without[0]}', 'current', level=logging.WARNING)
 
 
 def no_masks(context: StageContext) -> str:

@@ -39,6 +39,9 @@ def config_parts(cfg: Config, stage_type: str) -> dict[str, Any]:
         model.pop(unused, None)
     parts = {name: cfg.get(name) for name in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'randomness',
                                               'custom_hooks', 'find_unused_parameters', 'load_from')}
+    scale = cfg.get('auto_scale_lr') or {}
+    if scale.get('enable'):  # of no effect otherwise
+        parts['auto_scale_lr'] = scale
     return dict(parts, model=_weights_by_content(model), loader=_relevant(cfg.train_dataloader.to_dict()),
                 world_size=get_world_size())
 

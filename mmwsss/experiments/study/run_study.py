@@ -15,7 +15,7 @@ from mmwsss.utils.errors import EXIT_DONE, EXIT_SKIPPED, UserError
 def run_study(config: str | Path, data: str | Path | DataFolder, work_dir: str | Path,
               weights: str | Path | Mapping[str, str | Path] | None = None, cfg_options: dict | None = None,
               launcher: str = 'none', rows: Sequence[str] | None = None, seeds: Sequence[int] | None = None,
-              report_only: bool = False) -> int:
+              report_only: bool = False, auto_scale_lr: bool = False) -> int:
     """Runs a study and prints its table, which is written before.
 
     Args:
@@ -28,6 +28,7 @@ def run_study(config: str | Path, data: str | Path | DataFolder, work_dir: str |
         rows: Only these rows, see :meth:`Study.run`.
         seeds: Only these of the rows' seeds.
         report_only: Only write and print the table of what is there.
+        auto_scale_lr: See :class:`Study`.
 
     Returns:
         The exit code: done, or done without files that were left out.
@@ -35,7 +36,7 @@ def run_study(config: str | Path, data: str | Path | DataFolder, work_dir: str |
     Raises:
         UserError: From the row that failed; also if there is nothing to report.
     """
-    study = Study(config, data, work_dir, weights, cfg_options, launcher)
+    study = Study(config, data, work_dir, weights, cfg_options, launcher, auto_scale_lr)
     if report_only and not Path(work_dir).is_dir():
         raise UserError(f'--work-dir {work_dir}: no such folder, so there is nothing to report')
     log = Path(work_dir) / LOG

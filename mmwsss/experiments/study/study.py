@@ -30,6 +30,7 @@ from rich.console import Console
 
 from mmwsss.apis import runner
 from mmwsss.apis.evaluation_details import add_details
+from mmwsss.config.supervision import check_supervision
 from mmwsss.datasets import on_rank_zero
 from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.experiments.options import naming
@@ -39,6 +40,7 @@ from mmwsss.experiments.study.study_dir import StudyDir
 from mmwsss.experiments.study.study_table import study_lines, study_markdown
 from mmwsss.experiments.table_text import duration_text, optional_text
 from mmwsss.experiments.training_checks import check_training, innermost
+from mmwsss.experiments.weight_checks import check_hook_weights
 from mmwsss.postprocessing import CRF_PRESETS
 from mmwsss.registry import DATASETS
 from mmwsss.utils.console import StepLine
@@ -67,6 +69,7 @@ class Study:
             config or a row: file}.
         cfg_options: Settings that override the study config, with dotted keys.
         launcher: How the processes were started.
+        auto_scale_lr: See :class:`mmwsss.experiments.study.study_config.StudyConfig`.
 
     Raises:
         UserError: For a missing file, or a setting that does not fit the study or the config of a row.
@@ -74,8 +77,8 @@ class Study:
 
     def __init__(self, path: str | Path, data: str | Path | DataFolder, work_dir: str | Path,
                  weights: str | Path | Mapping[str, str | Path] | None = None, cfg_options: dict | None = None,
-                 launcher: str = 'none') -> None:
-        self.config = StudyConfig(path, data, weights, cfg_options)
+                 launcher: str = 'none', auto_scale_lr: bool = False) -> None:
+        self.config = StudyConfig(path, data, weights, cfg_options, auto_scale_lr)
         self.work, self.launcher = StudyDir(work_dir), launcher
         for row in self.config.rows.values():  # a wrong setting shows now, not in an hour
             with self._naming(row, row.seeds[0]):
@@ -163,7 +166,7 @@ class Study:
             raise
 
     def _check(self, jobs: Sequence[tuple[Row, int]]) -> None:
-        """Checks what the trainings that are to be done need: what is missing shows now, not in a day."""
+        """Checks what the trainings and tests that are to be done need: what is missing shows now, not in a day."""
         trainings = {(self.config.source(row).name, seed) for row, seed in jobs
                      if any(self.entry(row, seed, test) is None for test in row.tests)}
         for name, seed in sorted(trainings):
@@ -171,7 +174,13 @@ class Study:
             if self._training(row, seed) is None:
                 with self._naming(row, seed):
                     cfg = self.config.train_config(row, seed)
+                    check_supervision(cfg)
                     check_training(cfg, self.config.data, innermost(cfg.train_dataloader.dataset).get('split'))
+        tests = {(row.name, test) for row, seed in jobs for test in row.tests if self.entry(row, seed, test) is None}
+        for name, test in sorted(tests):
+            row = self.config.rows[name]
+            with self._naming(row, row.seeds[0]):
+                check_hook_weights(self._test_config(row, row.seeds[0], test))
 
     def _say(self, line: str, style: str | None = None) -> None:
         self._console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from mmwsss.config.config import fit_to_data, merge_options, read_config, set_backbone_weights
+from mmwsss.config.config import fit_to_data, merge_options, read_config, scale_lr_by_batch, set_backbone_weights
 from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.experiments.options import PREFIX, flat_options, join_options, take_options
 from mmwsss.experiments.study.study_dir import file_name
@@ -68,6 +68,8 @@ class StudyConfig:
             a row: file}.
         cfg_options: Settings that override the study config, with dotted keys, e.g.
             ``num_images=20 cfg_options.train_cfg.max_epochs=1 cfg_options.seam.train_dataloader.batch_size=4``.
+        auto_scale_lr: Whether batches are those of each process, and learning rates grow with their total, see
+            :func:`mmwsss.config.config.scale_lr_by_batch`.
 
     Attributes:
         data: The data set.
@@ -83,8 +85,9 @@ class StudyConfig:
     """
 
     def __init__(self, path: str | Path, data: str | Path | DataFolder,
-                 weights: str | Path | Mapping[str, str | Path] | None = None, cfg_options: dict | None = None) -> None:
-        self.path, self.data = Path(path), DataFolder.find(data)
+                 weights: str | Path | Mapping[str, str | Path] | None = None, cfg_options: dict | None = None,
+                 auto_scale_lr: bool = False) -> None:
+        self.path, self.data, self.auto_scale_lr = Path(path), DataFolder.find(data), auto_scale_lr
         over, own = take_options(cfg_options, PREFIX)
         config = merge_options(read_config(self.path), own, SETTINGS)
         self._check_form(config)
@@ -230,6 +233,8 @@ class StudyConfig:
             merge_options(cfg, options)
         if cfg.get('model') is None:
             raise UserError(f'{self.configs[row.config]}: has no model; this is not the config of a training or a test')
+        if self.auto_scale_lr and cfg.get('train_dataloader'):
+            scale_lr_by_batch(cfg, self._files[row.config].train_dataloader.get('batch_size', 1))
         return fit_to_data(cfg, self.data)
 
 

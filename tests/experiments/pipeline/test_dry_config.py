@@ -2,7 +2,7 @@ import pytest
 from mmengine.config import Config
 
 from mmwsss.datasets.data_folder import DataFolder
-from mmwsss.experiments.pipeline.dry_config import choose_images, make_dry, make_dry_data
+from mmwsss.experiments.pipeline.dry_config import choose_images, make_dry
 
 
 @pytest.fixture
@@ -69,10 +69,3 @@ def test_splits_share_images(generated_copy, tmp_path):
     read = {split: data.stems(path) for split, path in lists.items()}
     assert read['train'] == read['train_aug'] == stems[6:8]
     assert read['val'] == data.stems('val')[:2] and set(lists) == {'train', 'train_aug', 'val'}
-
-
-def test_made_data_have_what_stages_read(tmp_path):
-    data = make_dry_data(tmp_path / 'data', ['train_aug', 'train', 'val', 'test'], size=64)
-    assert len(data.image_paths()) == len(data.mask_paths()) == len(data.saliency_paths()) == 4
-    assert len(data.classes) == 20
-    assert data.stems('train_aug') == data.stems('train') != data.stems('val') == data.stems('test')

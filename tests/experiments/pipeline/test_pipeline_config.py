@@ -1,5 +1,6 @@
 import pytest
 
+from mmwsss.experiments import training_checks
 from mmwsss.experiments.pipeline import Pipeline
 from mmwsss.experiments.pipeline.pipeline_config import PipelineConfig
 from mmwsss.utils.errors import UserError
@@ -7,9 +8,10 @@ from mmwsss.utils.errors import UserError
 
 @pytest.fixture
 def make(tiny_pipeline, generated_root, tmp_path):
-    def make(weights=None, **options):
+    def make(weights=None, auto_scale_lr=False, **options):
         options = {key.replace('__', '.'): value for key, value in options.items()}
-        return Pipeline(tiny_pipeline, generated_root, tmp_path / 'work', weights, options)
+        return Pipeline(tiny_pipeline, generated_root, tmp_path / 'work', weights, options,
+                        auto_scale_lr=auto_scale_lr)
     return make
 
 
@@ -54,7 +56,23 @@ def test_hints_can_be_followed(make):
     make(**{key: int(value)}).check()
 
 
-def test_weights_of_each_config(make, tmp_path):
+def test_learning_rates_grow_with_the_batches_of_all_trainings(make):
+    """What they were chosen for is the batch of the config, or what is said; the trainings are other ones then."""
+    plain = make()
+    scaled = make(auto_scale_lr=True, cfg_options__segmentor__auto_scale_lr__base_batch_size=9,
+                  cfg_options__classifier__train_dataloader__batch_size=2)
+    assert [config_of(scaled, name).auto_scale_lr for name in ('classifier', 'segmentor')] == [
+        dict(base_batch_size=16, enable=True), dict(base_batch_size=9, enable=True)]
+    assert config_of(scaled, 'classifier').train_dataloader.batch_size == 2
+    assert not config_of(plain, 'classifier').auto_scale_lr.enable
+    scaled = make(auto_scale_lr=True)
+    for pipeline in (plain, scaled):
+        pipeline.check()
+    assert plain.keys['classifier'] != scaled.keys['classifier']
+
+
+def test_weights_of_each_config(make, tmp_path, monkeypatch):
+    monkeypatch.setattr(training_checks, 'check_training_weights', lambda *args: None)  # whether they fit
     for name in ('a.pth', 'b.pth', 'c.pth'):
         (tmp_path / name).write_text(name)
     a, b, c = (str(tmp_path / name) for name in ('a.pth', 'b.pth', 'c.pth'))

@@ -16,14 +16,14 @@ def parts(cfg, stage='train', **changes):
 @pytest.mark.parametrize('change', [
     {'train_dataloader.num_workers': 3}, {'log_level': 'ERROR'}, {'default_hooks.logger.interval': 1},
     {'test_dataloader.batch_size': 3}, {'model.test_cfg.stride': 1}, {'model.inference_hooks.0.scales': (1.0,)},
-    {'train_dataloader.dataset.data_root': '/elsewhere'}])
+    {'train_dataloader.dataset.data_root': '/elsewhere'}, {'auto_scale_lr.base_batch_size': 3}])
 def test_a_training_does_not_depend_on_this(tiny_cam_cfg, change):
     assert parts(tiny_cam_cfg, **change) == parts(tiny_cam_cfg)
 
 
 @pytest.mark.parametrize('change', [
     {'train_dataloader.batch_size': 3}, {'optim_wrapper.optimizer.lr': 3.0}, {'train_cfg.max_epochs': 9},
-    {'randomness.seed': 5}, {'model.cam_head.dropout_ratio': 0.5},
+    {'randomness.seed': 5}, {'auto_scale_lr.enable': True}, {'model.cam_head.dropout_ratio': 0.5},
     {'train_dataloader.dataset.pipeline.1.long_side': (50, 64)}])
 def test_a_training_depends_on_this(tiny_cam_cfg, change):
     assert parts(tiny_cam_cfg, **change) != parts(tiny_cam_cfg)

