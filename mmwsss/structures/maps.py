@@ -101,7 +101,7 @@ def max_normalize(cam: Tensor, eps: float = 1e-5) -> Tensor:
     return cam / cam.amax(dim=(-2, -1), keepdim=True).clamp(min=eps)
 
 
-def min_max_normalize(maps: Tensor, eps: float = 1e-5) -> Tensor:
+def min_max_normalize(maps: Tensor, eps: float = 1e-5, inside: Tensor | None = None) -> Tensor:
     """Rectifies maps and brings each to [0, 1) by its minimum and maximum, per image and class, as SEAM does.
 
     ``p = relu(p); relu(p - min - eps) / (max - min + eps)``.
@@ -109,10 +109,17 @@ def min_max_normalize(maps: Tensor, eps: float = 1e-5) -> Tensor:
     Args:
         maps: ... x h x w.
         eps: How far a value must be above the minimum to count, and what keeps the divisor above zero.
+        inside: Bools that broadcast to ``maps``: the positions that have a value. Minimum and maximum are theirs, the
+            others become zero. ``None``: all.
 
     Returns:
         Maps of the same shape, float32; gradient flows through minimum and maximum as well.
     """
     maps = F.relu(maps.float())
-    low, high = maps.amin(dim=(-2, -1), keepdim=True), maps.amax(dim=(-2, -1), keepdim=True)
-    return F.relu(maps - low - eps) / (high - low + eps)
+    if inside is None:
+        low, high = maps.amin(dim=(-2, -1), keepdim=True), maps.amax(dim=(-2, -1), keepdim=True)
+        return F.relu(maps - low - eps) / (high - low + eps)
+    low = maps.masked_fill(~inside, math.inf).amin(dim=(-2, -1), keepdim=True)
+    low = low.masked_fill(low.isinf(), 0)  # nothing inside
+    high = maps.masked_fill(~inside, 0).amax(dim=(-2, -1), keepdim=True)
+    return (F.relu(maps - low - eps) / (high - low + eps)).masked_fill(~inside, 0)

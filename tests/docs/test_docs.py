@@ -6,6 +6,7 @@ import shlex
 
 import pytest
 from doc_blocks import ROOT, read_blocks, shell_lines
+from mmengine.config import Config
 
 from mmwsss.cli.main import make_parser
 from mmwsss.config.find import find_config
@@ -98,6 +99,17 @@ def test_commands_in_the_tables_of_the_voc_page(tmp_path):
     assert released == [('infercam_r38_voc', str(tmp_path / 'psa.pth'))]
     there = {path.stem for path in (ROOT / 'configs/pipelines').glob('*_voc.py')}
     assert set(found) == there
+
+
+def test_tables_of_published_figures_name_the_rows_of_the_studies_on_voc():
+    text = (ROOT / 'configs/studies/README.md').read_text().split('## On VOC\n')[1].split('\n## ')[0]
+    found = {}
+    for part in re.split(r'^`(?=\w+_voc\.py`)', text, flags=re.MULTILINE)[1:]:
+        found[part.split('.py`')[0]] = re.findall(r'^\| (?!row |---)([^|]+) \|', part, re.MULTILINE)
+    for name, rows in found.items():
+        there = [row['name'] for row in Config.fromfile(ROOT / f'configs/studies/{name}.py').rows]
+        assert rows == ([] if name == 'rcm_mam_r38_voc' else there), name  # its figures are in configs/rcm_mam
+    assert set(found) == {path.stem for path in (ROOT / 'configs/studies').glob('*_voc.py')}
 
 
 def anchors(path):

@@ -76,13 +76,26 @@ def theta(pcm, feats, images, size):
     return torch.einsum('oi,nihw->nohw', pcm.theta.weight.double()[:, :, 0, 0], torch.cat(parts, dim=1))
 
 
-def max_norm(maps):
+def max_norm(maps, inside=None):
+    """``inside``: N x 1 x h x w bools, the positions that have a value; the others stay zero."""
     result = torch.zeros_like(maps)
     for n in range(maps.shape[0]):
+        where = [(y, x) for y, x in positions(maps.shape[2:]) if inside is None or inside[n, 0, y, x]]
         for c in range(maps.shape[1]):
-            p = torch.relu(maps[n, c])
-            result[n, c] = torch.relu(p - p.min() - EPS) / (p.max() - p.min() + EPS)
+            values = [torch.relu(maps[n, c, y, x]) for y, x in where]
+            low, high = (limit(values, key=Tensor.item) if values else 0.0 for limit in (min, max))
+            for (y, x), p in zip(where, values):
+                result[n, c, y, x] = torch.relu(p - low - EPS) / (high - low + EPS)
     return result
+
+
+def compared(maps1, maps2, transform, inside=None):
+    """Maps of both views as ER and ECR compare them; an image that is moved partly out is normalised afterwards."""
+    first, second, moved = transform(max_norm(maps1)), max_norm(maps2, inside), transform(maps1)
+    if inside is not None:
+        first = torch.stack([first[n] if inside[n].all() else max_norm(moved[n:n + 1], inside[n:n + 1])[0]
+                             for n in range(len(maps1))])
+    return first, second
 
 
 def gate(maps, labels):
@@ -140,14 +153,17 @@ def background_first(cam):
     return torch.cat([1 - cam.max(dim=1, keepdim=True).values, cam], dim=1)
 
 
-def step(cam1, revised1, cam2, revised2, labels, transform, hard_ratio=0.2):
+def step(cam1, revised1, cam2, revised2, labels, transform, hard_ratio=0.2, inside=None):
     """The losses of a training step from the outputs of both views; C and C + 1 channels."""
     with_bg = [[1, *label] for label in labels.tolist()]
     losses = dict(loss_cls=(classification(cam1.mean(dim=(2, 3)), labels)
                             + classification(cam2.mean(dim=(2, 3)), labels)) / 2)
     losses['loss_min_pool'] = (min_pool(gate(revised1, with_bg)[:, 1:]) + min_pool(gate(revised2, with_bg)[:, 1:])) / 2
-    cam1, cam2 = gate(transform(max_norm(cam1)), labels), gate(max_norm(cam2), labels)
-    revised1, revised2 = gate(transform(max_norm(revised1)), with_bg), gate(max_norm(revised2), with_bg)
+    cam1, cam2 = (gate(maps, labels) for maps in compared(cam1, cam2, transform, inside))
+    revised1, revised2 = (gate(maps, with_bg) for maps in compared(revised1, revised2, transform, inside))
+    if inside is not None:
+        for maps in (revised1, revised2):
+            maps[:, 0][~inside[:, 0]] = 1.0
     losses['loss_er'] = er(cam1, cam2)
     losses['loss_ecr'] = (ecr(background_first(cam2), revised1, hard_ratio)
                           + ecr(background_first(cam1), revised2, hard_ratio))

@@ -98,6 +98,34 @@ def test_min_max_normalize_equals_loops():
     assert min_max_normalize(maps[:, :0]).shape == (2, 0, 4, 5)
 
 
+@pytest.mark.parametrize('shape', [(1, 1, 1, 3), (2, 3, 4, 5), (3, 2, 6, 2)])
+def test_min_max_normalize_over_the_positions_inside_equals_loops_forward_and_backward(shape):
+    generator = torch.Generator().manual_seed(0)
+    maps = (torch.randn(shape, generator=generator, dtype=torch.float64) + 1).requires_grad_()
+    inside = torch.rand(shape[0], 1, *shape[2:], generator=generator) < 0.6
+    inside[0, 0, 0, :2] = True
+    terms, weights = [], torch.randn(shape, generator=generator, dtype=torch.float64)
+    result = min_max_normalize(maps, inside=inside)
+    for n in range(shape[0]):
+        for c in range(shape[1]):
+            values = [value.clamp(min=0) for value in maps[n, c][inside[n, 0]]]
+            low, high = min(values, key=torch.Tensor.item), max(values, key=torch.Tensor.item)
+            expected = torch.stack([(value - low - 1e-5).clamp(min=0) / (high - low + 1e-5) for value in values])
+            torch.testing.assert_close(result[n, c][inside[n, 0]].double(), expected, rtol=0, atol=1e-6)
+            terms.append((expected * weights[n, c][inside[n, 0]]).sum())
+    assert not result.masked_select(~inside).any()
+    found, = torch.autograd.grad((result * weights).sum(), maps)
+    torch.testing.assert_close(found, torch.autograd.grad(sum(terms), maps)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_min_max_normalize_with_everything_or_nothing_inside():
+    maps = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    everything = torch.ones(2, 1, 4, 5, dtype=torch.bool)
+    assert torch.equal(min_max_normalize(maps, inside=everything), min_max_normalize(maps))
+    nothing = min_max_normalize(maps, inside=~everything)
+    assert not nothing.any() and not torch.autograd.grad(nothing.sum(), maps)[0].any()
+
+
 def test_min_max_normalize_passes_gradient_through_minimum_and_maximum():
     values = torch.tensor([2.0, 3.0, 4.0]).view(1, 1, 3).requires_grad_()
     min_max_normalize(values)[0, 0, 1].backward()  # (b - a) / (c - a)

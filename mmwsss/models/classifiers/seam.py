@@ -27,9 +27,9 @@ class SEAM(BaseCAMModel):
     - ``loss_ecr``: A(rev1) against cam2, and rev2 against A(cam1) (eq. 10);
     - ``loss_min_pool`` (in the released code only): the quietest quarter of the revised maps towards zero.
 
-    For training all maps are resized to the size of their view. A prediction takes one branch and is the revised map
-    of the foreground. Without ``pcm`` this is the siamese network with equivariant regularisation alone ("ER" in
-    Table 1).
+    For training all maps are resized to the size of their view. Where a view looks beyond the image, neither ER nor ECR
+    compares anything (:func:`compared_maps`). A prediction takes one branch and is the revised map of the foreground.
+    Without ``pcm`` this is the siamese network with equivariant regularisation alone ("ER" in Table 1).
 
     Args:
         classifier: Config of the CAM model inside, any :class:`BaseCAMModel`.
@@ -119,7 +119,8 @@ class SEAM(BaseCAMModel):
             revised1: N x (C + 1) x H x W revised maps of the image, background first; ``None`` without PCM.
             cam2: N x C x H' x W', those of the transformed image.
             revised2: N x (C + 1) x H' x W', those of the transformed image; ``None`` without PCM.
-            transform: A: a function from maps of H x W to maps of H' x W', zero where it looks beyond the image.
+            transform: A, drawn from ``self.view``: a function from maps of H x W to maps of H' x W', zero where it
+                looks beyond the image.
             labels: N x C multi-hot.
 
         Returns:
@@ -127,26 +128,65 @@ class SEAM(BaseCAMModel):
         """
         present = labels[:, :, None, None].to(cam1.dtype)
         losses = dict(loss_cls=(self.loss_by_maps(cam1, labels) + self.loss_by_maps(cam2, labels)) / 2)
-        # Normalised, transformed, filtered: in this order.
-        a_cam1 = transform(min_max_normalize(cam1)) * present
-        cam2 = min_max_normalize(cam2) * present
+        # With rescaling and flips alone, normalisation has nothing to leave out: this is the released code.
+        inside = find_inside(transform, cam1) if self.view.takes_in else None
+        a_cam1, of_a_cam2 = (maps * present for maps in compared_maps(cam1, cam2, transform, inside))
         if self.loss_er is not None:
-            losses['loss_er'] = self.loss_er(a_cam1, cam2)
+            losses['loss_er'] = self.loss_er(a_cam1, of_a_cam2)
         if self.pcm is None:
             return losses
         present = torch.cat([torch.ones_like(present[:, :1]), present], dim=1)
         if self.loss_min_pool is not None:
             losses['loss_min_pool'] = (self.loss_min_pool((revised1 * present)[:, 1:])
                                        + self.loss_min_pool((revised2 * present)[:, 1:])) / 2
-        a_revised1 = self._transform_revised(revised1, transform) * present
-        revised2 = min_max_normalize(revised2) * present
-        losses['loss_ecr'] = (self.loss_ecr(with_background(cam2), a_revised1)
-                              + self.loss_ecr(with_background(a_cam1), revised2))
+        revised = (maps * present for maps in compared_maps(revised1, revised2, transform, inside))
+        a_revised1, of_a_revised2 = (maps if inside is None else background_outside(maps, inside) for maps in revised)
+        losses['loss_ecr'] = (self.loss_ecr(with_background(of_a_cam2), a_revised1)
+                              + self.loss_ecr(with_background(a_cam1), of_a_revised2))
         return losses
 
-    @staticmethod
-    def _transform_revised(revised: Tensor, transform: ViewFunction) -> Tensor:
-        """Normalises and transforms; what comes in from outside of the image is background, as in eq. 11."""
-        moved = transform(min_max_normalize(revised))
-        outside = 1 - transform(torch.ones_like(revised[:, :1]))
-        return torch.cat([moved[:, :1] + outside, moved[:, 1:]], dim=1)
+
+def find_inside(transform: ViewFunction, maps: Tensor) -> Tensor:
+    """Returns which pixels of a view show the image and nothing else.
+
+    Args:
+        transform: A.
+        maps: N x C x H x W, what A is for.
+
+    Returns:
+        N x 1 x H' x W' bools. A pixel that is interpolated between the image and the outside is False.
+    """
+    # Weights of an interpolation sum up to 1 but for rounding.
+    return transform(torch.ones_like(maps[:, :1], dtype=torch.float32)) > 1 - 1e-3
+
+
+def compared_maps(maps1: Tensor, maps2: Tensor, transform: ViewFunction,
+                  inside: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Normalises the maps of both views and transforms those of the first: A(F(I)) and F(A(I)) of SEAM's eq. 9 and 10.
+
+    The released code, which only rescales, normalises the first view's maps and then transforms them. Minimum and
+    maximum of an image may be moved out of the view, though, and what comes in is no value of a map: then A comes
+    first, and both are normalised over the pixels inside. Maps with ``maps2 = A(maps1)`` inside are then the same,
+    whatever ``maps2`` is outside.
+
+    Args:
+        maps1: N x C x H x W maps of the image.
+        maps2: N x C x H' x W' maps of the transformed image.
+        transform: A.
+        inside: N x 1 x H' x W' bools, see :func:`find_inside`; ``None``: all are inside.
+
+    Returns:
+        Two tensors N x C x H' x W' in [0, 1), float32; zero outside. An image that is inside as a whole has the same as
+        with ``None``.
+    """
+    transformed = transform(min_max_normalize(maps1))
+    if inside is None:
+        return transformed, min_max_normalize(maps2)
+    whole = inside.all(dim=-1, keepdim=True).all(dim=-2, keepdim=True)
+    transformed = torch.where(whole, transformed, min_max_normalize(transform(maps1), inside=inside))
+    return transformed, min_max_normalize(maps2, inside=inside)
+
+
+def background_outside(maps: Tensor, inside: Tensor) -> Tensor:
+    """Sets the background of maps N x (C + 1) x h x w to 1, as eq. 11 does, where ``inside`` N x 1 x h x w is False."""
+    return torch.cat([maps[:, :1].masked_fill(~inside, 1), maps[:, 1:]], dim=1)

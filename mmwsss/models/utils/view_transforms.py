@@ -108,7 +108,12 @@ class ViewTransform(ABC):
     """A random transformation of a batch that can be applied to several tensors in the same way.
 
     A subclass implements :meth:`draw`, and :meth:`output_size` if it changes the size.
+
+    Attributes:
+        takes_in: Whether a view may show what lies outside of the image, as zeros.
     """
+
+    takes_in = True
 
     def sample(self, num_images: int, size: tuple[int, int]) -> ViewFunction:
         """Draws a transformation, for every image its own where it is random.
@@ -156,6 +161,8 @@ class RescaleView(ViewTransform):
         ValueError: For a scale outside (0, 4].
     """
 
+    takes_in = False
+
     def __init__(self, scale: float = 0.3) -> None:
         if not 0 < scale <= 4:
             raise ValueError(f'RescaleView: scale lies in (0, 4], got {scale}')
@@ -180,6 +187,8 @@ class FlipView(ViewTransform):
     Raises:
         ValueError: For a probability outside [0, 1].
     """
+
+    takes_in = False
 
     def __init__(self, prob: float = 0.5) -> None:
         if not 0 <= prob <= 1:
@@ -264,6 +273,7 @@ class ComposeViews(ViewTransform):
         for transform in self.transforms:
             if not isinstance(transform, ViewTransform):
                 raise ValueError(f'ComposeViews takes ViewTransforms, got {type(transform).__name__}')
+        self.takes_in = any(transform.takes_in for transform in self.transforms)
 
     def draw(self, num_images: int, size: tuple[int, int]) -> ViewFunction:
         """See :meth:`ViewTransform.draw`; parameters are drawn in the order of the list."""

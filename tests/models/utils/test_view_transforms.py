@@ -154,6 +154,16 @@ def test_gradient_with_respect_to_the_input(config):
     assert torch.autograd.gradcheck(view, x)
 
 
+@pytest.mark.parametrize('config', CONFIGS, ids=names)
+def test_what_takes_in_the_outside_says_so(config):
+    torch.manual_seed(0)
+    view = TASK_UTILS.build(dict(type='ComposeViews', transforms=[config, config]))
+    seen = view.sample(4, (30, 40))(torch.ones(4, 1, 30, 40))
+    assert view.takes_in == view.transforms[0].takes_in == bool((seen < 0.9).any())
+    if not view.takes_in:
+        assert (seen == 1).all()
+
+
 @pytest.mark.parametrize('config', CONFIGS[1:], ids=names)
 def test_the_seed_alone_decides(config):
     transform, x = TASK_UTILS.build(config), random((6, 1, 40, 40), dtype=torch.float32)
