@@ -46,7 +46,7 @@ def parse(words):
     if words[0] == 'mmwsss':
         make_parser(words[1:]).parse_args(words[1:])
         return
-    script = ROOT / 'tools' / words[0].rpartition('tools/')[2]  # as called from any folder
+    script = ROOT / 'tools' / re.split(r'(?:^|/)tools/', words[0], maxsplit=1)[-1]  # as called from any folder
     assert script.is_file(), f'there is no {words[0]}'
     text = script.read_text()
     if match := re.search(r"main = tool\('(.+)'\)", text):
