@@ -105,7 +105,9 @@ def test_segmentor_of_infercam_is_deeplab_v2_with_saliency(config, pipeline):
     assert pipeline('infercam_r38_voc').configs['segmentor'].endswith('/deeplab_v2_r101_voc_saliency.py')
     plain, saliency = (config(f'segmentation/deeplab_v2_r101_voc{end}') for end in ('', '_saliency'))
     assert saliency.model.decode_head.type == plain.model.decode_head.type == 'DeepLabV2Head'
-    assert saliency.model.decode_head.loss_decode.type == 'SaliencyConflictLoss'
+    loss = MODELS.build(saliency.model.decode_head.loss_decode)
+    assert (type(loss).__name__, loss.alpha, loss.present_only, loss.per_image, loss.soft, loss.loss_weight) == (
+        'SaliencyConflictLoss', 0.08, False, True, True, 1.0)  # eq. 4, as it is printed
     assert saliency.train_dataloader.dataset.require_saliency
     assert 'LoadSaliency' in [step.type for step in saliency.train_dataloader.dataset.pipeline]
 
