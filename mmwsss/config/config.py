@@ -300,6 +300,13 @@ def datasets_of(cfg: Config) -> Iterator[ConfigDict]:
             stack.extend(d for d in inner if d)
 
 
+def innermost(dataset: ConfigDict) -> ConfigDict:
+    """Returns the config of the data set inside wrappers, or the data set's own."""
+    while dataset.get('dataset'):
+        dataset = dataset.dataset
+    return dataset
+
+
 def _is_ours(dataset: ConfigDict) -> bool:
     # Data sets that resolve classes from the data root take `classes` and `seed`.
     return getattr(DATASETS.get(dataset.type), 'RESOLVES_CLASSES', False)

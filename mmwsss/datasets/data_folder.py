@@ -193,6 +193,11 @@ class DataFolder:
         """Returns the images of a split, see :func:`mmwsss.datasets.read_split`; ``None``: of all there are."""
         return read_split(self.root, split, self.img_dir)
 
+    def stems_with_image(self, split: str | None) -> list[str]:
+        """Returns those of :meth:`stems` whose image is there; a list may name others too."""
+        images = self.image_paths()
+        return [stem for stem in self.stems(split) if stem in images]
+
     def image_paths(self) -> dict[str, str]:
         """Returns stem -> path of every image, sub folders included; empty without a folder of images."""
         return find_files_anywhere(self.images_path, IMAGE_EXTENSIONS)

@@ -7,6 +7,7 @@ from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 
 from mmwsss.apis.runner import check_pretrained, share_batch
+from mmwsss.config.config import innermost
 from mmwsss.datasets.checks import check_batch_size
 from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.datasets.layout import MAP_EXTENSIONS, describe_split, find_files, find_files_anywhere
@@ -37,9 +38,8 @@ def check_training(cfg: Config, data: DataFolder, split: str | None) -> None:
     is_endless = 'Infinite' in str((loader.get('sampler') or {}).get('type'))
     # A wrapper may repeat images.
     if dataset is loader.dataset and loader.get('batch_size') and not is_endless:
-        images = data.image_paths()
-        count = sum(stem in images for stem in data.stems(split))
-        check_batch_size(count, loader.batch_size, loader.get('drop_last', False), get_world_size(), is_shared)
+        check_batch_size(len(data.stems_with_image(split)), loader.batch_size, loader.get('drop_last', False),
+                         get_world_size(), is_shared)
     if dataset.get('require_saliency'):
         check_saliency(DataFolder.of_dataset(dataset), split)
     check_masks(dataset, split)
@@ -58,8 +58,7 @@ def check_saliency(data: DataFolder, split: str | None) -> None:
     Raises:
         UserError: If no image of the split has one.
     """
-    images, there = data.image_paths(), data.saliency_paths()
-    stems = [stem for stem in data.stems(split) if stem in images]
+    stems, there = data.stems_with_image(split), data.saliency_paths()
     without = [stem for stem in stems if stem not in there]
     if len(without) == len(stems):
         raise UserError(f'{data.saliency_path}: has no saliency map of {describe_split(split)}, but the config '
@@ -86,14 +85,7 @@ def check_masks(dataset: ConfigDict, split: str | None) -> None:
     if not has_masks or dataset.get('missing_mask', 'error') != 'error':
         return
     data = DataFolder.of_dataset(dataset)
-    images, masks = data.image_paths(), {}
+    masks = {}
     if data.masks_path.is_dir():  # as the data set itself looks
         masks = (find_files_anywhere if dataset.get('recursive') else find_files)(data.masks_path, MAP_EXTENSIONS)
-    check_masks_there([stem for stem in data.stems(split) if stem in images and stem not in masks], data.masks_path)
-
-
-def innermost(dataset: ConfigDict) -> ConfigDict:
-    """Returns the config of the data set inside wrappers, or the data set's own."""
-    while dataset.get('dataset'):
-        dataset = dataset.dataset
-    return dataset
+    check_masks_there([stem for stem in data.stems_with_image(split) if stem not in masks], data.masks_path)

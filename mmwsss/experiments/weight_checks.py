@@ -14,6 +14,7 @@ from mmseg.structures import SegDataSample
 from torch import nn
 
 from mmwsss.apis.runner import load_for_inference
+from mmwsss.config.config import innermost
 from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.engine.checkpoint import extract_state_dict, fetch_checkpoint, load_checkpoint
 from mmwsss.engine.input_statistics import check_input_statistics
@@ -144,10 +145,7 @@ def check_checkpoint(cfg: Config, checkpoint: str, classes: Sequence[str]) -> No
     Raises:
         UserError: If it is damaged, or of another model or other classes.
     """
-    dataset = cfg.test_dataloader.dataset
-    while dataset.get('dataset'):
-        dataset = dataset.dataset
-    cls = DATASETS.get(dataset.type)
+    cls = DATASETS.get(innermost(cfg.test_dataloader.dataset).type)
     names = ('background', *classes) if getattr(cls, 'WITH_BACKGROUND', False) else tuple(classes)
     init_default_scope(cfg.get('default_scope', 'mmwsss'))
     with torch.random.fork_rng(devices=[]):

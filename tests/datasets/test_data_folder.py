@@ -192,3 +192,12 @@ def test_fingerprint_of_labels_without_a_file(make_voc):
     for stem, matters in (('im_1', False), ('im_0', True)):
         write_label(folder.mask_path(stem), np.full((10, 16), 2, np.uint8))
         assert (folder.fingerprint(['im_0'], ['labels']) != before) == matters
+
+
+def test_stems_with_image(generated_copy):
+    data = DataFolder.find(generated_copy)
+    stems = data.stems('train')
+    assert data.stems_with_image('train') == stems
+    next((generated_copy / 'JPEGImages').glob(f'{stems[1]}.*')).unlink()
+    assert data.stems('train') == stems
+    assert data.stems_with_image('train') == [stem for stem in stems if stem != stems[1]]

@@ -218,8 +218,7 @@ class ConfigStage(Stage):
 
 def say_without_masks(context: StageContext, name: str, split: str) -> None:
     """Says at the start which images a stage will not evaluate: those of a split that have no mask."""
-    images, masks = context.data.image_paths(), context.data.mask_paths()
-    stems = [stem for stem in context.data.stems(split) if stem in images]
+    stems, masks = context.data.stems_with_image(split), context.data.mask_paths()
     without = [stem for stem in stems if stem not in masks]
     if not context.data.has_masks(split):
         print_log(f'stage {name}: split {split} will not be evaluated, as {context.data.masks_path} has no mask of it',

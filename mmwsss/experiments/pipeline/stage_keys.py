@@ -6,9 +6,9 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dist import get_world_size
 
 from mmwsss.apis.cam_files import cam_config_hash
+from mmwsss.config.config import innermost
 from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.experiments.pipeline.stage import StageContext
-from mmwsss.experiments.training_checks import innermost
 from mmwsss.registry import DATASETS
 from mmwsss.utils.fileio import sha256_of_file
 

@@ -30,6 +30,7 @@ from rich.console import Console
 
 from mmwsss.apis import runner
 from mmwsss.apis.evaluation_details import add_details
+from mmwsss.config.config import innermost
 from mmwsss.config.supervision import check_supervision
 from mmwsss.datasets import on_rank_zero
 from mmwsss.datasets.data_folder import DataFolder
@@ -39,7 +40,7 @@ from mmwsss.experiments.study.study_config import Row, StudyConfig, evaluator
 from mmwsss.experiments.study.study_dir import StudyDir
 from mmwsss.experiments.study.study_table import study_lines, study_markdown
 from mmwsss.experiments.table_text import duration_text, optional_text
-from mmwsss.experiments.training_checks import check_training, innermost
+from mmwsss.experiments.training_checks import check_training
 from mmwsss.experiments.weight_checks import check_hook_weights
 from mmwsss.postprocessing import CRF_PRESETS
 from mmwsss.registry import DATASETS

@@ -8,6 +8,7 @@ from mmengine.dist import is_main_process
 
 from mmwsss.apis import runner
 from mmwsss.apis.evaluation import evaluate_label_dir
+from mmwsss.config.config import innermost
 from mmwsss.config.seg_options import use_postprocessors, use_tta, without_masks
 from mmwsss.experiments.pipeline.stage import (
     OTHER,
@@ -19,7 +20,7 @@ from mmwsss.experiments.pipeline.stage import (
     say_without_masks,
 )
 from mmwsss.experiments.pipeline.stage_keys import config_parts
-from mmwsss.experiments.training_checks import check_masks, innermost
+from mmwsss.experiments.training_checks import check_masks
 from mmwsss.postprocessing import build_postprocessors
 from mmwsss.registry import STAGES
 from mmwsss.utils.fileio import write_json

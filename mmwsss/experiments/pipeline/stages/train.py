@@ -8,11 +8,11 @@ from mmengine.dist import is_main_process
 
 from mmwsss.apis import runner
 from mmwsss.apis.model_folder import export_model, is_refiner
-from mmwsss.config.config import set_backbone_weights
+from mmwsss.config.config import innermost, set_backbone_weights
 from mmwsss.config.supervision import check_supervision
 from mmwsss.experiments.pipeline.stage import FILES, OTHER, ConfigStage, StageContext, StageResult
 from mmwsss.experiments.pipeline.stage_keys import config_parts, dataset_key
-from mmwsss.experiments.training_checks import check_training, innermost
+from mmwsss.experiments.training_checks import check_training
 from mmwsss.models.classifiers.semantic_encoder import waits_for_checkpoint
 from mmwsss.registry import STAGES
 from mmwsss.utils.errors import UserError
