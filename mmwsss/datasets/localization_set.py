@@ -26,7 +26,7 @@ from mmwsss.datasets.layout import IMAGE_EXTENSIONS, find_files, load_classes, r
 from mmwsss.datasets.preflight import check_files
 from mmwsss.structures.label_file import IGNORE, label_path, read_label, write_label
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import remove_leftovers, write_bytes, write_json
+from mmwsss.utils.fileio import write_bytes, write_json
 from mmwsss.utils.parallel import progress_bar
 
 MASK_DIR = 'Masks'
@@ -80,7 +80,6 @@ def write_localization_set(out_dir: str | os.PathLike, split: str, images: Mappi
         del images[stem]
     for folder in ('JPEGImages', 'ImageSets', MASK_DIR)[:2 + any(image.mask for image in images.values())]:
         (root / folder).mkdir(parents=True, exist_ok=True)
-        remove_leftovers(root / folder)
     skipped += _write_masks(root, images)
     if not images:
         path, reason = skipped[0] if skipped else (root, 'there is no image')

@@ -22,7 +22,7 @@ from mmwsss.datasets.layout import (
 from mmwsss.structures.image_file import image_size
 from mmwsss.structures.label_file import label_path, read_label, write_label
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import atomic_path, remove_leftovers, write_bytes
+from mmwsss.utils.fileio import atomic_path, write_bytes
 from mmwsss.utils.parallel import default_num_workers, parallel_map, progress_bar
 
 VOC_CLASSES = ('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow', 'diningtable',
@@ -77,7 +77,6 @@ def voc_to_layout(voc_dir: str | os.PathLike, out_dir: str | os.PathLike, sbd_di
 
     for folder in (VOC_MASKS, SPLITS):
         (root / folder).mkdir(parents=True, exist_ok=True)
-    remove_leftovers(root / VOC_MASKS)
     for folder in (VOC_IMAGES, VOC_XML):
         if (voc / folder).is_dir():
             _place(voc / folder, root / folder, copy)

@@ -25,8 +25,9 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """Yields a temporary path beside ``path`` and renames it to ``path`` at the end.
 
     The temporary name is this process's own (rank, pid and :func:`pid_scope`), so several writers of one file
-    do not meet. When the body raises, the temporary file is removed and ``path`` stays as it was; what a killed
-    process leaves, :func:`remove_leftovers` removes. ``OSError.filename`` of a failed write names ``path``.
+    do not meet. When the body raises, the temporary file is removed and ``path`` stays as it was. What killed
+    processes have left in its folder goes when a process writes its first file there, see :func:`remove_leftovers`:
+    a command that was killed and is run again leaves nothing. ``OSError.filename`` of a failed write names ``path``.
 
     Args:
         path: The file to write. Its folder must exist.
@@ -35,6 +36,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         The temporary path; it keeps the suffix of ``path``.
     """
     path = Path(path)
+    _remove_leftovers_once(path.parent.absolute(), os.getpid())
     temporary = path.with_name(f'.{path.stem}.{get_rank()}-{os.getpid()}-{pid_scope()}.tmp{path.suffix}')
     try:
         yield temporary
@@ -93,6 +95,17 @@ def remove_leftovers(folder: str | os.PathLike, recursive: bool = False) -> list
                     path.unlink()
                     removed.append(path)
     return removed
+
+
+@functools.cache
+def _remove_leftovers_once(folder: Path, pid: int) -> None:
+    """Removes leftovers in a folder; once, since listing a folder for every file of thousands takes minutes.
+
+    Args:
+        folder: The folder, an absolute path.
+        pid: Of this process: one that was forked looks for itself.
+    """
+    remove_leftovers(folder)
 
 
 def _is_left(path: Path, pid: int, scope: str) -> bool:

@@ -143,6 +143,18 @@ def test_kill_leaves_the_old_file_and_what_it_leaves_besides_can_be_removed(tmp_
     assert names(path.parent) == [name] and path.read_bytes() == b'old'
 
 
+def test_first_file_in_a_folder_removes_what_killed_processes_left(tmp_path, leftover):
+    gone = [leftover(tmp_path / name) for name in ('a.png', 'b.json')]
+    stays = [leftover(tmp_path / 'a.png', alive=True), leftover(tmp_path / 'sub/a.png')]
+    write_bytes(tmp_path / 'a.png', b'whole')
+    assert all(path.exists() for path in stays) and not any(path.exists() for path in gone)
+    later = leftover(tmp_path / 'b.json')
+    write_bytes(tmp_path / 'b.json', b'whole')
+    assert later.exists()  # a folder is looked through once
+    write_bytes(tmp_path / 'sub/b.png', b'whole')
+    assert not stays[1].exists()
+
+
 @pytest.mark.parametrize('age, left', [(0, False), (3600, False), (FOREIGN_LEFTOVER_AGE + 60, True)])
 def test_leftover_of_another_machine_goes_when_it_is_old(tmp_path, age, left):
     # No process here has this pid, and one has this one; neither tells anything about the other machine.

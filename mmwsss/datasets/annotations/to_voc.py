@@ -23,7 +23,7 @@ from mmwsss.datasets.mask_checks import check_mask_classes
 from mmwsss.structures.image_file import image_size
 from mmwsss.structures.label_file import IGNORE, label_path, write_label
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import remove_leftovers, write_bytes, write_json
+from mmwsss.utils.fileio import write_bytes, write_json
 from mmwsss.utils.parallel import default_num_workers, parallel_map, progress_bar
 
 
@@ -75,7 +75,6 @@ def annotations_to_voc(program: str, source: str | os.PathLike, out_dir: str | o
         raise UserError(f'{path}: {reason} (and no image is left for the split {split})')
     for name in (VOC_IMAGES, 'ImageSets', VOC_MASKS)[:2 + masks]:
         (root / name).mkdir(parents=True, exist_ok=True)
-        remove_leftovers(root / name)
     place_images(files, root / VOC_IMAGES, copy)
     failed = {}
     if masks:

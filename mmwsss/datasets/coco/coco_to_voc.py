@@ -16,7 +16,7 @@ from mmwsss.datasets.mask_checks import check_mask_classes
 from mmwsss.structures.image_file import image_size
 from mmwsss.structures.label_file import IGNORE, label_path, write_label
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import atomic_path, remove_leftovers, write_bytes, write_json
+from mmwsss.utils.fileio import atomic_path, write_bytes, write_json
 from mmwsss.utils.parallel import default_num_workers, parallel_map, progress_bar
 
 MAX_PIXELS = 2 ** 28  # of one image, so that a damaged size does not take all memory
@@ -76,7 +76,6 @@ def coco_to_voc(images_dir: str | os.PathLike, instances_json: str | os.PathLike
 
     for folder in (VOC_IMAGES, 'ImageSets', VOC_MASKS)[:2 + masks]:
         (root / folder).mkdir(parents=True, exist_ok=True)
-        remove_leftovers(root / folder)
     place_images({stem: files[stem] for stem in images}, root / VOC_IMAGES, copy)
     if masks:
         failed = _write_masks(images, files, instances, classes, root / VOC_MASKS, num_workers)

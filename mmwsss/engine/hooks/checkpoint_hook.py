@@ -27,7 +27,6 @@ from mmwsss.engine.weights_only import UnsupportedTypeError, from_weights_only, 
 from mmwsss.registry import HOOKS
 from mmwsss.utils.dist import unwrapped
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import remove_leftovers
 
 
 @HOOKS.register_module()
@@ -63,11 +62,9 @@ class SafeCheckpointHook(CheckpointHook):
             raise TypeError(f'{type(self).__name__} has no setting {", ".join(unknown)}')
 
     def before_train(self, runner: Runner) -> None:
-        """See the class of MMEngine; also removes leftovers of killed processes."""
+        """See the class of MMEngine."""
         runner.logger.addFilter(_not_about_file_client)  # adding it again changes nothing
         super().before_train(runner)
-        if is_main_process() and isinstance(self.file_backend, AtomicBackend):
-            remove_leftovers(self.out_dir)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Turns the checkpoint into tensors and built-in types, in place.
