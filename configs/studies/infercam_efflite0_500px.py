@@ -28,10 +28,10 @@ rows = [
     _row('erase, by class', dict(type='IterativeErase', erase='class'), seeds=(0,)),
     _row('erase, over its own maximum', dict(type='IterativeErase', **_paper_erase), seeds=(0,)),
     _row('InferCam, the paper to the letter', dict(
-        type='InferCam', split=dict(_paper_split, overlap=(0, 0), align=1), erase=dict(_paper_erase, accumulate='sum')),
-         seeds=(0,)),
+        type='InferCam', split=dict(_paper_split, overlap=(0, 0), align=1, min_size=1),
+        erase=dict(_paper_erase, accumulate='sum')), seeds=(0,)),
     _row('InferCam, the released code', dict(
-        type='InferCam', split=dict(_paper_split, multi_class='none', align=1),
+        type='InferCam', split=dict(_paper_split, multi_class='none', align=1, min_size=1),
         erase=dict(_paper_erase, stop_area=0.02, mirror_mask=False), reference='patch'), view=_unmirrored, seeds=(0,)),
     _row('baseline, scales 1 and 2', view=_two_scales),
     _row('InferCam, scales 1 and 2', dict(type='InferCam'), view=_two_scales, seeds=(0,),

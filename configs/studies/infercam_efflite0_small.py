@@ -30,7 +30,7 @@ def _both(split=None, erase=None, **options):
 
 
 _unmirrored = dict(_view, flip=False)
-_paper = dict(overlap=(0, 0), align=1)
+_paper = dict(overlap=(0, 0), align=1, min_size=1)
 rows = [
     dict(name='baseline', config='cam', test_options={'model.inference_hooks': [_view]}),
     _row('split', _split_unite()),
@@ -57,9 +57,10 @@ rows = [
         dict(patch_scale=2.0, normalize='image', include_base=True), dict(erase='class', normalize='first'))),
     _row('InferCam, the paper to the letter', _both(_paper, dict(accumulate='sum'))),
     _row('InferCam, the released code', _both(
-        dict(multi_class='none', align=1), dict(stop_area=0.02, mirror_mask=False), reference='patch'),
+        dict(multi_class='none', align=1, min_size=1), dict(stop_area=0.02, mirror_mask=False), reference='patch'),
          view=_unmirrored),
     # Enlarged patches are another scale, too: what that alone gives.
+    _row('baseline, scale 2', view=dict(_view, scales=(2.0,))),
     _row('baseline, scales 1 and 2', view=dict(_view, scales=(1.0, 2.0))),
     _row('InferCam, patches x 2, strengths kept, base, first round', _both(
         dict(patch_scale=2.0, normalize='image', include_base=True), dict(normalize='first'))),
@@ -71,5 +72,8 @@ rows += [
     *(dict(_row(f'{_name}, 4 scales', _hook, view=_all_scales), baseline='baseline, 4 scales') for _name, _hook in (
         ('split, strengths kept, base', _split_unite(**_kept)),
         ('erase, over first round', _iterative(normalize='first')),
-        ('InferCam, strengths kept, base, first round', _both(_kept, dict(normalize='first'))))),
+        ('InferCam, defaults', dict(type='InferCam')))),
+    # infercam_fast_efflite0_small.py
+    dict(_row('InferCam, fast, 3 scales', dict(type='InferCam', erase=dict(max_rounds=3, stop_area=0.02)),
+              view=dict(_view, scales=(0.5, 1.0, 1.5))), baseline='baseline, 4 scales'),
 ]

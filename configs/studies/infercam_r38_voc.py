@@ -4,7 +4,7 @@
 # The column "1 / 2 / 3+ classes" is Table 3; what Fig. 2 says (the share of the objects' pixels where the CAM of
 # their class is above 0: 84 %) is `foreground_recall` at threshold 0 of `curve` in the report.json of T2 baseline.
 # python tools/run_study.py configs/studies/infercam_r38_voc.py --data-root VOC --work-dir DIR --weights resnet38.pth
-configs = dict(cam='../cam/cam_r38_voc.py')
+configs = dict(cam='../cam/cam_r38_voc_psa.py')  # the paper's classifier is AffinityNet's
 split = 'train'
 _views = dict(type='MultiScaleFlip', scales=(0.5, 1.0, 1.5, 2.0), flip=True, interpolation='bicubic')
 _patches, _rounds = dict(normalize='patch', include_base=False, align=1, min_size=1), dict(normalize='round')

@@ -1,6 +1,6 @@
-# The tables of RCM and MAM on VOC: 1, 2 and 5, and the thresholds of Fig. 7, evaluated on train. Those of single
-# images (Fig. 4) are in per_image.csv of the stage eval_cam of a pipeline, whose config `cam` is one of these:
-# ../pipelines/rcm_mam_r38_voc.py --cfg-options configs.cam=...
+# The tables of RCM and MAM on VOC: 1, 2 and 5, and the thresholds of Fig. 7, evaluated on train. The figures of single
+# images (Fig. 4; of the CAMs, without CRF) are in per_image.csv of the stage eval_cam of a pipeline, whose config `cam`
+# is one of these: ../pipelines/rcm_mam_r38_voc.py --cfg-options configs.cam=...
 # python tools/run_study.py configs/studies/rcm_mam_r38_voc.py --data-root VOC --work-dir DIR --weights resnet38.pth
 _stem = '../rcm_mam/rcm_mam_r38_voc'
 configs = {name: f'{_stem}{suffix}.py' for name, suffix in (

@@ -34,12 +34,12 @@ _overturns = dict(alpha=6.0, present_only=True, loss_weight=0.2)
 rows = [
     _row('cross entropy', 'plain'),
     *(_row(f'alpha {alpha:g}', alpha=alpha) for alpha in (0.08, 0.4, 1.2, 3.0)),
-    _row('alpha 1.2, one tau for the batch', alpha=1.2, per_image=False),
     # Saliency decides between the background and the classes of the label, and raises no others.
     _row('alpha 1.2, classes of the label', alpha=1.2, present_only=True),
     # At a large alpha the loss is several times as large, which the learning rate does not bear.
     _row('alpha 6, a fifth of the loss', alpha=6.0, loss_weight=0.2),
     _row('alpha 6, classes of the label, a fifth of the loss', **_overturns),
+    _row('the same with one tau for the batch', **_overturns, per_image=False),
     _row('confident labels, cross entropy', 'confident_plain'),
     _row('confident labels, alpha 6, classes of the label, a fifth of the loss', 'confident', **_overturns),
     _row('confident labels, the same on ignored pixels', 'confident', **_overturns, on_ignored=True),
@@ -51,6 +51,7 @@ rows = [
     _row('DeepLabV2 head, alpha 0.08', 'v2_saliency', alpha=0.08),
     _row('DeepLabV2 head, alpha 6, classes of the label, a fifth of the loss', 'v2_saliency', **_overturns),
     *(_row(f'ground truth as saliency, alpha {alpha:g}', 'truth', alpha=alpha) for alpha in (0.08, 1.2, 3.0)),
+    _row('ground truth as saliency, alpha 6, a fifth of the loss', 'truth', alpha=6.0, loss_weight=0.2),
     _row('ground truth as saliency, alpha 6, classes of the label, a fifth of the loss', 'truth', **_overturns),
     *(_row(f'shuffled saliency, alpha {alpha:g}', 'shuffled', alpha=alpha) for alpha in (0.08, 1.2)),
     _row('shuffled saliency, alpha 6, classes of the label, a fifth of the loss', 'shuffled', **_overturns),

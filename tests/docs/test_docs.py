@@ -42,7 +42,7 @@ def commands(page):
 
 def parse(words):
     """Reads a command as the program would, without running it."""
-    words = ['train_cfg.max_epochs=1' if word in ('$OPT', '$CHECKPOINTS') else word for word in words]  # a page's own
+    words = ['train_cfg.max_epochs=1' if word in ('$OPT', '$WITH', '$CHECKPOINTS') else word for word in words]  # a page's own
     if words[0] == 'mmwsss':
         make_parser(words[1:]).parse_args(words[1:])
         return
