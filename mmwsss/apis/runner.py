@@ -17,7 +17,7 @@ from mmwsss.config.config import DATALOADERS, backbones_of
 from mmwsss.config.supervision import check_supervision
 from mmwsss.datasets.checks import check_batch_size
 from mmwsss.engine.checkpoint import find_latest_checkpoint, load_weights_strict, trained_classes
-from mmwsss.engine.hooks import InputStatisticsHook
+from mmwsss.engine.hooks import InputStatisticsHook, NormalizationHook
 from mmwsss.engine.input_statistics import check_input_statistics
 from mmwsss.engine.logged_runner import LoggedRunner
 from mmwsss.engine.mixed_precision import warn_of_slow_amp
@@ -131,7 +131,8 @@ def train(cfg: Config, work_dir: str | Path, resume: bool = False, launcher: str
 
     Raises:
         UserError: If the training wrote no checkpoint, or a batch of one image is too small for a BatchNorm; or see
-            :func:`~mmwsss.config.supervision.check_supervision` and
+            :func:`~mmwsss.config.supervision.check_supervision`,
+            :func:`~mmwsss.models.utils.normalization.check_normalization` and
             :func:`~mmwsss.engine.input_statistics.check_input_statistics`.
     """
     check_settings(cfg, 'train_dataloader', 'train_cfg', 'optim_wrapper')
@@ -147,6 +148,8 @@ def train(cfg: Config, work_dir: str | Path, resume: bool = False, launcher: str
     with naming_errors(work_dir):
         runner = LoggedRunner.from_cfg(cfg)
         check_normalization(unwrapped(runner.model))
+        if not cfg.get('load_from'):  # it replaces the weights of init_cfg, so what their files say is of no interest
+            runner.register_hook(NormalizationHook())
         if cfg.get('check_input_statistics', True):
             runner.register_hook(InputStatisticsHook())
         if isinstance(runner.train_loop, EpochBasedTrainLoop):

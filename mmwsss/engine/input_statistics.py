@@ -62,7 +62,8 @@ def input_scale(backbone: nn.Module, images: Sequence[Tensor], num_norms: int = 
     """Compares what reaches the first BatchNorms of a backbone with their running statistics.
 
     The order of the channels cannot be seen this way: for ImageNet's ResNet50 it changes the result by less than one
-    percent.
+    percent. Where the file of the weights tells it, :func:`mmwsss.models.utils.normalization.check_normalization`
+    compares it.
 
     Args:
         backbone: The backbone, in any mode; it is left as it was.

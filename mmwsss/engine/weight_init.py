@@ -7,6 +7,7 @@ from mmengine.model.weight_init import update_init_info
 from torch import Tensor, nn
 
 from mmwsss.engine.checkpoint import extract_state_dict, load_checkpoint, load_state_dict_strict
+from mmwsss.models.utils.normalization import stated_images
 from mmwsss.registry import WEIGHT_INITIALIZERS
 from mmwsss.utils.errors import UserError
 
@@ -19,7 +20,9 @@ class StrictPretrained:
     then goes unnoticed. Here every parameter and buffer of the module must be in the file
     (``num_batches_tracked`` excepted), and every key of the file must be used or ignored by a pattern.
     Values of another precision are cast. The bias of a ResNet's first convolution, which files that come from Caffe
-    have (detectron2's, ``conv1.bias``), goes into the running mean of the BatchNorm behind it, which is the same. ::
+    have (detectron2's, ``conv1.bias``), goes into the running mean of the BatchNorm behind it, which is the same.
+    What the file says of its images (``meta.images`` of converted ResNets) becomes the module's ``normalization``, for
+    :func:`mmwsss.models.utils.normalization.check_normalization`. ::
 
         backbone=dict(type='ResNet', ..., init_cfg=dict(type='StrictPretrained', checkpoint='resnet50.pth'))
 
@@ -64,6 +67,8 @@ class StrictPretrained:
             module, state_dict, self.checkpoint, ignore=self.ignore,
             hint=f'these are not the weights of {type(module).__name__} as it is configured; give others in '
             'init_cfg, or name keys that it need not have in init_cfg.ignore')
+        if images := stated_images(checkpoint, self.checkpoint):
+            module.normalization = images
         for child in module.modules():
             # Not only BaseModule: mmcv's ConvModule has an init_weights, which MMEngine calls unless is_init.
             if child is not module and hasattr(child, 'init_weights'):

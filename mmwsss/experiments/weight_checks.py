@@ -18,6 +18,7 @@ from mmwsss.config.config import innermost
 from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.engine.checkpoint import extract_state_dict, fetch_checkpoint, load_checkpoint
 from mmwsss.engine.input_statistics import check_input_statistics
+from mmwsss.models.utils.normalization import check_normalization
 from mmwsss.registry import DATASETS, MODELS
 from mmwsss.structures.image_file import read_image
 from mmwsss.utils.errors import UserError
@@ -76,10 +77,11 @@ def _checkpoints(node: Any, path: str) -> Iterator[tuple[str, Any]]:
 def check_training_weights(cfg: Config, data: DataFolder, split: str | None) -> None:
     """Loads the pretrained weights of a training as it will load them, and looks whether the images suit them.
 
-    The model is built, every ``init_cfg`` that names a file is run on its part of it, and some images of the split are
-    normalised and compared with the statistics of the first BatchNorms
+    The model is built, every ``init_cfg`` that names a file is run on its part of it, the data preprocessor is compared
+    with what the files say of their images (:func:`mmwsss.models.utils.normalization.check_normalization`), and some
+    images of the split are normalised and compared with the statistics of the first BatchNorms
     (:func:`mmwsss.engine.input_statistics.check_input_statistics`). ``load_from``, which MMEngine loads as far as it
-    fits, is only read.
+    fits and in place of the others, is only read.
 
     Args:
         cfg: The config of a training, whose files are there (:func:`check_weights`). An empty name of a file stands for
@@ -106,8 +108,10 @@ def check_training_weights(cfg: Config, data: DataFolder, split: str | None) -> 
     with torch.random.fork_rng(devices=[]):
         built = MODELS.build(model)
         _load_pretrained(built)
-        if cfg.get('check_input_statistics', True) and not cfg.get('load_from'):
-            check_input_statistics(built, _Photos(images), IMAGES)
+        if not cfg.get('load_from'):
+            check_normalization(built)
+            if cfg.get('check_input_statistics', True):
+                check_input_statistics(built, _Photos(images), IMAGES)
     _fitting.add(state)
 
 

@@ -8,7 +8,10 @@ from mmseg.models.backbones import ResNet
 
 from mmwsss.converters import SOURCES, convert
 from mmwsss.converters.convert_file import convert_file
+from mmwsss.engine.input_statistics import STYLES
 from mmwsss.engine.weight_init import fold_stem_bias
+from mmwsss.models.data_preprocessor import WSSSDataPreProcessor
+from mmwsss.models.utils.normalization import check_normalization
 from mmwsss.utils.errors import UserError
 
 WIDTH = 2
@@ -61,6 +64,26 @@ def test_both_styles_and_orders(original, tmp_path, name, style, channels, bias)
             torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-4)
         with pytest.raises(UserError, match=f"is a ResNet with style='{style}', but the config has style="):
             resnet('caffe' if style == 'pytorch' else 'pytorch', tmp_path / 'ours.pth')
+
+
+@pytest.mark.parametrize('name', STYLES)
+def test_images_of_the_other_order_are_refused(original, tmp_path, name):
+    images, style = STYLES[name]
+    own = 'rgb' if images.bgr_to_rgb else 'bgr'
+    orders = {order: dict(mean=images.mean[::1 if order == own else -1], std=images.std[::1 if order == own else -1],
+                          bgr_to_rgb=order == 'rgb') for order in ('rgb', 'bgr')}
+    for order in (None, 'rgb', 'bgr'):
+        convert_file(f'resnet50_{name}', original(style)[0], tmp_path / 'ours.pth', channels=order)
+        model = torch.nn.Module()
+        model.backbone = resnet(style, tmp_path / 'ours.pth')
+        for config, settings in orders.items():
+            model.data_preprocessor = WSSSDataPreProcessor(**settings)
+            if config == (order or own):
+                check_normalization(model)
+            else:
+                with pytest.raises(UserError, match=rf'backbone has the weights of .*ours\.pth, which are for '
+                                                    rf'{(order or own).upper()} images; set mean='):
+                    check_normalization(model)
 
 
 def test_file_with_the_bias_loads_as_it_is(original):

@@ -104,6 +104,19 @@ def test_half_precision_is_cast(pretrained):
     assert equals(model, half) and model.block.conv.weight.dtype == torch.float32
 
 
+def test_what_the_file_says_of_its_images_is_kept(pretrained):
+    folder, state_dict = pretrained
+    images = dict(mean=[1., 2., 3.], std=[4., 5., 6.], bgr_to_rgb=False)
+    torch.save(dict(state_dict=state_dict, meta=dict(images=images)), folder / 'bgr.pth')
+    model = Backbone(init(checkpoint=str(folder / 'bgr.pth')))
+    model.init_weights()
+    assert model.normalization.mean == (3, 2, 1) and not model.normalization.bgr_to_rgb
+    assert model.normalization.file == str(folder / 'bgr.pth')
+    model = Backbone(init(checkpoint=str(folder / 'plain.pth')))
+    model.init_weights()
+    assert not hasattr(model, 'normalization')
+
+
 @pytest.mark.parametrize('change, message', [
     (lambda s: s.pop('inner.0.conv.bias'), r'1 key missing \(inner\.0\.conv\.bias\)'),
     (lambda s: s.pop('module.bn.running_mean'), '1 key missing'),

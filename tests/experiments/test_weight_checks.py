@@ -9,6 +9,7 @@ from mmengine.config import ConfigDict
 from mmseg.models.backbones import ResNet
 from torch import nn
 
+from mmwsss.converters.convert_file import convert_file
 from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.engine.input_statistics import STYLES
 from mmwsss.experiments import weight_checks
@@ -51,9 +52,9 @@ def use_resnet(cfg, checkpoint, depth=18, style='torchvision'):
 def check(tiny_cam_cfg, generated_root):
     """Checks the training of a ResNet, see :func:`use_resnet`."""
     def check(checkpoint, *args, **changes):
-        cfg = copy.deepcopy(tiny_cam_cfg)
+        cfg = use_resnet(copy.deepcopy(tiny_cam_cfg), checkpoint, *args)
         cfg.merge_from_dict(changes)
-        check_training_weights(use_resnet(cfg, checkpoint, *args), DataFolder.find(generated_root), 'train')
+        check_training_weights(cfg, DataFolder.find(generated_root), 'train')
     return check
 
 
@@ -90,6 +91,20 @@ def test_weights_of_the_other_style(check, weights, tmp_path):
                tmp_path / 'said.pth')
     with pytest.raises(UserError, match=r"said\.pth: is a ResNet with style='pytorch'"):
         check(tmp_path / 'said.pth', 18, 'caffe', check_input_statistics=False)
+
+
+def test_converted_weights_for_the_other_order_of_channels(check, tmp_path):
+    """The BatchNorms have seen nothing, so that only what the files say can tell."""
+    torch.save(ResNet(depth=50, style='caffe', **TINY).state_dict(), tmp_path / 'original.pth')
+    for channels in ('rgb', 'bgr'):
+        convert_file('resnet50_caffe', tmp_path / 'original.pth', tmp_path / f'{channels}.pth', channels=channels)
+    check(tmp_path / 'bgr.pth', 50, 'caffe')
+    turned = {'model.data_preprocessor.mean': [123.68, 116.779, 103.939], 'model.data_preprocessor.bgr_to_rgb': True}
+    for file, options, order in (('rgb.pth', {}, 'RGB'), ('bgr.pth', turned, 'BGR')):
+        with pytest.raises(UserError, match=rf'{file}, which are for {order} images; set mean='):
+            check(tmp_path / file, 50, 'caffe', check_input_statistics=False, **options)
+        check(tmp_path / file, 50, 'caffe', load_from=str(tmp_path / file), **options)  # in place of these weights
+    check(tmp_path / 'rgb.pth', 50, 'caffe', **turned)
 
 
 def test_damaged_images_are_passed_over(tiny_cam_cfg, weights, generated_copy):
