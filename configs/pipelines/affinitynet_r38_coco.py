@@ -4,4 +4,5 @@ _base_ = './affinitynet_r38_voc.py'
 configs = dict(cam='../cam/cam_r38_coco.py', affinity='../affinitynet/affinitynet_r38_coco.py',
                segmentor='../segmentation/deeplab_v1_r38_coco.py')
 _train = dict(split='train')
-stages = dict(classifier=_train, cam=_train, affinity_label=_train, affinity=_train, walk=_train, segmentor=_train)
+stages = dict(classifier=_train, cam=_train, eval_cam=dict(postprocessors=[]),  # CRFs of all of train: hours
+              affinity_label=_train, affinity=_train, walk=_train, segmentor=_train)

@@ -1,8 +1,8 @@
-# CAM, AffinityNet, DeepLab on VOC with ResNet38: the base of the papers' pipelines. Trained on the pseudo labels of
-# train_aug (10,582 images), evaluated on train (1,464 of them) and val, as the papers do. Not measured
-# yet.
+# CAM, AffinityNet, DeepLab on VOC with ResNet38: AffinityNet's own, and the base of other papers' pipelines, each of
+# which names its config `cam`. Trained on the pseudo labels of train_aug (10,582 images), evaluated on train (1,464 of
+# them) and val, as the papers do. Not measured yet.
 _base_ = './_base_/affinitynet.py'
-configs = dict(cam='../cam/cam_r38_voc.py', affinity='../affinitynet/affinitynet_r38_voc.py',
+configs = dict(cam='../cam/cam_r38_voc_psa.py', affinity='../affinitynet/affinitynet_r38_voc.py',
                segmentor='../segmentation/deeplab_v1_r38_voc.py')
 _aug = dict(split='train_aug')
 # Figures "with CRF" are those of AffinityNet's CRF at the best threshold of the CAMs.

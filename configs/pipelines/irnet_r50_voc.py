@@ -1,6 +1,6 @@
 # CAM, IRNet, DeepLabV2 on VOC: trained on the pseudo labels of train_aug (10,582 images), evaluated on train (1,464 of
 # them) and val. Its backbones differ: --weights cam=resnet50.pth irnet=resnet50.pth; MMEngine downloads the
-# segmentor's, docs/voc.md says from where.
+# segmentor's, docs/voc.md says from where. The segmentor is SSA's; that of IRNet's own figures is a ResNet50.
 _base_ = './_base_/irnet.py'
 configs = dict(cam='../cam/cam_r50_voc.py', irnet='../irnet/irnet_r50_voc.py',
                segmentor='../segmentation/deeplab_v2_r101_voc.py')

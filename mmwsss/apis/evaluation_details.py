@@ -38,8 +38,9 @@ def add_details(report: Mapping[str, Any], folder: str | os.PathLike, data: Data
         split: Name of the split, or ``None`` for all images.
         postprocessors: Configs of POSTPROCESSORS, such as the CRF of a table "with CRF". They are applied to the CAMs
             with the best threshold as constant background; the threshold is not chosen again.
-        per_image: csv file for the figures of every image, see :func:`mmwsss.evaluation.breakdown.image_row`; with
-            post-processors, they are those after them. Missing folders are created.
+        per_image: csv file for the figures of every image, see :func:`mmwsss.evaluation.breakdown.image_row`, before
+            post-processing; with post-processors, those after them are in a second file beside it, ``<stem>_refined``
+            with the same suffix. Missing folders are created.
         num_workers: Processes; 0: this one. Default: one per CPU.
 
     Returns:
@@ -73,7 +74,10 @@ def add_details(report: Mapping[str, Any], folder: str | os.PathLike, data: Data
     if postprocessors:
         added['refined'] = dict(breakdown(refined, names), postprocessors=postprocessors)
     if per_image is not None:
-        _write_table(per_image, refined or plain)
+        _write_table(per_image, plain)
+        if postprocessors:
+            path = Path(per_image)
+            _write_table(path.with_stem(f'{path.stem}_refined'), refined)
     return dict(report, **added)
 
 

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--crf', choices=['label', 'softmax'], help='also evaluate CAMs with a dense CRF at the best '
                         "threshold: on labels with IRNet's parameters, or on scores with AffinityNet's")
     parser.add_argument('--per-image', metavar='FILE', help='csv file for mIoU, precision, recall and the shares of '
-                        'every image (with --crf: after it)')
+                        'every image (with --crf: those after it in a second file, <stem>_refined)')
     add_num_workers(parser)
     parser.add_argument('--missing', choices=['error', 'skip'], default='error',
                         help='what to do about a readable image without CAM or label (default: %(default)s)')

@@ -7,7 +7,7 @@ from mmwsss.apis.evaluation import evaluate
 from mmwsss.apis.evaluation_details import add_details
 from mmwsss.cli.main import main
 from mmwsss.evaluation import confusion_matrix, label_from_cam
-from mmwsss.evaluation.breakdown import breakdown
+from mmwsss.evaluation.breakdown import IMAGE_COLUMNS, breakdown, image_row
 from mmwsss.postprocessing import build_postprocessors, pseudo_label
 from mmwsss.structures import (
     CAMFile,
@@ -52,6 +52,17 @@ def expected(cams, root, threshold, crf=False):
     return found
 
 
+def rows_of(path):
+    with open(path, newline='') as file:
+        return [{name: value and (value if name == 'image' else float(value)) for name, value in row.items()}
+                for row in csv.DictReader(file)]
+
+
+def expected_rows(found):
+    return [{name: '' if value is None else pytest.approx(value, rel=1e-5) if isinstance(value, float) else value
+             for name, value in image_row(stem, confusion).items()} for stem, confusion in found.items()]
+
+
 def test_details_are_those_at_the_best_threshold(cams, generated_root, tmp_path):
     report = evaluate(cams, generated_root, 'train', num_workers=0)
     full = add_details(report, cams, generated_root, 'train', CRF, tmp_path / 'new.csv', num_workers=0)
@@ -61,9 +72,10 @@ def test_details_are_those_at_the_best_threshold(cams, generated_root, tmp_path)
     assert full['details']['mIoU'] == pytest.approx(report['mIoU'])  # two ways to the same figure
     after = expected(cams, generated_root, report['threshold'], crf=True)
     assert full['refined'] == dict(breakdown(after, tuple(report['per_class'])[1:]), postprocessors=CRF)
-    with open(tmp_path / 'new.csv', newline='') as file:
-        rows = list(csv.DictReader(file))
-    assert [row['image'] for row in rows] == list(after) and 0 < float(rows[0]['mIoU']) <= 1
+    plain, refined = rows_of(tmp_path / 'new.csv'), rows_of(tmp_path / 'new_refined.csv')
+    assert plain == expected_rows(before) and refined == expected_rows(after)
+    assert list(plain[0]) == list(IMAGE_COLUMNS)
+    assert all(abs(row['mIoU'] - other['mIoU']) > 1e-3 for row, other in zip(plain, refined))
 
 
 def test_command_for_cams_and_labels(cams, generated_root, tmp_path, capsys):
@@ -73,6 +85,7 @@ def test_command_for_cams_and_labels(cams, generated_root, tmp_path, capsys):
     out = capsys.readouterr().out
     assert stop.value.code == 0 and 'false foreground' in out and 'with CRF' not in out
     assert len((tmp_path / 'new/images.csv').read_text().splitlines()) == 13
+    assert [path.name for path in (tmp_path / 'new').iterdir()] == ['images.csv'], 'nothing was refined'
 
     masks = generated_root / 'SegmentationClass'
     report = evaluate(masks, generated_root, 'val', num_workers=0)

@@ -12,13 +12,14 @@ from mmwsss.registry import INFERENCE_HOOKS, MODELS
 # Config: crop, long side, colours. None: as loaded, no change.
 IMAGES = {
     'cam/cam_r38_voc': (448, (448, 768), 'ColorJitter'),
+    'cam/cam_r38_voc_psa': (448, (256, 512), 'ColorJitter'),
     'cam/cam_r50_voc': (512, (320, 640), None),
     'seam/seam_r38_voc': (448, (448, 768), 'ColorJitter'),
     'affinitynet/affinitynet_r38_voc': (448, None, 'ColorJitter'),
     'irnet/irnet_r50_voc': (512, (250, 750), None),
     'rcm_mam/rcm_mam_r38_voc': (192, (250, 650), 'PCALighting'),
     'rcm_mam/rcm_mam_r38_voc_color_jitter': (192, (250, 650), 'ColorJitter'),
-    'infercam/infercam_r38_voc': (448, (448, 768), 'ColorJitter'),
+    'infercam/infercam_r38_voc': (448, (256, 512), 'ColorJitter'),
     'ssa/ssa_r50_voc': (512, (320, 640), None),
 }
 
@@ -54,8 +55,9 @@ def test_training_images(config, name):
         assert (jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue) == (0.3, 0.3, 0.3, 0.1)
 
 
-@pytest.mark.parametrize('name', ['cam/cam_r38_voc', 'cam/cam_r50_voc', 'seam/seam_r38_voc', 'rcm_mam/rcm_mam_r38_voc',
-                                  'infercam/infercam_r38_voc', 'infercam/infercam_r50_voc', 'ssa/ssa_r50_voc'])
+@pytest.mark.parametrize('name', ['cam/cam_r38_voc', 'cam/cam_r38_voc_psa', 'cam/cam_r50_voc', 'seam/seam_r38_voc',
+                                  'rcm_mam/rcm_mam_r38_voc', 'infercam/infercam_r38_voc', 'infercam/infercam_r50_voc',
+                                  'infercam/split_patch_r38_voc', 'ssa/ssa_r50_voc'])
 def test_views_of_a_test(config, name):
     model = config(name).model
     views, = (hook for hook in model.inference_hooks if hook.type == 'MultiScaleFlip')
@@ -72,6 +74,35 @@ def test_batches_are_totals_that_the_rate_was_chosen_for(repo_root):
         cfg = Config.fromfile(path)
         assert cfg.auto_scale_lr.base_batch_size == cfg.train_dataloader.batch_size, path
         assert not cfg.auto_scale_lr.enable, path
+
+
+@pytest.mark.parametrize('name, batch, epochs, lr', [
+    ('cam/cam_r38_voc', 8, 8, 0.01), ('cam/cam_r38_voc_psa', 16, 15, 0.1), ('infercam/infercam_r38_voc', 16, 15, 0.1)])
+def test_classifier_is_seams_baseline_or_psas(config, name, batch, epochs, lr):
+    cfg = config(name)
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (cfg.train_dataloader.batch_size, cfg.train_cfg.max_epochs, optimizer.lr) == (batch, epochs, lr)
+    assert optimizer.weight_decay == optimizer.momentum == 5e-4
+
+
+@pytest.mark.parametrize('name, classifier', [
+    ('affinitynet_r38_voc', 'cam/cam_r38_voc_psa'), ('infercam_r38_voc', 'infercam/infercam_r38_voc'),
+    ('seam_r38_voc', 'seam/seam_r38_voc'), ('seam_baseline_r38_voc', 'cam/cam_r38_voc'),
+    ('rcm_mam_r38_voc', 'rcm_mam/rcm_mam_r38_voc'), ('slams_r38_voc', 'slams/slam_r38_voc'),
+    ('affinitynet_r38_coco', 'cam/cam_r38_coco'), ('slams_r38_coco', 'slams/slam_r38_coco')])
+def test_pipelines_with_affinitynet_have_the_classifier_of_their_paper(pipeline, name, classifier):
+    assert pipeline(name).configs['cam'].endswith(f'/configs/{classifier}.py')
+
+
+def test_classifiers_that_slams_start_from(pipeline):
+    assert pipeline('slams_r38_voc').configs['start'].endswith('/cam/cam_r38_voc.py')
+    assert pipeline('slams_r38_coco').configs['start'].endswith('/cam/cam_r38_coco.py')
+
+
+def test_only_cams_of_voc_have_figures_with_crf(pipeline):
+    for name in ('affinitynet_r38', 'slams_r38'):
+        voc, coco = (pipeline(f'{name}_{data}').stages['eval_cam'] for data in ('voc', 'coco'))
+        assert voc.details and coco.details and len(voc.postprocessors) == 1 and not coco.postprocessors
 
 
 @pytest.mark.parametrize('name, low, high, walk, steps, lr', [
@@ -157,7 +188,7 @@ def test_networks_of_the_same_weights_have_an_attention_of_one(config, dropout):
     assert attention[shown].mean() > 1.01 if dropout else attention[shown].max() < 1.0001
 
 
-@pytest.mark.parametrize('name', ['infercam_r38_voc', 'infercam_r50_voc'])
+@pytest.mark.parametrize('name', ['infercam_r38_voc', 'infercam_r50_voc', 'split_patch_r38_voc'])
 def test_inference_of_infercam_is_the_papers(config, name):
     """Not the hook's defaults: every patch and round has a maximum of 1, and the first CAM only tells the centres."""
     hook = INFERENCE_HOOKS.build(config(f'infercam/{name}').model.inference_hooks[0])

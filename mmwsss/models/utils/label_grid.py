@@ -22,7 +22,8 @@ def pool_to_grid(maps: Tensor, stride: int) -> Tensor:
 def most_frequent_labels(labels: Tensor, stride: int) -> Tensor:
     """The label that most of the ``stride`` x ``stride`` pixels of a position have.
 
-    The argmax of average pooled one-hot maps, as AffinityNet has it of average pooled scores.
+    That is the argmax of average pooled one-hot maps. AffinityNet's released code takes the argmax of average pooled
+    scores, which can be another label where a position holds several: see :func:`mmwsss.postprocessing.pseudo_label`.
 
     Args:
         labels: N x H x W, any integers.

@@ -141,7 +141,8 @@ class EvalCAM(EvalStage):
     Args:
         details: Whether to evaluate by kind of error and by number of classes too, and image by image in
             ``per_image.csv``; see :func:`mmwsss.apis.evaluation_details.add_details`.
-        postprocessors: Configs of POSTPROCESSORS (a CRF) to evaluate the CAMs with at their best threshold, too.
+        postprocessors: Configs of POSTPROCESSORS (a CRF) to evaluate the CAMs with at their best threshold, too; the
+            figures of every image after them are in ``per_image_refined.csv``.
         num_workers: Processes for these.
     """
     INPUTS = dict(cams=FILES)
