@@ -97,7 +97,7 @@ class FrozenNetwork:
         mean: Mean of the channels in 0..255, in the order that the backbone takes (RGB unless ``bgr``). Default: what
             the backbone states as its ``normalization`` (:class:`mmwsss.models.HFBackbone`), or ImageNet's.
         std: Standard deviation, likewise. Given both or neither.
-        bgr: Whether the backbone takes BGR.
+        bgr: Whether the backbone takes BGR. If the file of its weights tells, it must say the same.
         amp: ``'bfloat16'``, ``'float16'`` (GPUs), or ``None`` for full precision.
         cache_dir: Folder for the features, see :class:`mmwsss.structures.feature_cache.FeatureCache`; ``None`` keeps
             none.
@@ -151,8 +151,11 @@ class FrozenNetwork:
         self.network = network.eval().requires_grad_(False)
         if self.divisor is None:
             self.divisor = getattr(network, 'size_divisor', 1)
+        known = getattr(network, 'normalization', None)
+        if self.bgr is getattr(known, 'bgr_to_rgb', not self.bgr):
+            raise UserError(f'bgr={self.bgr}: {known.file} has weights for images in the other order of channels; set '
+                            f'bgr={not self.bgr}')
         if self.mean is None:
-            known = getattr(network, 'normalization', None)
             self.mean, self.std = (known.mean, known.std) if known else (IMAGENET_MEAN, IMAGENET_STD)
             if self.bgr:  # they are stated for RGB
                 self.mean, self.std = self.mean[::-1], self.std[::-1]

@@ -13,6 +13,7 @@ from mmwsss.config.config import load_config, set_backbone_weights
 from mmwsss.inference import SCG, SSA, ExternalFeatures, compose
 from mmwsss.inference.external_features import FrozenNetwork, network_size, to_pixels, weights_digest
 from mmwsss.models.data_preprocessor import WSSSDataPreProcessor
+from mmwsss.models.utils.normalization import StatedImages
 from mmwsss.registry import MODELS
 from mmwsss.structures import CAMOutput
 from mmwsss.utils.errors import UserError
@@ -100,6 +101,15 @@ class StatedNetwork(PatchNetwork):
 
     size_divisor = 8
     normalization = SimpleNamespace(mean=(1., 2., 3.), std=(4., 5., 6.))
+
+
+@pytest.mark.parametrize('is_rgb', [False, True])
+def test_order_of_channels_that_the_weights_are_for(is_rgb, monkeypatch):
+    stated = StatedImages((1., 2., 3.), (4., 5., 6.), is_rgb, 'a.pth')
+    monkeypatch.setattr(StatedNetwork, 'normalization', stated)
+    FrozenNetwork(dict(type='StatedNetwork'), bgr=not is_rgb)(photographs())
+    with pytest.raises(UserError, match=rf'^bgr={is_rgb}: a.pth has weights .*; set bgr={not is_rgb}$'):
+        FrozenNetwork(dict(type='StatedNetwork'), bgr=is_rgb)(photographs())
 
 
 def test_backbone_states_its_normalisation_and_patches():
