@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from warm_python import warm_python
 
 SECONDS = 60
 
@@ -57,7 +58,7 @@ def run_script(script: str | Path, folder: Path, seconds: float = 5 * SECONDS, a
         out = folder / f'attempt{attempt}'
         out.mkdir()
         with open(out / 'log.txt', 'w') as log:
-            process = subprocess.Popen([sys.executable, '-W', 'ignore', str(script), str(out)], env=environment,
+            process = subprocess.Popen([warm_python(), '-W', 'ignore', str(script), str(out)], env=environment,
                                        cwd=Path(__file__).parents[1], stdout=log, stderr=log, start_new_session=True)
             try:
                 code = process.wait(timeout=seconds)

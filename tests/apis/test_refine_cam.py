@@ -3,11 +3,11 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 
 import numpy as np
 import pytest
 from mmengine.config import Config
+from warm_python import warm_python
 
 from mmwsss.apis.cam_files import refine_cam
 from mmwsss.apis.pseudo_label import make_pseudo_label
@@ -224,7 +224,7 @@ def test_folder_of_a_stage_that_is_not_there(finished, config, generated_root, t
 
 
 def test_tool(finished, config, generated_root, repo_root, tmp_path):
-    command = [sys.executable, str(repo_root / 'tools/refine_cam.py'), str(config.with_name('affinity.py')),
+    command = [warm_python(), str(repo_root / 'tools/refine_cam.py'), str(config.with_name('affinity.py')),
                str(finished / 'affinity/epoch_1.pth')]
     options = ['--data-root', str(generated_root), '--split', 'train', '--out-dir', str(tmp_path / 'out')]
     (tmp_path / 'labels.py').write_text("background = dict(type='constant', threshold=0.5)\n")

@@ -3,12 +3,12 @@ import math
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from warm_python import warm_python
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def random(*shape, seed=0):
 
 def call(folder, repo_root, command, **environment):
     """Runs a command in a folder, with the Python of the tests as ``python``."""
-    path = f'{Path(sys.executable).parent}:{os.environ["PATH"]}'
+    path = f'{Path(warm_python()).parent}:{os.environ["PATH"]}'
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=400, check=False,
                           env=dict(os.environ, OMP_NUM_THREADS='1', PYTHONWARNINGS='ignore', PATH=path, **environment))
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
@@ -91,7 +91,7 @@ def test_larger_of_image_and_mirror_image_counts(project):
 def test_project_trains_without_touching_the_package(project, repo_root, generated_root, tmp_path, tiny_cam_options):
     options = {**tiny_cam_options, 'train_cfg.max_epochs': 1}
     call(project, repo_root, [
-        sys.executable, '../../tools/train.py', 'configs/cam_lse_efflite0_small.py', '--data-root',
+        warm_python(), '../../tools/train.py', 'configs/cam_lse_efflite0_small.py', '--data-root',
         str(generated_root), '--work-dir', str(tmp_path), '--cfg-options',
         *(f'{key}={str(value).replace(" ", "")}' for key, value in options.items())],
         PYTHONPATH=f'{project}:{repo_root}')
@@ -103,7 +103,7 @@ def test_pipeline_of_all_parts(project, repo_root, generated_root, tmp_path, tin
     settings = {**tiny_cam_options, 'train_cfg.max_epochs': 1}
     options = {f'cfg_options.cam.{key}': value for key, value in settings.items()}
     printed = call(project, repo_root, [
-        sys.executable, '../../tools/run_pipeline.py', 'configs/pipeline.py', '--data-root', str(generated_root),
+        warm_python(), '../../tools/run_pipeline.py', 'configs/pipeline.py', '--data-root', str(generated_root),
         '--work-dir', str(tmp_path), '--cfg-options',
         *(f'{key}={str(value).replace(" ", "")}' for key, value in options.items())],
         PYTHONPATH=f'{project}:{repo_root}')

@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 from mmengine.config import Config
+from warm_python import warm_python
 
 
 def free_port():
@@ -30,7 +31,10 @@ def config(tmp_path_factory, repo_root, tiny_cam_options):
 
 
 def call(repo_root, command, **environment):
-    """Runs a command on this checkout, one thread a process, and returns what it printed."""
+    """Runs a command on this checkout, one thread a process, and returns what it printed.
+
+    PYTHON_EXEC is what torch.distributed.run starts ranks with.
+    """
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=240, check=False,
                           env=dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(repo_root), **environment))
     assert done.returncode == 0, done.stderr[-6000:]
@@ -38,17 +42,18 @@ def call(repo_root, command, **environment):
 
 
 def run(repo_root, processes, tool, *arguments):
-    command = [sys.executable]
+    command = [warm_python()]
     if processes > 1:
         command += ['-m', 'torch.distributed.run', f'--nproc_per_node={processes}', '--master_addr=127.0.0.1',
                     f'--master_port={free_port()}']
     command += [repo_root / 'tools' / tool, *arguments]
     command += ['--launcher', 'pytorch'] if processes > 1 else []
-    call(repo_root, command)
+    call(repo_root, command, PYTHON_EXEC=warm_python())
 
 
-def run_script(repo_root, name, *arguments):
-    return call(repo_root, ['bash', repo_root / 'tools' / name, *arguments], PYTHON=sys.executable,
+def run_script(repo_root, name, *arguments, python=None):
+    python = python or warm_python()
+    return call(repo_root, ['bash', repo_root / 'tools' / name, *arguments], PYTHON=python, PYTHON_EXEC=python,
                 PORT=str(free_port()))
 
 
@@ -57,10 +62,10 @@ def weights(checkpoint):
 
 
 def test_two_processes_train_test_and_make_the_cams_of_one(repo_root, config, generated_root, tmp_path):
-    """Trained and tested by the scripts, which pass their arguments on."""
+    """Trained and tested by the scripts, which pass their arguments on; the training in new interpreters."""
     checkpoint, metrics = tmp_path / 'work/epoch_1.pth', tmp_path / 'metrics.json'
     stdout, stderr = run_script(repo_root, 'dist_train.sh', config, '2', '--data-root', generated_root,
-                                '--work-dir', tmp_path / 'work')
+                                '--work-dir', tmp_path / 'work', python=sys.executable)
     assert stdout.count('trained: ') == 1 and 'Warning' not in stdout + stderr
     meta = torch.load(checkpoint, weights_only=True)['meta']
     assert meta['iter'] == 3  # 12 images, batch 4 of 2 ranks together

@@ -1,12 +1,12 @@
 import subprocess
-import sys
 
 import pytest
 import torch
+from warm_python import warm_python
 
 
 def run(repo_root, *arguments):
-    return subprocess.run([sys.executable, str(repo_root / 'tools/draw_prototypes.py'), *map(str, arguments)],
+    return subprocess.run([warm_python(), str(repo_root / 'tools/draw_prototypes.py'), *map(str, arguments)],
                           capture_output=True, text=True, timeout=120)
 
 

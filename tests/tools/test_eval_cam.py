@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from warm_python import warm_python
 
 from mmwsss.apis.evaluation import evaluate_cam_dir, evaluate_label_dir
 from mmwsss.cli.run_cli import run_cli
@@ -105,7 +106,7 @@ def test_user_errors(tool):
 
 def test_as_a_program(folder):
     result = subprocess.run(
-        [sys.executable, str(TOOL), 'cams', '--data-root', 'data', '--split', 'train', '--num-workers', '2'],
+        [warm_python(), str(TOOL), 'cams', '--data-root', 'data', '--split', 'train', '--num-workers', '2'],
         cwd=folder, env=dict(os.environ, PYTHONPATH=str(ROOT)), capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert 'at the oracle threshold' in result.stdout

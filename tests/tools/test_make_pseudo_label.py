@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from warm_python import warm_python
 
 from mmwsss.cli.run_cli import run_cli
 from mmwsss.postprocessing import CRF_PRESETS, defaults
@@ -63,7 +64,7 @@ def error_of(result):
 
 def test_a_process_of_its_own(folder):
     environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
-    command = [sys.executable, '-W', 'ignore', str(TOOL), 'cams', '--data-root', 'data', '--split', 'train',
+    command = [warm_python(), '-W', 'ignore', str(TOOL), 'cams', '--data-root', 'data', '--split', 'train',
                '--out-dir', 'labels', '--num-workers', '2']
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

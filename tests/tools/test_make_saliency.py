@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tiny_onnx import write_saliency_onnx
+from warm_python import warm_python
 
 from mmwsss.cli.run_cli import run_cli
 from mmwsss.datasets.transforms import read_saliency
@@ -66,7 +67,7 @@ def test_a_model_in_a_package(folder, monkeypatch):
 
 
 def test_a_process_of_its_own(folder):
-    command = [sys.executable, '-W', 'ignore', str(TOOL), 'm.onnx', '--data-root', 'data', '--split', 'train',
+    command = [warm_python(), '-W', 'ignore', str(TOOL), 'm.onnx', '--data-root', 'data', '--split', 'train',
                '--size', '16', '--num-workers', '2']
     done = subprocess.run(command, cwd=folder, env={**os.environ, 'PYTHONPATH': str(ROOT)}, capture_output=True,
                           text=True, timeout=120)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from warm_python import warm_python
 
 REPO = Path(__file__).parents[2]
 TOOL = REPO / 'tools' / 'dataset_converters' / 'make_synthetic.py'
@@ -13,7 +14,7 @@ TOOL = REPO / 'tools' / 'dataset_converters' / 'make_synthetic.py'
 
 def run(*args) -> subprocess.CompletedProcess:
     environment = {**os.environ, 'PYTHONPATH': str(REPO)}
-    return subprocess.run([sys.executable, str(TOOL), *map(str, args)], capture_output=True, text=True,
+    return subprocess.run([warm_python(), str(TOOL), *map(str, args)], capture_output=True, text=True,
                           env=environment, timeout=60)
 
 

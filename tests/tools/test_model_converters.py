@@ -9,6 +9,7 @@ import pytest
 import torch
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
+from warm_python import warm_python
 
 from mmwsss.cli.run_cli import run_cli
 from mmwsss.engine.checkpoint import load_checkpoint_file, load_weights_strict, trained_classes
@@ -221,7 +222,7 @@ def test_as_a_program(tmp_path):
     torch.save(psa_weights(), tmp_path / 'src.pth')
     (tmp_path / 'classes.txt').write_text('\n'.join(CLASSES))
     result = subprocess.run(
-        [sys.executable, str(TOOL), '--source', 'psa', 'src.pth', 'dst.pth', '--classes-file', 'classes.txt'],
+        [warm_python(), str(TOOL), '--source', 'psa', 'src.pth', 'dst.pth', '--classes-file', 'classes.txt'],
         cwd=tmp_path, env=dict(os.environ, PYTHONPATH=str(ROOT)), capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (0, '')
     assert 'dst.pth: written' in result.stdout

@@ -1,12 +1,12 @@
 import os
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
+from warm_python import warm_python
 
 from mmwsss.utils import dist
 from mmwsss.utils.dist import init_dist, patch_cfg_for_cpu_ddp, unwrapped
@@ -108,7 +108,7 @@ def test_two_processes_train_to_the_same_weights(tmp_path):
     common = {**os.environ, 'WORLD_SIZE': '2', 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port),
               'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
     worker = Path(__file__).with_name('dist_worker.py')
-    ranks = [subprocess.Popen([sys.executable, str(worker), str(tmp_path)], cwd=Path(__file__).parents[2],
+    ranks = [subprocess.Popen([warm_python(), str(worker), str(tmp_path)], cwd=Path(__file__).parents[2],
                               env={**common, 'RANK': str(rank), 'LOCAL_RANK': str(rank)},
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for rank in range(2)]
     try:
