@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from warm_python import warm_python
 
 import mmwsss
 from mmwsss.engine import checkpoint
@@ -20,10 +21,11 @@ def state():
 '''
 
 
-def run(script, tmp_path, repo_root):
+def run(script, tmp_path, repo_root, python=None):
     environment = {key: value for key, value in os.environ.items() if key not in ('OMP_WAIT_POLICY', 'PYTHONWARNINGS')}
-    done = subprocess.run([sys.executable, '-c', script], cwd=tmp_path, capture_output=True, text=True, check=False,
-                          timeout=240, env=dict(environment, PYTHONPATH=str(repo_root), OMP_NUM_THREADS='1'))
+    environment.update(PYTHONPATH=str(repo_root), OMP_NUM_THREADS='1')
+    done = subprocess.run([python or warm_python(), '-c', script], cwd=tmp_path, capture_output=True, text=True,
+                          check=False, timeout=240, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -52,7 +54,7 @@ imported = list(calls)
 mmwsss.setup()
 print(json.dumps([before, after, imported, state(), calls]))
 '''
-    before, after, imported, ready, calls = run(script, tmp_path, repo_root)
+    before, after, imported, ready, calls = run(script, tmp_path, repo_root, sys.executable)
     assert after == before and None not in imported and before[0] is None
     assert ready[0] == 'PASSIVE' and ready[2] == ['mmwsss.engine.checkpoint'] and before[2] != ready[2]
     assert len(ready[1]) > len(before[1])

@@ -46,6 +46,11 @@ def start(main: Callable[[int, str], None]) -> None:
     torch.multiprocessing.start_processes(main, args=(sys.argv[1],), nprocs=2, start_method='fork')
 
 
+def fork(main: Callable, *args) -> None:
+    """Runs ``main(rank, *args)`` on two forks of this process, for what trains nothing."""
+    torch.multiprocessing.start_processes(main, args=args, nprocs=2, start_method='fork')
+
+
 def run_script(script: str | Path, folder: Path, seconds: float = 5 * SECONDS, attempts: int = 2) -> list:
     """Runs a worker script and returns what its ranks wrote.
 

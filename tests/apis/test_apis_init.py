@@ -2,6 +2,8 @@ import inspect
 import subprocess
 import sys
 
+from warm_python import warm_python
+
 import mmwsss.apis
 from mmwsss.datasets import DataFolder
 
@@ -24,7 +26,7 @@ def test_a_name_stays_what_it_is_when_modules_were_imported():
             'for module in pkgutil.iter_modules(apis.__path__):\n'
             '    importlib.import_module(f"mmwsss.apis.{module.name}")\n'
             'assert all(callable(getattr(apis, name)) for name in apis.__all__), "a module hides a function"')
-    subprocess.run([sys.executable, '-W', 'ignore', '-c', code], check=True)
+    subprocess.run([warm_python(), '-W', 'ignore', '-c', code], check=True)
 
 
 def test_import_is_light():

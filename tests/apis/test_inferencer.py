@@ -3,7 +3,6 @@ import gc
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from warm_python import warm_python
 
 from mmwsss.apis.cam_files import make_cam
 from mmwsss.apis.inferencer import CAMInferencer
@@ -351,4 +351,4 @@ def test_lazy_names_of_the_package(repo_root):
             'from mmwsss.apis import CAMInferencer, CAMPrediction; '
             'from mmwsss.apis.inferencer import CAMInferencer as C; '
             'assert C is CAMInferencer; assert not hasattr(mmwsss.apis, "nothing")')
-    subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=repo_root, check=True, timeout=120)
+    subprocess.run([warm_python(), '-W', 'ignore', '-c', code], cwd=repo_root, check=True, timeout=120)

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from mmengine.registry import Registry
+from warm_python import warm_python
 
 from mmwsss.cli.run_cli import run_cli
 from mmwsss.utils.errors import UserError
@@ -104,11 +105,11 @@ def test_defects_keep_their_traceback(error):
     assert raised.value is error
 
 
-def run_script(tmp_path, body, **kwargs):
+def run_script(tmp_path, body, python=sys.executable, **kwargs):
     script = tmp_path / 'tool.py'
     script.write_text('from mmwsss.cli.run_cli import run_cli\nfrom mmwsss.utils.errors import UserError\n'
                       f'{body}\nrun_cli(main)\n')
-    return subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    return subprocess.Popen([python, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                             env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
                             # A test run in the background of a shell ignores it, and so would its children.
                             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **kwargs)
@@ -137,7 +138,7 @@ class Data:
 
 def main():
     list(DataLoader(Data(), num_workers=1))
-''')
+''', warm_python())
     _, text = tool.communicate(timeout=60)
     assert tool.returncode == 1
     assert text == 'error: a.jpg: cannot be read; replace it\n'

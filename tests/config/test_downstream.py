@@ -1,12 +1,12 @@
 """Configs of this package in projects of others: ``_base_ = 'mmwsss::...'``."""
 import os
 import subprocess
-import sys
 
 import pytest
 from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.registry import init_default_scope
+from warm_python import warm_python
 
 from mmwsss.config.config import read_config
 from mmwsss.registry import MODELS
@@ -54,7 +54,7 @@ def test_a_project_trains_from_any_folder(project, repo_root, generated_root, ti
     """As its user calls it, by mmwsss's own script."""
     words = [f'{key}={str(value).replace(" ", "")}' for key, value in tiny_cam_options.items()]
     done = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-m', 'mmwsss', 'train', 'mine.py', '--data-root', str(generated_root),
+        [warm_python(), '-W', 'ignore', '-m', 'mmwsss', 'train', 'mine.py', '--data-root', str(generated_root),
          '--work-dir', 'work', '--cfg-options', *words, 'train_cfg.max_epochs=1',
          'default_hooks.checkpoint.interval=1'],
         cwd=project.parent, env=dict(os.environ, PYTHONPATH=str(repo_root), OMP_NUM_THREADS='1'), capture_output=True,

@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+from warm_python import warm_python
 
 from mmwsss.utils import fileio
 from mmwsss.utils.fileio import (
@@ -103,26 +104,31 @@ def test_data_reach_the_disk_before_the_name(tmp_path, monkeypatch):
     assert events == ['fsync', 'replace']
 
 
+def _write_half(path, told):
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(b'half')
+        told.send('writing')
+        time.sleep(60)
+
+
 @pytest.fixture
 def writer():
     """Starts processes that stop in the middle of writing a file."""
-    script = ('import sys, time\nfrom mmwsss.utils.fileio import atomic_path\n'
-              'with atomic_path(sys.argv[1]) as temporary:\n    temporary.write_bytes(b"half")\n'
-              '    print("writing", flush=True)\n    time.sleep(60)\n')
+    context = multiprocessing.get_context('fork')
     processes = []
 
     def start(path):
-        process = subprocess.Popen([sys.executable, '-c', script, str(path)], stdout=subprocess.PIPE, text=True,
-                                   env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)})
+        told, tells = context.Pipe(duplex=False)
+        process = context.Process(target=_write_half, args=(path, tells))
+        process.start()
         processes.append(process)
-        assert process.stdout.readline() == 'writing\n'
+        assert told.poll(60) and told.recv() == 'writing'
         return process
 
     yield start
     for process in processes:
         process.kill()
-        process.wait()
-        process.stdout.close()
+        process.join()
 
 
 @pytest.mark.parametrize('name', ['a.npz', 'a.b.png', 'last_checkpoint', '.hidden', 'a b\u00e9.x.pth'])
@@ -135,8 +141,9 @@ def test_kill_leaves_the_old_file_and_what_it_leaves_besides_can_be_removed(tmp_
     # It is being written, however long that takes.
     os.utime(temporary, (0, 0))
     assert remove_leftovers(tmp_path, recursive=True) == [] and temporary.exists()
-    process.send_signal(signal.SIGKILL)
-    process.wait(timeout=30)
+    process.kill()
+    process.join(timeout=30)
+    assert process.exitcode == -signal.SIGKILL
     assert path.read_bytes() == b'old' and temporary.exists()
     assert remove_leftovers(tmp_path) == [] and temporary.exists()
     assert remove_leftovers(tmp_path, recursive=True) == [temporary]
@@ -183,7 +190,7 @@ def test_other_files_are_no_leftovers(tmp_path):
 
 
 def test_processes_of_a_machine_share_its_scope():
-    done = subprocess.run([sys.executable, '-c', 'from mmwsss.utils.fileio import pid_scope; print(pid_scope())'],
+    done = subprocess.run([warm_python(), '-c', 'from mmwsss.utils.fileio import pid_scope; print(pid_scope())'],
                           env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)}, capture_output=True, text=True,
                           check=True)
     assert done.stdout.strip() == pid_scope()

@@ -9,6 +9,7 @@ import time
 import cv2
 import pytest
 import torch
+from warm_python import warm_python
 
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.parallel import (
@@ -82,7 +83,7 @@ def on_terminal(*arguments, timeout=60):
     """Runs Python with stdout and stderr on a terminal of their own; returns what it shows."""
     terminal, end = pty.openpty()
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path), TERM='xterm', COLUMNS='100', LINES='30')
-    process = subprocess.Popen([sys.executable, '-W', 'ignore', *arguments], stdin=end, stdout=end, stderr=end,
+    process = subprocess.Popen([warm_python(), '-W', 'ignore', *arguments], stdin=end, stdout=end, stderr=end,
                                env=environment, close_fds=True)
     os.close(end)
     output = b''
@@ -179,7 +180,7 @@ time.sleep(60)
 
 
 def test_workers_end_when_their_parent_is_killed():
-    process = subprocess.Popen([sys.executable, '-c', WITH_WORKERS], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([warm_python(), '-c', WITH_WORKERS], stdout=subprocess.PIPE, text=True)
     workers = [int(pid) for pid in process.stdout.readline().split()]
     process.kill()
     process.wait()

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed
-import torch.multiprocessing
 from mmengine.evaluator import Evaluator
 from mmengine.structures import LabelData, PixelData
 from mmseg.structures import SegDataSample
-from two_ranks import group
+from two_ranks import fork, group
 
 from mmwsss.evaluation import CAMMetric, cam_histogram, cam_report
 from mmwsss.evaluation.threshold_curve import CAMHistogram
@@ -174,7 +173,7 @@ def run_rank(rank, folder):
 def test_two_ranks_equal_one(tmp_path):
     for rank in range(2):
         (tmp_path / str(rank)).mkdir()
-    torch.multiprocessing.spawn(run_rank, args=(tmp_path,), nprocs=2)
+    fork(run_rank, tmp_path)
     metrics = run(make_samples(tmp_path), out_file=str(tmp_path / 'one.json'))
     for rank in range(2):
         assert json.loads((tmp_path / f'metrics{rank}.json').read_text()) == metrics

@@ -1,8 +1,7 @@
 import pytest
 import torch
 import torch.distributed
-import torch.multiprocessing
-from two_ranks import group
+from two_ranks import fork, group
 
 from mmwsss.evaluation.metrics.file_writer import FileWriter
 
@@ -46,5 +45,5 @@ def run_rank(rank, folder):
 
 
 def test_two_ranks(tmp_path):
-    torch.multiprocessing.spawn(run_rank, args=(tmp_path,), nprocs=2)
+    fork(run_rank, tmp_path)
     assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == ['00.txt', '10.txt', '11.txt', '12.txt']

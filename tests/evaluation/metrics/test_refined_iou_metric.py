@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed
-import torch.multiprocessing
 from mmengine.evaluator import Evaluator
 from mmengine.structures import PixelData
 from mmseg.evaluation import IoUMetric
 from mmseg.structures import SegDataSample
-from two_ranks import group
+from two_ranks import fork, group
 
 from mmwsss.evaluation.metrics.refined_iou_metric import RefinedIoUMetric, is_repeated
 from mmwsss.postprocessing import dense_crf
@@ -158,6 +157,6 @@ def run_rank(rank, folder, samples):
 def test_ranks_give_the_same(tmp_path):
     samples = make_samples(tmp_path)
     expected = run(samples)
-    torch.multiprocessing.spawn(run_rank, (tmp_path, samples), nprocs=2)
+    fork(run_rank, tmp_path, samples)
     for rank in range(2):
         assert json.loads((tmp_path / f'{rank}.json').read_text()) == expected
