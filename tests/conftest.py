@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import file_order
 import pytest
 import torch
 from mmengine.logging import MMLogger
@@ -14,6 +15,18 @@ from yapf.yapflib import yapf_api
 from mmwsss import setup
 
 ROOT = Path(__file__).parents[1]
+
+
+def pytest_configure(config):
+    """Without it xdist begins with the files that have most tests, whatever they take."""
+    if hasattr(config.option, 'loadscopereorder'):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first, see file_order.py; otherwise as they are."""
+    tests = Path(__file__).parent
+    items.sort(key=lambda item: file_order.rank(os.path.relpath(item.path, tests).replace(os.sep, '/')))
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,4 @@
 import pytest
-import torch
-import torch.distributed
 from two_ranks import fork, group
 
 from mmwsss.evaluation.metrics.file_writer import FileWriter
