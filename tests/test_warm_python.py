@@ -27,6 +27,12 @@ def python(request):
     return sys.executable if request.param == 'new' else warm_python()
 
 
+@pytest.fixture(autouse=True)
+def _is_there():
+    if warm_python() == sys.executable:  # not asked when tests are collected, which would start it
+        pytest.skip('there is none here')
+
+
 def both(*arguments, folder, **environment):
     """What a new interpreter and a warm one do: exit code, stdout and stderr."""
     variables = dict(PATH=os.environ['PATH'], OMP_NUM_THREADS='1', **environment)
@@ -34,7 +40,6 @@ def both(*arguments, folder, **environment):
                            cwd=folder, env=variables) for python in (sys.executable, warm_python())]
 
 
-@pytest.mark.skipif(warm_python() == sys.executable, reason='there is none here')
 @pytest.mark.parametrize('arguments', [
     ['scripts/report.py', 'a', '-b'], ['-m', 'report', 'a'], ['-c', REPORT, 'a b'], ['-u', 'scripts/report.py'],
     ['-W', 'ignore', 'scripts/report.py'], ['-I', '-c', REPORT]])

@@ -264,13 +264,14 @@ def _end(error: BaseException | None) -> None:
 
 
 def _preload() -> None:
+    gc.disable()
     with warnings.catch_warnings(), contextlib.redirect_stdout(None):
         warnings.simplefilter('ignore')
         for name in PRELOADED:
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 if __name__ == '__main__':
