@@ -86,8 +86,8 @@ def _start() -> str:
                                start_new_session=True)
     atexit.register(_server.wait)
     atexit.register(_server.stdin.close)  # comes before the wait; the server also ends when this process is killed
-    assert _server.stdout.readline() == b'ready\n'
-    return str(executable)
+    # It cannot begin where no socket can be made, such as in a folder with a long name.
+    return str(executable) if _server.stdout.readline() == b'ready\n' else sys.executable
 
 
 class _Program:

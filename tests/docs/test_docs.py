@@ -42,7 +42,8 @@ def commands(page):
 
 def parse(words):
     """Reads a command as the program would, without running it."""
-    words = ['train_cfg.max_epochs=1' if word in ('$OPT', '$WITH', '$CHECKPOINTS') else word for word in words]  # a page's own
+    of_the_page = ('$OPT', '$WITH', '$CHECKPOINTS')
+    words = ['train_cfg.max_epochs=1' if word in of_the_page else word for word in words]
     if words[0] == 'mmwsss':
         make_parser(words[1:]).parse_args(words[1:])
         return
