@@ -1,10 +1,13 @@
 import gc
 import json
+import platform
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from warm_python import warm_python
 
 from mmwsss.cli.run_cli import run_cli
 from mmwsss.models.affinity.random_walk import RandomWalk
@@ -50,6 +53,25 @@ def test_memory_is_what_is_needed_at_most(benchmark):
 
     assert benchmark.peak_memory(fill, 'cpu') == pytest.approx(96, abs=8)
     assert benchmark.peak_memory(lambda: torch.ones(()), 'cpu') < 8
+
+
+# Freed memory that is kept, and cannot be given back since it does not end where the heap ends.
+KEPT = '''
+import ctypes, runpy, sys, torch
+from mmwsss.utils.memory import keep_freed_memory
+assert keep_freed_memory()
+torch.ones(2 ** 23)
+ctypes.CDLL(None).sbrk(4096)
+peak_memory = runpy.run_path(sys.argv[1])['peak_memory']
+print(peak_memory(lambda: torch.ones(2 ** 23) + torch.ones(2 ** 23), 'cpu'))
+'''
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='another C library keeps nothing')
+@pytest.mark.skipif(not Path('/proc/self/clear_refs').exists(), reason='the system does not tell')
+def test_memory_that_is_kept_is_not_taken_off():
+    done = subprocess.run([warm_python(), '-c', KEPT, str(TOOL)], stdout=subprocess.PIPE, timeout=120, check=True)
+    assert float(done.stdout) == pytest.approx(96, abs=8)
 
 
 @pytest.mark.skipif(not Path('/proc/self/clear_refs').exists(), reason='the system does not tell')

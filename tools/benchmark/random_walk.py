@@ -24,7 +24,7 @@ from mmwsss.models.affinity.pixel_pairs import edge_affinity, half_disc_offsets,
 from mmwsss.models.affinity.random_walk import RandomWalk
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_json
-from mmwsss.utils.memory import release_memory
+from mmwsss.utils.memory import release_memory, sparing_memory
 
 TARGET, TARGET_PIXELS = 50, 5120  # ours, exact, is to be so many times faster at so many pixels
 TOLERANCE = 1e-3  # of a map's maximum; squaring in float32 is itself wrong by up to 2e-4
@@ -72,15 +72,16 @@ def peak_memory(function: Callable[[], Tensor], device: str) -> float | None:
     if not sys.platform.startswith('linux'):
         return None
     # What was freed and kept for later, or is freed while the function runs, would hide what is needed.
-    release_memory()
-    try:
-        with open('/proc/self/clear_refs', 'w') as file:
-            file.write('5')  # the peak starts anew
-    except OSError:
-        return None
-    before = _status('VmRSS')
-    function()
-    return (_status('VmHWM') - before) / 2 ** 10
+    with sparing_memory():
+        release_memory()
+        try:
+            with open('/proc/self/clear_refs', 'w') as file:
+                file.write('5')  # the peak starts anew
+        except OSError:
+            return None
+        before = _status('VmRSS')
+        function()
+        return (_status('VmHWM') - before) / 2 ** 10
 
 
 def _status(name: str) -> int:
