@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from processes import is_alive
 from warm_python import warm_python
 
 REPORT = '''
@@ -113,14 +114,6 @@ def test_a_kill_ends_the_program_and_its_group(python, group):
     process.stdout.read()  # ends when nobody can write any more
     process.stdout.close()
     deadline = time.monotonic() + 20
-    while any(alive(pid) for pid in pids):
+    while any(is_alive(pid) for pid in pids):
         assert time.monotonic() < deadline
         time.sleep(0.02)
-
-
-def alive(pid):
-    try:
-        with open(f'/proc/{pid}/stat') as file:
-            return file.read().rsplit(')', 1)[1].split()[0] != 'Z'
-    except (FileNotFoundError, ProcessLookupError):  # it ended before the file was opened, or read
-        return False

@@ -152,7 +152,8 @@ class FrozenNetwork:
         if self.divisor is None:
             self.divisor = getattr(network, 'size_divisor', 1)
         known = getattr(network, 'normalization', None)
-        if self.bgr is getattr(known, 'bgr_to_rgb', not self.bgr):
+        takes_rgb = getattr(known, 'bgr_to_rgb', None)
+        if takes_rgb is not None and takes_rgb == self.bgr:
             raise UserError(f'bgr={self.bgr}: {known.file} has weights for images in the other order of channels; set '
                             f'bgr={not self.bgr}')
         if self.mean is None:

@@ -9,6 +9,7 @@ import time
 import cv2
 import pytest
 import torch
+from processes import is_alive
 from warm_python import warm_python
 
 from mmwsss.utils.errors import UserError
@@ -186,18 +187,10 @@ def test_workers_end_when_their_parent_is_killed():
     process.wait()
     process.stdout.close()
     deadline = time.monotonic() + 20
-    while any(os.path.exists(f'/proc/{pid}') and not is_zombie(pid) for pid in workers):
+    while any(is_alive(pid) for pid in workers):
         assert time.monotonic() < deadline, 'workers are left'
         time.sleep(0.05)
     assert len(workers) == 2
-
-
-def is_zombie(pid):
-    try:
-        with open(f'/proc/{pid}/stat') as file:
-            return file.read().rsplit(')', 1)[1].split()[0] == 'Z'
-    except (FileNotFoundError, ProcessLookupError):
-        return True
 
 
 @pytest.mark.parametrize('num_workers', [0, 2])
