@@ -20,9 +20,10 @@ class InferCam(InferenceHook):
     of :class:`~mmwsss.inference.iterative_erase.IterativeErase`, and the maps are united. The base CAM is made
     once, without rounds. Usually the outermost hook, around ``MultiScaleFlip``.
 
-    The cost in pixels that go through the model is that of the inner function times 1 + rounds x (area of the
-    patches / area of the image): 4 patches with their overlaps for one class, with the rectangle four times for two
-    classes, four patches for every class from three on.
+    The cost in pixels that go through the model is that of the inner function times 1 + rounds x ``patch_scale``^2 x
+    (area of the patches / area of the image): 4 patches with their overlaps for one class, with the rectangle four
+    times for two classes, four patches for every class from three on. With ``erase='class'`` rounds after the first
+    count twice for two classes, which share their patches.
 
     Args:
         split: Arguments of ``SplitUnite``.

@@ -12,7 +12,7 @@ ACCUMULATE = {'max': torch.maximum, 'sum': torch.add}
 ERASE = ('any', 'class')
 FILL = ('image_mean', 'dataset_mean')
 NORMALIZE = ('first', 'round')
-EPS = 1e-5  # least divisor, as in max_normalize
+EPS = 1e-5  # least divisor, as in max_normalize; a map below it shows nothing
 
 
 def mean_colour(images: Tensor) -> Tensor:
@@ -89,15 +89,15 @@ class IterativeErase(InferenceHook):
         fill: Colour of erased pixels: ``'image_mean'``, or ``'dataset_mean'``, which is zero in normalised images.
         normalize: Every round's map is divided by the maximum of the first round (``'first'``), or by its own
             (``'round'``, paper and released code), which makes what is left after the object is erased as strong as
-            the object.
-        min_strength: With ``'round'``, the least divisor as a share of the first round's maximum: 0.1 keeps what has a
-            hundredth of the object's activation at 0.1. 0: none.
+            the object. With ``'first'`` a class whose first map shows nothing has no later one either.
+        min_strength: For ``'round'``: the least divisor as a share of the first round's maximum: 0.1 keeps what has a
+            hundredth of the object's activation at 0.1, and what shows nothing in the first round at 0. 0: none.
         mirror_mask: ``False``: this hook adds mirror images itself and paints the same pixels over in an image and in
             its mirror image, so that half of the views keep the object, as the released code does. Put
             ``MultiScaleFlip`` with ``flip=False`` inside. ``True``: mirror images are left to the hooks inside.
 
     Raises:
-        ValueError: For an unknown name or a number out of range.
+        ValueError: For an unknown name, a number out of range, or ``min_strength`` where nothing is divided by it.
     """
 
     def __init__(self, accumulate: str = 'max', threshold: float = 0.7, stop_area: float = 0.01, max_rounds: int = 5,
@@ -112,6 +112,9 @@ class IterativeErase(InferenceHook):
                              f'{threshold}, {stop_area}, {max_rounds}')
         if not 0 <= min_strength <= 1:
             raise ValueError(f'IterativeErase: min_strength is in [0, 1], got {min_strength}')
+        if min_strength and normalize == 'first':
+            raise ValueError("IterativeErase: min_strength is for normalize='round'; with 'first' every round is divided "
+                             "by the first one's maximum")
         self.accumulate = accumulate
         self.threshold = threshold
         self.stop_area = stop_area
@@ -126,15 +129,18 @@ class IterativeErase(InferenceHook):
         """See :meth:`InferenceHook.__call__`.
 
         Returns:
-            Maps at the resolution of the CAM function inside, N x C x h x w: in [0, 1] for ``'max'`` of rounds over
-            their own maximum, above 1 where a later round or the sum goes beyond the first; zero for classes that are
-            not in the image.
+            Maps at the resolution of the CAM function inside, N x C x h x w: as strong as the first round's for
+            ``normalize='first'`` (so that patches keep the strengths that they have beside each other), in [0, 1] for
+            the maximum of rounds over their own; zero for classes that are not in the image.
             The scores are those of the first round, whose image is whole; ``feats`` is empty.
         """
         output = self.look(cam_function, inputs, labels)
         first, logits = output.cam, output.logits
         del output  # its features are not needed
-        return CAMOutput(cam=self.further_rounds(cam_function, inputs, labels, first), logits=logits)
+        cam = self.further_rounds(cam_function, inputs, labels, first)
+        if self.normalize == 'first':
+            cam = cam * first.float().amax(dim=(2, 3), keepdim=True)
+        return CAMOutput(cam=cam, logits=logits)
 
     def look(self, cam_function: CAMFunction, inputs: Tensor, labels: Tensor | None) -> CAMOutput:
         """Takes the CAM of whole images, with their mirror images where this hook makes them."""
@@ -157,7 +163,8 @@ class IterativeErase(InferenceHook):
             mean: N x 3 x 1 x 1 mean colours for ``fill='image_mean'``; default those of ``inputs``.
 
         Returns:
-            The maps N x C x h x w, float32.
+            The maps N x C x h x w, float32: over the maximum of the first round or of every round, so in [0, 1], above
+            where a later round or the sum goes beyond.
         """
         height, width = inputs.shape[-2:]
         result = torch.zeros(first.shape, dtype=torch.float32, device=first.device)
@@ -176,7 +183,10 @@ class IterativeErase(InferenceHook):
         elif mean is None:
             mean = mean_colour(inputs)
 
-        strength = first[image, category].float().amax(dim=(1, 2), keepdim=True).clamp(min=EPS)
+        strength = first[image, category].float().amax(dim=(1, 2), keepdim=True)
+        # Beside a first round without evidence a later one has no measure.
+        has_measure = (strength > EPS) | (self.normalize == 'round' and not self.min_strength)
+        strength = strength.clamp(min=EPS)
         running = first[image, category].float() / strength
         highest = running if self.accumulate == 'max' else running.clone()
         least = max(1, self.stop_area * (height * width if area is None else area))
@@ -208,6 +218,7 @@ class IterativeErase(InferenceHook):
                 else:
                     least_divisor = (self.min_strength * strength[maps]).clamp(min=EPS)
                     new = new / new.amax(dim=(1, 2), keepdim=True).maximum(least_divisor)
+                new = new * has_measure[maps]
                 running[maps] = ACCUMULATE[self.accumulate](running[maps], new)
                 highest[maps] = torch.maximum(highest[maps], new)
         result[image, category] = running

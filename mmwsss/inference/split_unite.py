@@ -28,7 +28,7 @@ class SplitUnite(InferenceHook):
     scores, the map where a patch is the whole image, and, with ``include_base``, a part of the result.
 
     The distinct patches of all images of a batch go through the CAM function together, those of one size at a
-    time, never more pixels at once than the batch has.
+    time, and no more pixels at once than the batch has, unless one patch alone has more (``patch_scale`` above 1).
 
     Images whose labels are not known (``labels=None``) count as having every class.
 
@@ -52,11 +52,11 @@ class SplitUnite(InferenceHook):
             classifier was trained on.
         include_base: The result is the maximum of the united maps and the base, which is normalised as the patches
             are; in the paper it only determines where to split.
-        min_strength: With ``normalize='patch'``, the least divisor of a patch as a share of the base's maximum, so that
+        min_strength: For ``normalize='patch'``: the least divisor of a patch as a share of the base's maximum, so that
             a patch without the object does not end at 1; 0: none.
 
     Raises:
-        ValueError: For an unknown name or a number out of range.
+        ValueError: For an unknown name, a number out of range, or ``min_strength`` where nothing is divided by it.
     """
 
     def __init__(self, multi_class: str = 'separate', overlap: Sequence[int] = (10, 20), normalize: str = 'image',
@@ -74,6 +74,8 @@ class SplitUnite(InferenceHook):
         if patch_scale <= 0 or not 0 <= min_strength <= 1:
             raise ValueError('SplitUnite: patch_scale is positive and min_strength in [0, 1], got '
                              f'{patch_scale} and {min_strength}')
+        if min_strength and normalize == 'image':
+            raise ValueError("SplitUnite: min_strength is for normalize='patch'; with 'image' patches keep their strengths")
         self.multi_class = multi_class
         self.overlap = tuple(overlap)
         self.normalize = normalize

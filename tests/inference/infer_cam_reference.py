@@ -22,15 +22,18 @@ def rounds(hook: IterativeErase, inner: CAMFunction, image: Tensor, label: Tenso
     """Iterative inference on one image 3 x H x W; erases where any of ``categories`` is active; C x h x w."""
     size, view, running, covered = image.shape[1:], image, None, 0
     mirrored, strengths, highest = image.flip(-1), None, None
+    relative = hook.normalize == 'first' or hook.min_strength > 0
     for _ in range(hook.max_rounds):
         cam = inner(view[None], label[None]).cam[0].float()
         if not hook.mirror_mask:
             cam = cam + inner(mirrored[None], label[None]).cam[0].float().flip(-1)
         cam = cam * (label > 0)[:, None, None]
-        strengths = [max(float(one.max()), 1e-5) for one in cam] if strengths is None else strengths
+        strengths = [float(one.max()) for one in cam] if strengths is None else strengths
         for k in range(len(cam)):
             own = max(float(cam[k].max()), hook.min_strength * strengths[k], 1e-5)
-            cam[k] = cam[k] / (strengths[k] if hook.normalize == 'first' else own)
+            cam[k] = cam[k] / (max(strengths[k], 1e-5) if hook.normalize == 'first' else own)
+            if running is not None and relative and strengths[k] <= 1e-5:
+                cam[k] = 0
         before = torch.zeros_like(cam) if running is None else running
         highest = cam if highest is None else torch.maximum(highest, cam)
         running = torch.maximum(before, cam) if hook.accumulate == 'max' else before + cam
@@ -156,7 +159,14 @@ def one_crop_at_a_time(hook: SplitUnite | IterativeErase | InferCam, inner: CAMF
         return own, one_iterative(hook.erase, inner, patch, label, *context)
 
     if isinstance(hook, IterativeErase):
-        return one_iterative(hook, inner, image, label)
+        maps = one_iterative(hook, inner, image, label)
+        if hook.normalize == 'first':
+            own = inner(image[None], label[None]).cam[0].float()
+            if not hook.mirror_mask:
+                own = own + inner(image.flip(-1)[None], label[None]).cam[0].float().flip(-1)
+            for k in range(len(maps)):
+                maps[k] = maps[k] * own[k].max()
+        return maps
     if isinstance(hook, SplitUnite):
         return one_split(hook, inner, image, label, plain)
 

@@ -91,9 +91,30 @@ def test_rounds_by_hand():
     assert cam(max_rounds=2, accumulate='sum') == [1, 1.5, .75, 0]
     # What counts is a round's own activation: the third column has .75 in the sum, but .5 at most in a round.
     assert cam(max_rounds=3, accumulate='sum') == [1, 1.5, 1.75, 0]
-    assert cam(max_rounds=9, normalize='first') == [1, .5, .25, 0]
+    assert cam(max_rounds=9, normalize='first') == [8, 4, 2, 0]
     assert cam(max_rounds=9, min_strength=0.6) == [1, pytest.approx(4 / 4.8), pytest.approx(2 / 4.8), 0]
     assert cam(max_rounds=9, min_strength=0.4) == [1, 1, pytest.approx(2 / 3.2), 0]
+
+
+@pytest.mark.parametrize(('options', 'expected'), [
+    (dict(), 0.0), (dict(normalize='round'), 1.0), (dict(normalize='round', min_strength=.1), 0.0),
+    (dict(accumulate='sum'), 0.0), (dict(erase='class'), 0.0)])
+def test_nothing_in_the_first_round_is_no_measure(options, expected):
+    """A ten-thousandth that appears in a later round is not the ten of its share of nothing, and erases nothing."""
+    masks = []
+
+    def faint(inputs, labels):
+        masks.append((inputs[:, 0] == 0).flatten().tolist())
+        cam = torch.zeros(len(inputs), 2, 1, 4)
+        cam[:, 0] = torch.tensor([2., 1., 0, 0]).where(inputs[:, 0] != 0, torch.zeros(()))
+        if len(masks) > 1:
+            cam[:, 1] = 1e-4
+        return CAMOutput(cam=cam, logits=torch.zeros(len(inputs), 2))
+
+    hook = IterativeErase(stop_area=0.0, fill='dataset_mean', **options)
+    output = hook(faint, torch.ones(1, 3, 1, 4), torch.ones(1, 2))
+    assert output.cam[0, 1].max().item() == expected
+    assert masks[1] == [True, False, False, False] and (len(masks) == 2 or 'normalize' in options)
 
 
 def test_weak_in_every_round_is_never_erased():
@@ -193,12 +214,20 @@ def test_labels_go_with_their_images():
 
 @pytest.mark.parametrize('change', [dict(accumulate='sum'), dict(threshold=0.5), dict(stop_area=0.2),
                                     dict(max_rounds=2), dict(erase='class'), dict(fill='dataset_mean'),
-                                    dict(normalize='round'), dict(normalize='round', min_strength=0.9),
-                                    dict(mirror_mask=False)])
+                                    dict(normalize='round'), dict(min_strength=0.9)])
 def test_every_switch_changes_the_maps(change):
-    images = make_images() + 0.5
-    default = IterativeErase()(cam_function, images, LABELS).cam
-    assert not torch.allclose(IterativeErase(**change)(cam_function, images, LABELS).cam, default, atol=1e-3)
+    images, rest = make_images() + 0.5, dict(normalize='round') if 'min_strength' in change else {}
+    default = IterativeErase(**rest)(cam_function, images, LABELS).cam
+    assert not torch.allclose(IterativeErase(**rest, **change)(cam_function, images, LABELS).cam, default, atol=1e-3)
+
+
+def test_mirror_images_of_this_hook_differ_from_those_of_the_one_inside_by_the_mask():
+    images = make_images(1, (16, 24)) + 0.5
+    inside, label = MultiScaleFlip((1.0,), stride=2), LABELS[:1]
+    for rounds, same in ((1, True), (3, False)):
+        mirrored = compose(cam_function, [IterativeErase(max_rounds=rounds), inside])(images, label).cam
+        own = IterativeErase(max_rounds=rounds, mirror_mask=False)(cam_function, images, label).cam
+        assert torch.allclose(mirrored, own, atol=1e-4) == same
 
 
 def test_area_and_colour_can_be_those_of_a_larger_image():
@@ -268,7 +297,8 @@ def test_functions():
 
 @pytest.mark.parametrize('kwargs', [
     dict(accumulate='mean'), dict(erase='all'), dict(fill='black'), dict(threshold=0), dict(stop_area=-0.1),
-    dict(max_rounds=0), dict(normalize='image'), dict(min_strength=2.0), dict(min_strength=-1.0)])
+    dict(max_rounds=0), dict(normalize='image'), dict(min_strength=2.0), dict(min_strength=-1.0),
+    dict(min_strength=0.1), dict(normalize='first', min_strength=0.1)])
 def test_bad_options(kwargs):
     with pytest.raises(ValueError, match='IterativeErase'):
         IterativeErase(**kwargs)

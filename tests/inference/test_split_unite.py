@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from infer_cam_reference import one_crop_at_a_time
 
-from mmwsss.inference import MultiScaleFlip, SplitUnite, compose
+from mmwsss.inference import IterativeErase, MultiScaleFlip, SplitUnite, compose
 from mmwsss.inference.crops import centre_of_mass, plan_split
 from mmwsss.inference.split_unite import batch_by_size
 from mmwsss.structures import CAMOutput
@@ -99,11 +99,29 @@ def test_a_patch_without_the_object_stays_faint():
         assert found[share][2, 30] == found[share][30, 2] == 1
 
 
-def test_enlarged_patches_stay_within_the_pixels_of_the_batch():
+@pytest.mark.parametrize(('erase', 'corner'), [
+    (dict(max_rounds=1), 0.001), (dict(), 0.001), (dict(normalize='round'), 1.0)])
+def test_rounds_inside_leave_patches_their_strengths(erase, corner):
+    image = torch.zeros(1, 3, 40, 40)
+    image[0, 0, :16, 24:] = image[0, 0, 24:, :16] = 1.0
+    image[0, 0, 2, 2] = 0.001
+    split = SplitUnite(stride=1, overlap=(0, 0), min_size=1, align=1, include_base=False)
+    united = compose(pointwise, [split, IterativeErase(fill='dataset_mean', **erase)])(
+        image, torch.tensor([[1.0, 0, 0, 0]]))
+    assert united.cam[0, 0, 2, 2].item() == pytest.approx(corner, rel=1e-4)
+    assert united.cam[0, 0, 2, 30] == united.cam[0, 0, 30, 2] == 1
+
+
+@pytest.mark.parametrize('scale', [1.5, 2.0, 4.0])
+def test_enlarged_patches_stay_within_the_pixels_of_the_batch(scale):
     images, recorder = make_images(), Recorder()
-    SplitUnite(**{**SMALL, 'patch_scale': 1.5})(recorder, images, LABELS)
-    several = [inputs for inputs in recorder.inputs if len(inputs) > 1]
-    assert several and all(len(x) * x.shape[2] * x.shape[3] <= 1.1 * images[:, 0].numel() for x in several)
+    SplitUnite(**{**SMALL, 'patch_scale': scale})(recorder, images, LABELS)
+    whole = images[0, 0].numel()
+    for x in recorder.inputs:
+        pixels = len(x) * x.shape[2] * x.shape[3]
+        # One patch alone may have more: as much as the whole image would have.
+        assert pixels <= 1.1 * (5 * whole if len(x) > 1 else max(5, scale ** 2) * whole)
+    assert scale > 2 or max(map(len, recorder.inputs[1:])) > 1
 
 
 def test_scores_are_those_of_the_whole_image():
@@ -220,7 +238,7 @@ def test_batches_by_size():
 
 @pytest.mark.parametrize('kwargs', [
     dict(multi_class='all'), dict(normalize='max'), dict(overlap=(1, 2, 3)), dict(overlap=(-1, 0)),
-    dict(patch_scale=0), dict(min_strength=1.5), dict(min_strength=-0.1),
+    dict(patch_scale=0), dict(min_strength=1.5), dict(min_strength=-0.1), dict(min_strength=0.1),
     dict(base_scale=0), dict(min_size=0), dict(align=0), dict(stride=0)])
 def test_bad_options(kwargs):
     with pytest.raises(ValueError, match='SplitUnite'):

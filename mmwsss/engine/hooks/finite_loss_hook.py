@@ -13,11 +13,17 @@ from mmwsss.registry import HOOKS
 from mmwsss.utils.errors import UserError
 
 _NEVER = 2 ** 62
+# Mean loss of an epoch over the loss of the first iteration. Sound trainings rise by less: what starts with untrained
+# layers starts at the loss of a guess.
+_GROWTH = 10.
 
 
 @HOOKS.register_module()
 class FiniteLossHook(Hook):
-    """Ends a training whose loss is NaN or infinite, and warns of one that learns at a rate of 0.
+    """Ends a training whose loss is NaN or infinite, and warns of one that learns at a rate of 0 or at too high a rate.
+
+    Too high: the mean loss of an epoch is more than ten times the loss of the first iteration. Such a training ends as
+    any other does, and its model is of no use.
 
     The loss of every iteration counts, but is looked at only every ``interval`` iterations, at the end of an epoch and
     so before a checkpoint is written: looking at it makes a GPU wait. On the CPU it is looked at each time.
@@ -32,12 +38,17 @@ class FiniteLossHook(Hook):
         if interval < 1:
             raise UserError(f'FiniteLossHook: interval must be at least 1, got {interval}')
         self.interval = interval
+        self._forget()
+
+    def _forget(self) -> None:
         self._first_bad: Tensor | None = None
-        self._has_warned = False
+        self._has_warned = self._has_warned_of_growth = False
+        self._first_loss: Tensor | None = None
+        self._epoch_loss, self._epoch_iters = 0., 0  # the sum becomes a tensor, on the device of the losses
 
     def before_train(self, runner: Runner) -> None:
         """Forgets an earlier training."""
-        self._first_bad, self._has_warned = None, False
+        self._forget()
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         """Warns if nothing will be learned in this iteration."""
@@ -65,16 +76,27 @@ class FiniteLossHook(Hook):
             self._first_bad = torch.full((), _NEVER, device=loss.device)
         now = torch.full_like(self._first_bad, runner.iter)
         self._first_bad = torch.where(loss.isfinite().all(), self._first_bad, torch.minimum(self._first_bad, now))
+        loss = loss.float().mean()
+        self._first_loss = loss if self._first_loss is None else self._first_loss
+        self._epoch_loss, self._epoch_iters = self._epoch_loss + loss, self._epoch_iters + 1
         if _is_cheap(loss) or self.every_n_train_iters(runner, self.interval):
             self._look(runner, outputs)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Looks before the checkpoint of the epoch is written.
+        """Looks before the checkpoint of the epoch is written, and warns if the loss has grown.
 
         Raises:
             UserError: If a loss since the last look was not finite.
         """
         self._look(runner)
+        if self._epoch_iters and not self._has_warned_of_growth:
+            first, mean = float(self._first_loss), float(self._epoch_loss) / self._epoch_iters
+            if mean > _GROWTH * first > 0:
+                self._has_warned_of_growth = True
+                print_log(f'the mean loss of epoch {runner.epoch + 1} is {mean:.3g}, and it was {first:.3g} in the first '
+                          'iteration: the training diverges; lower the learning rate (--cfg-options '
+                          'optim_wrapper.optimizer.lr=...)', logger='current', level=logging.WARNING)
+        self._epoch_loss, self._epoch_iters = 0., 0
 
     def _look(self, runner: Runner, outputs: dict | None = None) -> None:
         first = _NEVER if self._first_bad is None else int(self._first_bad)

@@ -120,7 +120,8 @@ class SaliencyConflictLoss(nn.Module):
 
     See :func:`background_conflict` for the conflict temperature tau and :func:`saliency_loss` for L_sal. With one
     temperature per image every image has its own weight, and the second term is the mean over the images of the batch
-    that have a pixel that counts (:func:`counted_pixels`). Means are those over all ranks.
+    that have a pixel that counts (:func:`counted_pixels`), and one with a label, which their temperature is from. Means
+    are those over all ranks.
 
     A decode head gives its losses no saliency: :class:`~mmwsss.models.SaliencyEncoderDecoder` does, for every head of
     its own, and logs tau. A head's pixel sampler weights L_seg only.
@@ -175,7 +176,7 @@ class SaliencyConflictLoss(nn.Module):
 
         Yields:
             A dict that calls of the loss in the body fill, for logs, without gradient: ``tau``, the mean over the
-            images that have a pixel with label, and ``saliency_ce`` (L_sal), over those that have a pixel that counts.
+            images that have a pixel with label, and ``saliency_ce`` (L_sal), over those in the second term.
         """
         logs: dict[str, Tensor] = {}
         self._given = saliency, logs
@@ -217,8 +218,10 @@ class SaliencyConflictLoss(nn.Module):
         valid = labels != ignore_index
         images = counted_pixels(saliency, labels, ignore_index, **which).flatten(1).any(dim=1)
         labelled = valid.flatten(1).any(dim=1)
+        if self.per_image:
+            images = images & labelled  # without a label there is no temperature
         for name, values, counted in (('tau', tau, labelled), ('saliency_ce', loss_sal.detach(), images)):
-            logs[name] = values.sum() / counted.sum().clamp(min=1) if values.dim() else values
+            logs[name] = (values * counted).sum() / counted.sum().clamp(min=1) if values.dim() else values
 
         loss_seg = self.loss_decode(logits, labels, weight=weight, ignore_index=ignore_index)
         if getattr(self.loss_decode, 'avg_non_ignore', False):

@@ -104,6 +104,32 @@ def test_rate_of_zero_is_said_once(tmp_path, capsys):
     assert 'the learning rate is 0' not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(('losses', 'epoch'), [
+    ([[2., 3.], [1., .5]], None), ([[2., 30.], [21., 30.]], 2), ([[2., 60.], [50., 70.]], 1),
+    ([[0., 9.], [9., 9.]], None), ([[-2., 9.], [9., 9.]], None)])
+def test_loss_that_grows_is_said_once(monkeypatch, losses, epoch):
+    hook, runner, said = FiniteLossHook(), _Runner(), []
+    monkeypatch.setattr('mmwsss.engine.hooks.finite_loss_hook.print_log', lambda message, **_: said.append(message))
+    hook.before_train(runner)
+    for runner.epoch, values in enumerate(losses):
+        for value in values:
+            hook.after_train_iter(runner, 0, outputs=dict(loss=torch.tensor(value)))
+        hook.after_train_epoch(runner)
+    assert len(said) == (epoch is not None)
+    if epoch:
+        mean = sum(losses[epoch - 1]) / 2
+        assert f'the mean loss of epoch {epoch} is {mean:.3g}, and it was 2 in the first iteration' in said[0]
+
+
+def test_rate_too_high_for_a_finite_loss_is_said(tmp_path, capsys):
+    optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=20.))
+    runner_of(tmp_path / 'high', GUARD, optim_wrapper=optim_wrapper).train()
+    assert capsys.readouterr().out.count('the training diverges') == 1
+    optim_wrapper['optimizer']['lr'] = 1e-3
+    runner_of(tmp_path / 'low', GUARD, optim_wrapper=optim_wrapper).train()
+    assert 'diverges' not in capsys.readouterr().out
+
+
 def test_interval_must_be_positive():
     with pytest.raises(UserError, match='interval must be at least 1'):
         FiniteLossHook(interval=0)
