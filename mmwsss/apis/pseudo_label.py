@@ -10,15 +10,16 @@ import numpy as np
 from mmengine.config import Config
 
 from mmwsss.datasets import DataFolder
+from mmwsss.datasets.preflight import check_saliency_values
 from mmwsss.datasets.transforms.loading import read_saliency
 from mmwsss.postprocessing import DEFAULT_BACKGROUND, Postprocessor, build_postprocessors, write_pseudo_label
 from mmwsss.postprocessing.background import AUTO, check_background, choose_threshold, needs_saliency
 from mmwsss.structures.cam_file import CAMManifest, cam_path, read_cam, read_manifest
 from mmwsss.structures.image_file import read_image
 from mmwsss.structures.label_file import IGNORE, label_path, read_label
-from mmwsss.structures.settings_folder import SettingsFolder
+from mmwsss.structures.settings_folder import MANIFEST_NAME, SettingsFolder
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import sha256_of_json
+from mmwsss.utils.fileio import sha256_of_file, sha256_of_json
 from mmwsss.utils.parallel import check_num_workers, parallel_map, progress_bar
 
 # 255 in a label file means "ignore", so the largest class id is 253 (its label is 254).
@@ -80,8 +81,8 @@ def make_pseudo_label(cam_dir: str | os.PathLike,
         one that was used.
 
     Raises:
-        UserError: If a setting is wrong, a CAM is missing although its image can be read, ``out_dir`` holds labels of
-            other settings, or no label can be made.
+        UserError: If a setting is wrong, a CAM is missing although its image can be read, the saliency maps hold 0 and
+            1 only, ``out_dir`` holds labels of other settings or saliency maps, or no label can be made.
     """
     data, cam_dir, out_dir = DataFolder.find(data), Path(cam_dir), Path(out_dir)
     if missing_cam not in ('error', 'skip'):
@@ -97,14 +98,18 @@ def make_pseudo_label(cam_dir: str | os.PathLike,
         raise UserError(f'{out_dir}: is the folder of the CAMs; choose another folder for the labels')
     if background['type'] == AUTO:
         background = _chosen(cam_dir, stems)
+    with_saliency = needs_saliency(background)
     folder = SettingsFolder(out_dir, {
         'background': dict(background),
+        **({'saliency': _origin(data.saliency_path)} if with_saliency else {}),
         'postprocessors': [dict(config) for config in postprocessors],
         'classes': names,
         'cam_manifest_sha256': sha256_of_json(dataclasses.asdict(manifest)),
     }, 'labels', suffix='.png')
     folder.check()
-    saliency = data.saliency_paths() if needs_saliency(background) else None
+    saliency = data.saliency_paths() if with_saliency else None
+    if saliency:
+        check_saliency_values([saliency[stem] for stem in stems if stem in saliency])
     jobs = _Jobs(cam_dir, data.images_path, data.image_paths(), out_dir, background, built, len(names), saliency)
     skipped = jobs.check_missing(stems, skip=missing_cam == 'skip')
     folder.open()
@@ -134,6 +139,12 @@ def make_pseudo_label(cam_dir: str | os.PathLike,
         'ignored_share': ignored_pixels / pixels,
         'background': dict(background),
     }
+
+
+def _origin(saliency_dir: Path) -> str:
+    """Says where saliency maps are from: how they were made, or without a manifest where they lie."""
+    manifest = saliency_dir / MANIFEST_NAME
+    return sha256_of_file(manifest) if manifest.exists() else str(saliency_dir.resolve())
 
 
 def _chosen(cam_dir: Path, stems: Sequence[str]) -> dict[str, Any]:

@@ -116,14 +116,31 @@ def preflight(img_paths: Sequence[str], mask_paths: Sequence[str | None] | None 
                              mask_values if kind == 'mask' else None)
         if kind == 'mask':
             check_not_binary({path: check.ids for path, check in checks.items() if not check.reason})
-        if kind == 'saliency map' and max((max(check.ids, default=0) for check in checks.values()), default=0) == 1:
-            raise UserError(f'{next(iter(checks))}: the saliency maps hold 0 and 1 only; write 255 for what is salient')
+        if kind == 'saliency map':
+            _check_not_0_and_1(checks)
         for index, path in enumerate(paths):
             if not isinstance(results[index], str):
                 reason = _map_reason(kind, path, checks.get(path), results[index], num_classes,
                                      images[img_paths[index]].turned)
                 results[index] = reason or results[index]
     return results
+
+
+def check_saliency_values(paths: Sequence[str]) -> None:
+    """Refuses saliency maps of 0 and 1, of which nothing would be salient.
+
+    Args:
+        paths: All maps that will be read; files that cannot be decoded are left to who reads them.
+
+    Raises:
+        UserError: If 1 is the largest value of all.
+    """
+    _check_not_0_and_1(check_files(paths, 'saliency map'))
+
+
+def _check_not_0_and_1(checks: Mapping[str, FileCheck]) -> None:
+    if max((max(check.ids, default=0) for check in checks.values()), default=0) == 1:
+        raise UserError(f'{next(iter(checks))}: the saliency maps hold 0 and 1 only; write 255 for what is salient')
 
 
 def _map_reason(kind: str, path: str | None, check: FileCheck | None, size: tuple[int, int],

@@ -72,9 +72,9 @@ class Data:
     def cam(self, stem):
         return cam_path(self.cams, stem)
 
-    def make(self, out=None, classes=None, **options):
+    def make(self, out=None, classes=None, saliency_dir=None, **options):
         options = {'background': BACKGROUND, 'num_workers': 0, **options}
-        data = DataFolder.find(self.root, classes=classes)
+        data = DataFolder.find(self.root, classes=classes, saliency_dir=saliency_dir)
         return make_pseudo_label(self.cams, data, 'train', out or self.out, **options)
 
 

@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import shutil
 import time
 
 import cv2
@@ -327,3 +328,33 @@ def test_saliency_as_background(data):
     Image.fromarray(255 - maps['a']).save(data.root / 'Saliency/a.png')  # a newer one
     os.utime(data.root / 'Saliency/a.png', ns=(2**62, 2**62))
     assert data.make(background=background)['made'] == 1
+
+
+def test_saliency_maps_of_another_folder_are_another_setting(data):
+    """Older files in another folder: their time does not show that they are others."""
+    background = dict(type='saliency', weight=0.8)
+    for name, value in (('Saliency', 255), ('Other', 30)):
+        (data.root / name).mkdir()
+        for stem, (size, _) in data.images.items():
+            path = data.root / name / f'{stem}.png'
+            Image.fromarray(np.full(size, value, np.uint8)).save(path)
+            os.utime(path, ns=(10**18, 10**18))
+    first = data.make(background=background)
+    assert data.make(background=background)['kept'] == first['made']
+    with pytest.raises(UserError, match=r'with other settings \(saliency\)'):
+        data.make(background=background, saliency_dir='Other')
+    # How they were made is what counts: two folders of one model are the same.
+    shutil.rmtree(data.out)
+    for name in ('Saliency', 'Other'):
+        (data.root / name / 'manifest.json').write_text('{"model": "m"}')
+    data.make(background=background)
+    assert data.make(background=background, saliency_dir='Other')['kept'] == first['made']
+
+
+def test_saliency_maps_of_0_and_1_are_refused(data):
+    (data.root / 'Saliency').mkdir()
+    for stem, (size, _) in data.images.items():
+        Image.fromarray(np.ones(size, np.uint8)).save(data.root / f'Saliency/{stem}.png')
+    with pytest.raises(UserError, match='the saliency maps hold 0 and 1 only; write 255 for what is salient'):
+        data.make(background=dict(type='saliency', weight=0.8))
+    assert not data.out.exists()
