@@ -67,13 +67,15 @@ rows = [
 ]
 _all_scales = dict(_view, scales=(0.5, 1.0, 1.5, 2.0))
 _kept = dict(normalize='image', include_base=True)
+_three_scales = dict(_view, scales=(0.5, 1.0, 1.5))
 rows += [
     _row('baseline, 4 scales', view=_all_scales),
+    _row('baseline, 3 scales', view=_three_scales),
     *(dict(_row(f'{_name}, 4 scales', _hook, view=_all_scales), baseline='baseline, 4 scales') for _name, _hook in (
         ('split, strengths kept, base', _split_unite(**_kept)),
         ('erase, over first round', _iterative(normalize='first')),
         ('InferCam, defaults', dict(type='InferCam')))),
     # infercam_fast_efflite0_small.py
     dict(_row('InferCam, fast, 3 scales', dict(type='InferCam', erase=dict(max_rounds=3, stop_area=0.02)),
-              view=dict(_view, scales=(0.5, 1.0, 1.5))), baseline='baseline, 4 scales'),
+              view=_three_scales), baseline='baseline, 3 scales'),
 ]

@@ -25,7 +25,7 @@ rows = [
     _row('InferCam', outside=[_infer_cam], seeds=(0, 1, 2)),
     _row('split & unite, strengths kept', outside=[dict(type='SplitUnite', **dict(_as_in_paper, normalize='image'))]),
     _row('InferCam, strengths kept', outside=[dict(_infer_cam, split=dict(_as_in_paper, normalize='image'))]),
-    _row('InferCam, fast', outside=[dict(_infer_cam, split=dict(_as_in_paper, overlap=(0, 0)),
+    _row('InferCam, two rounds, no overlap', outside=[dict(_infer_cam, split=dict(_as_in_paper, overlap=(0, 0)),
                                          erase=dict(_erase, max_rounds=2))]),
 ]
 for _stages, _name in (('1', '3'), ('2', '4'), ('3', '5'), (('2', '3'), '4+5')):

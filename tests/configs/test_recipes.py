@@ -77,7 +77,8 @@ def test_batches_are_totals_that_the_rate_was_chosen_for(repo_root):
 
 
 @pytest.mark.parametrize('name, batch, epochs, lr', [
-    ('cam/cam_r38_voc', 8, 8, 0.01), ('cam/cam_r38_voc_psa', 16, 15, 0.1), ('infercam/infercam_r38_voc', 16, 15, 0.1)])
+    ('cam/cam_r38_voc', 8, 8, 0.01), ('cam/cam_r38_voc_psa', 16, 15, 0.1), ('infercam/infercam_r38_voc', 16, 15, 0.1),
+    ('infercam/split_patch_r38_voc', 16, 8, 0.01)])
 def test_classifier_is_seams_baseline_or_psas(config, name, batch, epochs, lr):
     cfg = config(name)
     optimizer = cfg.optim_wrapper.optimizer
