@@ -1,7 +1,8 @@
 """What every CAM model has in common: from class maps to predictions."""
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,6 @@ from mmwsss.structures import CAMFunction, CAMOutput
 from mmwsss.structures.maps import grid_size, max_normalize, min_max_normalize, resize_maps
 from mmwsss.utils.errors import UserError
 
-FILTERS = ('label', 'score')
 NORMALIZATIONS = {'max': max_normalize, 'min_max': min_max_normalize}
 
 
@@ -50,6 +50,11 @@ class BaseCAMModel(BaseSegmentor):
         ValueError: For an unknown class filter, normalisation or key, or a stride below 1, in ``test_cfg``.
     """
 
+    # What test_cfg may hold, and what it is without it; and the class filters.
+    TEST_OPTIONS: ClassVar[Mapping[str, Any]] = dict(
+        class_filter='label', score_thr=0.5, top_k=0, stride=4, normalize='max', full_size=False)
+    FILTERS: ClassVar[tuple[str, ...]] = ('label', 'score')
+
     def __init__(self, inference_hooks: Sequence[dict] = (), cam_provider: dict | None = None,
                  test_cfg: dict | None = None, train_cfg: dict | None = None,
                  data_preprocessor: dict | None = None, init_cfg: dict | None = None) -> None:
@@ -60,19 +65,29 @@ class BaseCAMModel(BaseSegmentor):
         name = type(self).__name__
         if train_cfg:
             raise ValueError(f'{name} has no training options, got train_cfg={train_cfg}')
-        self.test_cfg = dict(class_filter='label', score_thr=0.5, top_k=0, stride=4, normalize='max', full_size=False)
-        unknown = set(test_cfg or {}) - set(self.test_cfg)
-        self.test_cfg.update(test_cfg or {})
-        stride = self.test_cfg['stride']
-        if (unknown or self.test_cfg['class_filter'] not in FILTERS or self.test_cfg['normalize'] not in NORMALIZATIONS
-                or not isinstance(stride, int) or stride < 1):
-            raise ValueError(f'{name} test_cfg: class_filter one of {FILTERS}, score_thr, top_k, stride at least 1, '
-                             f'normalize one of {tuple(NORMALIZATIONS)}, full_size; got {test_cfg}')
+        self.test_cfg = {**self.TEST_OPTIONS, **(test_cfg or {})}
+        self.check_test_cfg(self.test_cfg)
         self.inference_hooks = [INFERENCE_HOOKS.build(hook) for hook in inference_hooks]
         for hook in self.inference_hooks:
             if isinstance(hook, InferenceHook):  # any callable of the same arguments will do
                 hook.bind(self.data_preprocessor)
         self.cam_provider = CAM_PROVIDERS.build(cam_provider) if cam_provider else None
+
+    def check_test_cfg(self, test_cfg: Mapping[str, Any]) -> None:
+        """Refuses wrong settings, of the config or of a call of :meth:`predict`.
+
+        Args:
+            test_cfg: All of them.
+
+        Raises:
+            ValueError: For an unknown key, an unknown class filter or normalisation, or a stride below 1.
+        """
+        stride, unknown = test_cfg['stride'], set(test_cfg) - set(self.TEST_OPTIONS)
+        if (unknown or test_cfg['class_filter'] not in self.FILTERS or test_cfg['normalize'] not in NORMALIZATIONS
+                or not isinstance(stride, int) or stride < 1):
+            raise ValueError(f'{type(self).__name__} test_cfg: {", ".join(self.TEST_OPTIONS)}, with class_filter one of '
+                             f'{self.FILTERS}, stride at least 1, normalize one of {tuple(NORMALIZATIONS)}; got '
+                             f'{dict(test_cfg)}')
 
     @property
     @abstractmethod
@@ -137,9 +152,11 @@ class BaseCAMModel(BaseSegmentor):
         Returns:
             The data samples with ``pred_cam`` (PixelData, ``data`` float16 K x h x w in [0, 1] with
             h = ceil(H / stride) of the original image), ``pred_img_label`` (LabelData, ``label`` int64 [K]
-            the classes of these maps, ``score`` float32 [C] sigmoid scores) and metainfo ``class_filter``.
+            the classes of these maps, ``score`` float32 [C] in [0, 1], see :meth:`scores_of`: those that chose the
+            classes, and with labels those of the hooks) and metainfo ``class_filter``.
 
         Raises:
+            ValueError: If an option is wrong, see :meth:`check_test_cfg`, or the images are padded.
             UserError: If the class filter is ``'label'`` and an image has no label.
         """
         if data_samples is None:
@@ -149,6 +166,7 @@ class BaseCAMModel(BaseSegmentor):
             raise ValueError(f'{type(self).__name__} predicts on images as they are: remove the test padding '
                              '(test_cfg) from the data preprocessor')
         options = {**self.test_cfg, **options}
+        self.check_test_cfg(options)
         output, labels, filters = self._filtered_cam(inputs, data_samples, options)
         scores = self.scores_of(output.logits)
         normalize = NORMALIZATIONS[options['normalize']]
@@ -168,7 +186,7 @@ class BaseCAMModel(BaseSegmentor):
         return data_samples
 
     def scores_of(self, logits: Tensor) -> Tensor:
-        """Turns logits N x C into scores in [0, 1]."""
+        """Turns logits N x C into scores in [0, 1]: their sigmoid."""
         return logits.float().sigmoid()
 
     def _filtered_cam(self, inputs: Tensor, data_samples: list[SegDataSample],
@@ -178,10 +196,11 @@ class BaseCAMModel(BaseSegmentor):
             labels, filters = stack_labels(data_samples).to(inputs.device), ['label'] * len(inputs)
             return compose(self.cam_function, self.inference_hooks)(inputs, labels), labels, filters
         plain = self.compute_cam(inputs)
-        labels, filters = classes_by_score(plain.logits.float().sigmoid(), options['score_thr'], options['top_k'])
+        labels, filters = classes_by_score(self.scores_of(plain.logits), options['score_thr'], options['top_k'])
         if not self.inference_hooks and self.cam_provider is None:
             return plain, labels, filters
-        return compose(self.cam_function, self.inference_hooks)(inputs, labels), labels, filters
+        output = compose(self.cam_function, self.inference_hooks)(inputs, labels)
+        return replace(output, logits=plain.logits), labels, filters
 
     def _forward(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> Tensor:
         """Returns the class maps N x C x h x w before the rectifier."""

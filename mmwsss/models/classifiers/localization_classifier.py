@@ -1,4 +1,8 @@
 """A classifier of images that show one class, for weakly supervised object localization."""
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
 import torch
 import torch.nn.functional as F
 from mmseg.structures import SegDataSample
@@ -6,12 +10,11 @@ from torch import Tensor
 
 from mmwsss.inference.base import compose
 from mmwsss.inference.ten_crop import ten_crops, whole_image
-from mmwsss.models.classifiers.base_cam_model import classes_by_score, name_feats, stack_labels
+from mmwsss.models.classifiers.base_cam_model import BaseCAMModel, classes_by_score, name_feats, stack_labels
 from mmwsss.models.classifiers.cam_classifier import CAMClassifier
 from mmwsss.registry import MODELS
 from mmwsss.structures import CAMOutput
 
-OWN_OPTIONS = dict(top_k=5, crop_size=None, ten_crop=False, rectify='relu')
 RECTIFIERS = ('relu', 'min')
 
 
@@ -33,22 +36,30 @@ class LocalizationClassifier(CAMClassifier):
         ValueError: For an unknown option in ``test_cfg``, or ten crops without a size.
     """
 
-    def __init__(self, *args: object, test_cfg: dict | None = None, **kwargs: object) -> None:
-        test_cfg = dict(test_cfg or {})
-        own = {name: test_cfg.pop(name, value) for name, value in OWN_OPTIONS.items()}
-        by_rank = test_cfg.get('class_filter') == 'top_k'
-        if by_rank:
-            del test_cfg['class_filter']
-        if own['rectify'] not in RECTIFIERS or not isinstance(own['top_k'], int) or own['top_k'] < 1 or (
-                own['ten_crop'] and not own['crop_size']):
-            raise ValueError(f'LocalizationClassifier test_cfg: rectify one of {RECTIFIERS}, top_k at least 1, '
-                             f'crop_size for ten_crop; got {own}')
-        super().__init__(*args, test_cfg=test_cfg, **kwargs)
-        self.test_cfg.update(own)
+    TEST_OPTIONS: ClassVar[Mapping[str, Any]] = dict(
+        BaseCAMModel.TEST_OPTIONS, top_k=5, crop_size=None, ten_crop=False, rectify='relu')
+    FILTERS: ClassVar[tuple[str, ...]] = (*BaseCAMModel.FILTERS, 'top_k')
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
         # Read by LossWeightScheduleHook: SPA's loss starts later than the training.
         self.loss_weights = dict(restricted=1.0)
-        if by_rank:
-            self.test_cfg['class_filter'] = 'top_k'
+
+    def check_test_cfg(self, test_cfg: Mapping[str, Any]) -> None:
+        """See :meth:`mmwsss.models.BaseCAMModel.check_test_cfg`.
+
+        Raises:
+            ValueError: Also for ten crops without a size, or a ``rectify`` other than the config's, by which the CAM
+                function inside of all hooks is made.
+        """
+        super().check_test_cfg(test_cfg)
+        least = int(test_cfg['class_filter'] == 'top_k')
+        if test_cfg['rectify'] not in RECTIFIERS or not isinstance(test_cfg['top_k'], int) or (
+                test_cfg['top_k'] < least) or (test_cfg['ten_crop'] and not test_cfg['crop_size']):
+            raise ValueError(f'LocalizationClassifier test_cfg: rectify one of {RECTIFIERS}, top_k at least 1 for '
+                             f"class_filter='top_k', crop_size for ten_crop; got {dict(test_cfg)}")
+        if test_cfg['rectify'] != self.test_cfg['rectify']:
+            raise ValueError('LocalizationClassifier: rectify is of the config, not of a call; set test_cfg.rectify')
 
     def compute_cam(self, inputs: Tensor, labels: Tensor | None = None) -> CAMOutput:
         """See :meth:`mmwsss.models.BaseCAMModel.compute_cam`."""
@@ -56,7 +67,8 @@ class LocalizationClassifier(CAMClassifier):
             return super().compute_cam(inputs, labels)
         maps, feats = self.forward_maps(inputs)
         maps = maps.float()
-        return CAMOutput(maps - maps.amin(dim=(2, 3), keepdim=True), self.pool(maps), name_feats(feats))
+        return CAMOutput(maps - maps.amin(dim=(2, 3), keepdim=True), self.pool(maps), name_feats(feats),
+                         attentions=getattr(feats, 'attentions', None))
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
         """Computes the losses of the head, ``loss_restricted`` times ``loss_weights['restricted']``."""
@@ -73,7 +85,7 @@ class LocalizationClassifier(CAMClassifier):
                    options: dict) -> tuple[CAMOutput, Tensor, list[str]]:
         class_filter = options['class_filter']
         image = whole_image(inputs, options['crop_size']) if options['crop_size'] else inputs
-        logits = self.ten_crop_logits(inputs) if options['ten_crop'] else None
+        logits = self.ten_crop_logits(inputs, options['crop_size']) if options['ten_crop'] else None
         filters = [class_filter] * len(inputs)
         if class_filter == 'label':
             labels = stack_labels(data_samples).to(inputs.device)
@@ -84,11 +96,11 @@ class LocalizationClassifier(CAMClassifier):
             score_thr = 1 if class_filter == 'top_k' else options['score_thr']
             labels, filters = classes_by_score(self.scores_of(logits), score_thr, options['top_k'])
         output = compose(self.cam_function, self.inference_hooks)(image, labels)
-        return CAMOutput(output.cam, output.logits if logits is None else logits, output.feats), labels, filters
+        return output if logits is None else replace(output, logits=logits), labels, filters
 
-    def ten_crop_logits(self, inputs: Tensor) -> Tensor:
-        """Returns logits N x C whose softmax is the mean of the softmax of ten crops."""
-        crops = ten_crops(inputs, self.test_cfg['crop_size'])
+    def ten_crop_logits(self, inputs: Tensor, size: int) -> Tensor:
+        """Returns logits N x C whose softmax is the mean of the softmax of ten crops of ``size`` pixels."""
+        crops = ten_crops(inputs, size)
         # One after the other: the batch stays as small as it is.
         probabilities = [F.softmax(self.pool(self.forward_maps(crop)[0]).float(), dim=1) for crop in crops]
         return torch.stack(probabilities).mean(dim=0).clamp(min=torch.finfo(torch.float32).tiny).log()

@@ -115,6 +115,14 @@ class SLAM(BaseCAMModel):
         self.loss_regularization = MODELS.build(loss_regularization) if loss_regularization else None
         self.loss_consistency = MODELS.build(loss_consistency) if loss_consistency else None
 
+    def _filtered_cam(self, inputs: Tensor, data_samples: list[SegDataSample],
+                      options: dict) -> tuple[CAMOutput, Tensor, list[str]]:
+        # A call may ask for what the config must not: an image without label.
+        if options['class_filter'] != 'label':
+            raise UserError('SLAM needs the classes of an image, since nothing trains the maps of absent ones; give '
+                            'its labels')
+        return super()._filtered_cam(inputs, data_samples, options)
+
     def init_weights(self) -> None:
         """Initialises the activation network, and loads the encoder.
 

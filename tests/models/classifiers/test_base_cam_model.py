@@ -119,6 +119,8 @@ def test_class_filter_by_score_asks_the_plain_model_and_tells_the_provider(hooks
     for n, prediction in enumerate(model.predict(inputs)):
         assert prediction.pred_img_label.label.tolist() == expected[n].nonzero().flatten().tolist()
         torch.testing.assert_close(prediction.pred_cam.data, normalised(inputs[n, expected[n]].relu().square()))
+        # The scores that are told are those that chose.
+        torch.testing.assert_close(prediction.pred_img_label.score, inputs[n].amax(dim=(1, 2)).sigmoid())
     (_, _, seen), = model.cam_provider.calls
     assert torch.equal(seen, expected.float())
 
@@ -153,6 +155,15 @@ def test_normalisation_by_minimum_and_maximum():
 def test_unknown_options_are_refused(kwargs):
     with pytest.raises(ValueError, match='ColourModel'):
         ColourModel(**kwargs)
+
+
+@pytest.mark.parametrize('options', [dict(class_filter='lable'), dict(strid=1), dict(stride=0), dict(normalize='mean')])
+def test_unknown_options_of_a_call_are_refused(options):
+    model = model_of()
+    with pytest.raises(ValueError, match='ColourModel'):
+        model.predict(images(1), labelled([1, 0, 0]), **options)
+    assert model.predict(images(1), labelled([1, 0, 0]), stride=4)[0].pred_cam.data.shape == (1, 2, 1)
+    assert model.test_cfg['stride'] == 1
 
 
 def test_padded_images_and_missing_labels_are_refused():

@@ -109,7 +109,32 @@ def test_training_step():
 
 
 def test_options():
-    for options in (dict(rectify='abs'), dict(top_k=0), dict(ten_crop=True), dict(unknown=1),
+    for options in (dict(rectify='abs'), dict(top_k=-1), dict(class_filter='top_k', top_k=0), dict(ten_crop=True), dict(unknown=1),
                     dict(class_filter='best')):
         with pytest.raises(ValueError, match='test_cfg'):
             build(**options)
+        with pytest.raises(ValueError, match='test_cfg'):
+            build().predict(torch.rand(1, 3, 40, 40), samples_of(), **options)
+    with pytest.raises(ValueError, match='rectify is of the config, not of a call'):
+        build().predict(torch.rand(1, 3, 40, 40), samples_of(), rectify='min')
+
+
+@torch.no_grad()
+def test_options_of_a_call(image):
+    called = build().predict(image, samples_of(), ten_crop=True, crop_size=32)[0]
+    built = build(ten_crop=True, crop_size=32).predict(image, samples_of())[0]
+    torch.testing.assert_close(called.pred_img_label.score, built.pred_img_label.score)
+    assert torch.equal(called.pred_cam.data, built.pred_cam.data)
+    none, = build().predict(image, class_filter='score', score_thr=1.0, top_k=0)
+    assert none.pred_cam.data.shape[0] == 0
+
+
+@pytest.mark.parametrize('rectify', ['relu', 'min'])
+def test_attention_goes_with_the_map(image, rectify):
+    class Feats(tuple):
+        attentions = (torch.ones(1),)
+
+    model = build(rectify=rectify)
+    forward_maps = model.forward_maps
+    model.forward_maps = lambda inputs: (forward_maps(inputs)[0], Feats(forward_maps(inputs)[1]))
+    assert model.compute_cam(image).attentions is Feats.attentions

@@ -198,6 +198,12 @@ def test_predictions_do_without_the_encoder():
     assert model(images(1, 3, 6, 8), samples([[1, 0, 1]], size=(6, 8)), mode='predict')[0].pred_cam.data.shape[0] == 2
 
 
+def test_images_without_label_are_refused():
+    """CAMInferencer asks for them by class_filter='score' of a call."""
+    with pytest.raises(UserError, match='nothing trains the maps of absent ones; give its labels'):
+        toy_slam().predict(images(1, 3, 6, 8), class_filter='score')
+
+
 @pytest.mark.parametrize(('kwargs', 'message'), [
     (dict(test_cfg=dict(class_filter='score')), 'choose by labels'),
     (dict(background='none'), 'background is one of'), (dict(activation='max'), 'activation is one of'),
