@@ -1,6 +1,6 @@
 # InferCam's Table 2 on VOC: split & unite, iterative inference, both, on one trained classifier, evaluated on train;
-# then both with the sum over the rounds and the exact split lines that the paper's text has, with all settings of the released code (but for its
-# defects), and with the hook's defaults, which were chosen on small photographs.
+# then both with the sum over the rounds and the exact split lines that the paper's text has, with all settings of the
+# released code (but for its defects), and with the hook's defaults, which were chosen on small photographs.
 # The column "1 / 2 / 3+ classes" is Table 3; what Fig. 2 says (the share of the objects' pixels where the CAM of
 # their class is above 0: 84 %) is `foreground_recall` at threshold 0 of `curve` in the report.json of T2 baseline.
 # python tools/run_study.py configs/studies/infercam_r38_voc.py --data-root VOC --work-dir DIR --weights resnet38.pth

@@ -16,7 +16,6 @@ from mmwsss.evaluation.threshold_curve import label_from_cam
 from mmwsss.postprocessing import build_postprocessors, pseudo_label
 from mmwsss.structures.cam_file import read_manifest
 from mmwsss.structures.image_file import read_image
-from mmwsss.structures.label_file import label_path
 from mmwsss.structures.maps import resize_cam
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_bytes
@@ -61,13 +60,14 @@ def add_details(report: Mapping[str, Any], folder: str | os.PathLike, data: Data
     names = evaluated_classes(folder, data, made_for)
     reader = CAMJobs(folder, data, len(names), ()) if is_cam else LabelJobs(folder, data, len(names))
     jobs = _Details(reader, report['threshold'], postprocessors, data.image_paths() if postprocessors else {})
-    skipped = {Path(path).stem for path, _ in report.get('skipped', ())}
-    stems = [stem for stem in data.stems(split) if stem not in skipped and stem in reader.masks]
+    stems = [stem for stem in data.stems(split) if stem in reader.masks]
     plain, refined = {}, {}
     with progress_bar() as progress:
         results = parallel_map(jobs, stems, check_num_workers(num_workers))
-        for stem, (before, after) in zip(stems, progress.track(results, len(stems), description='details')):
-            plain[stem] = before
+        for stem, result in zip(stems, progress.track(results, len(stems), description='details')):
+            if result is None:
+                continue
+            plain[stem], after = result
             if after is not None:
                 refined[stem] = after
     added = dict(details=breakdown(plain, names))
@@ -82,18 +82,26 @@ def add_details(report: Mapping[str, Any], folder: str | os.PathLike, data: Data
 
 
 class _Details:
-    """Returns the confusion matrices of an image, before and after post-processing; what a worker does."""
+    """Returns the confusion matrices of an image, before and after post-processing; what a worker does.
+
+    ``None`` for an image that the evaluation left out: without file, or with a mask that does not fit.
+    """
 
     def __init__(self, reader: CAMJobs | LabelJobs, threshold: float | None, postprocessors: Sequence[Mapping],
                  images: Mapping[str, str]) -> None:
         self.reader, self.threshold, self.images = reader, threshold, images
         self.postprocessors = postprocessors
 
-    def __call__(self, stem: str) -> tuple[np.ndarray, np.ndarray | None]:
+    def __call__(self, stem: str) -> tuple[np.ndarray, np.ndarray | None] | None:
         reader = self.reader
-        content, size = reader.read(reader.path_of(reader.folder, stem))
-        mask = load_mask(reader.masks.get(stem, label_path(reader.mask_dir, stem)), size, reader.num_classes,
-                         reader.mask_values)
+        path = reader.path_of(reader.folder, stem)
+        if not path.exists():
+            return None
+        content, size = reader.read(path)
+        try:
+            mask = load_mask(reader.masks[stem], size, reader.num_classes, reader.mask_values)
+        except UserError:
+            return None  # the report says why
         label = content
         if self.threshold is not None:
             label = label_from_cam(resize_cam(content.cam, size), content.classes, self.threshold)

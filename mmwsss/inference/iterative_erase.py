@@ -113,8 +113,8 @@ class IterativeErase(InferenceHook):
         if not 0 <= min_strength <= 1:
             raise ValueError(f'IterativeErase: min_strength is in [0, 1], got {min_strength}')
         if min_strength and normalize == 'first':
-            raise ValueError("IterativeErase: min_strength is for normalize='round'; with 'first' every round is divided "
-                             "by the first one's maximum")
+            raise ValueError("IterativeErase: min_strength is for normalize='round'; with 'first' every round is "
+                             "divided by the first one's maximum")
         self.accumulate = accumulate
         self.threshold = threshold
         self.stop_area = stop_area

@@ -41,7 +41,12 @@ def self_correlation(feats: Tensor, order: str, th1: float, th2: float, width: i
 
     Returns:
         M x M matrices, non-negative.
+
+    Raises:
+        ValueError: For another ``order``.
     """
+    if order not in ORDERS:
+        raise ValueError(f'self_correlation: order is one of {ORDERS}, got {order!r}')
     feats = cosine_normalize(feats)
     size = feats.shape[-1]
 
@@ -121,6 +126,9 @@ def self_correlation_map(cam: Tensor, feats: Tensor, order: str, th1: float, th2
     Returns:
         N x C x h x w, float32 (float64 for float64), non-negative with a maximum of 1; zero for an empty CAM and where
         nothing has more positive than negative evidence.
+
+    Raises:
+        ValueError: For another ``order``.
     """
     def refine(cam: Tensor, feats: Tensor, width: int) -> Tensor:
         correlation = self_correlation(feats, order, th1, th2, width)

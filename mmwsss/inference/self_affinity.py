@@ -161,7 +161,12 @@ def sum_normalize(matrix: BlockedMatrix, sum: str) -> BlockedMatrix:
 
     Returns:
         M x M matrices whose columns (``'column'``), or all entries together (``'all'``), sum up to one.
+
+    Raises:
+        ValueError: For another ``sum``.
     """
+    if sum not in SUMS:
+        raise ValueError(f'sum_normalize: sum is one of {SUMS}, got {sum!r}')
     total = None
     if sum == 'all':
         total = torch.stack([matrix.columns(*block).sum(dim=(1, 2)) for block in matrix.ranges()]).sum(dim=0)
@@ -224,7 +229,12 @@ def semantic_structure(feats: Tensor, num_blocks: int, normalize: str, sum: str,
 
     Returns:
         M x M matrices, normalised by eq. 5; column b holds the weights of all positions for position b.
+
+    Raises:
+        ValueError: For another ``normalize`` or ``sum``.
     """
+    if normalize not in NORMALIZATIONS:
+        raise ValueError(f'semantic_structure: normalize is one of {NORMALIZATIONS}, got {normalize!r}')
     feats = cosine_normalize(feats) if normalize == 'cosine' else printed_normalize(feats)  # eq. 2
     affinity = gated_affinity(feats, width) if power is None else power_affinity(feats, power, width)  # eq. 3, 4
     structure = sum_normalize(affinity, sum)  # eq. 5

@@ -75,7 +75,8 @@ class SplitUnite(InferenceHook):
             raise ValueError('SplitUnite: patch_scale is positive and min_strength in [0, 1], got '
                              f'{patch_scale} and {min_strength}')
         if min_strength and normalize == 'image':
-            raise ValueError("SplitUnite: min_strength is for normalize='patch'; with 'image' patches keep their strengths")
+            raise ValueError("SplitUnite: min_strength is for normalize='patch'; with 'image' patches keep their "
+                             'strengths')
         self.multi_class = multi_class
         self.overlap = tuple(overlap)
         self.normalize = normalize

@@ -34,6 +34,9 @@ def expand_seed(seed: Tensor, feats: Tensor, num_blocks: int, normalize: str, su
     Returns:
         N x C x h x w, non-negative, float32 (float64 for float64). With ``sum='column'`` every value is a mean of the
         seed, with weights; with ``'all'`` it is about hw times smaller.
+
+    Raises:
+        ValueError: For another ``normalize`` or ``sum``.
     """
     def walk(seed: Tensor, feats: Tensor, width: int) -> Tensor:
         return semantic_structure(feats, num_blocks, normalize, sum, width, power).left_times(seed)

@@ -82,7 +82,10 @@ def build_kernels(backend: str, image: np.ndarray, *, gaussian_sxy: float, gauss
 
     Raises:
         UserError: If the standard deviations are too small for a lattice.
+        ValueError: For another ``backend``, such as 'auto'.
     """
+    if backend not in MODULES:
+        raise ValueError(f'build_kernels: backend is one of {", ".join(MODULES)}, got {backend!r}')
     image = np.ascontiguousarray(image)
     if not image.flags.writeable:  # as tensors have to be
         image = image.copy()

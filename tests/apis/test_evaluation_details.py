@@ -1,7 +1,9 @@
 import csv
+import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mmwsss.apis.evaluation import evaluate
 from mmwsss.apis.evaluation_details import add_details
@@ -102,6 +104,26 @@ def test_images_that_were_left_out_are_no_part(cams, generated_copy):
     report = evaluate(cams, generated_copy, 'train', num_workers=0, missing='skip')
     full = add_details(report, cams, generated_copy, 'train', num_workers=0)
     assert full['details']['num_images'] == report['num_images'] == 10
+    assert full['details']['mIoU'] == pytest.approx(report['mIoU'])
+    # A mask of another size, too.
+    Image.new('L', (3, 4)).save(label_path(generated_copy / 'SegmentationClass', stems[2]))
+    report = evaluate(cams, generated_copy, 'train', num_workers=0, missing='skip')
+    full = add_details(report, cams, generated_copy, 'train', num_workers=0)
+    assert full['details']['num_images'] == report['num_images'] == 9
+
+
+def test_names_with_dots_are_not_cut(cams, generated_copy):
+    """An image that was left out takes none of a similar name with it."""
+    split = generated_copy / 'ImageSets/train.txt'
+    stem = split.read_text().split()[0]
+    with open(split, 'a') as file:
+        file.write(f'\n{stem}.2\n')
+    mask = label_path(generated_copy / 'SegmentationClass', stem)
+    shutil.copy(mask, mask.with_name(f'{stem}.2.png'))
+    report = evaluate(cams, generated_copy, 'train', num_workers=0)
+    assert len(report['skipped']) == 1
+    full = add_details(report, cams, generated_copy, 'train', num_workers=0)
+    assert full['details']['num_images'] == report['num_images'] == 12
     assert full['details']['mIoU'] == pytest.approx(report['mIoU'])
 
 

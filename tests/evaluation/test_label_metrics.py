@@ -7,6 +7,7 @@ from mmwsss.evaluation.label_metrics import (
     confusion_matrix,
     count_labels,
     load_mask,
+    nan_to_none,
     scores_from_confusion,
     scores_from_counts,
 )
@@ -110,6 +111,12 @@ def test_count_labels():
 def test_wrong_prediction(pred, message):
     with pytest.raises(ValueError, match=message):
         confusion_matrix(pred, np.zeros((3, 2), np.uint8), 4)
+
+
+def test_scores_for_json():
+    assert nan_to_none(np.float64('nan')) is None
+    value = nan_to_none(np.float64(0.25))
+    assert value == 0.25 and type(value) is float
 
 
 def test_load_mask(tmp_path):

@@ -183,3 +183,11 @@ def test_a_pipeline_offline_fails_at_its_start(offline, tiny_pipeline, generated
     with pytest.raises(UserError, match=rf'^stage segmentor: .*with --weights segmentor=FILE or {init}\.checkpoint='):
         pipeline.run()
     assert not (tmp_path / 'work').exists()
+
+
+@pytest.mark.parametrize(('name', 'reason'), [
+    ('package://numpy/nothing.pth', 'has no file nothing.pth'), ('package://no_such_package_x/a.pth', 'not installed')])
+def test_weights_that_a_package_does_not_have(tiny_cam_cfg, name, reason):
+    with pytest.raises(UserError, match=f'^{name}: .*{reason}.*, or name other weights with --weights or '
+                                        r'model\.backbone\.init_cfg\.checkpoint=FILE$'):
+        check_weights(use_resnet(tiny_cam_cfg, name))

@@ -71,6 +71,14 @@ def test_affinity_is_a_mean_over_patches():
     torch.testing.assert_close(doubly.sum(dim=1), torch.ones(2, 12))
 
 
+def test_propagation_is_exact_under_autocast():
+    affinity = attention_affinity(attentions().patch_to_patch())
+    cam = torch.rand(2, 3, *GRID)
+    with torch.autocast('cpu', torch.bfloat16):
+        found = propagate(cam, affinity, 2)
+    assert torch.equal(found, propagate(cam, affinity, 2))
+
+
 def test_blocks_of_attention():
     """Patches that look at each other share their CAM; others keep theirs."""
     weights = torch.eye(14)[None]

@@ -194,6 +194,14 @@ def test_half_precision_features():
     assert (result - SCG('0')(cam_function, images, None).cam).abs().mean() < 0.03
 
 
+@pytest.mark.parametrize('order', ['third', 'Both', ''])
+def test_unknown_order_is_refused(order):
+    with pytest.raises(ValueError, match=f"order is one of .*, got '{order}'"):
+        self_correlation(torch.rand(1, 2, 4), order, 0.1, 0.1, 4)
+    with pytest.raises(ValueError, match=f"order is one of .*, got '{order}'"):
+        self_correlation_map(torch.rand(1, 1, 2, 2), torch.rand(1, 2, 2, 2), order, 0.1, 0.1, 0.1, 0.05)
+
+
 @pytest.mark.parametrize('kwargs', [dict(order='third'), dict(th1=-0.1), dict(th2=-1), dict(foreground=0.05),
                                     dict(background=-0.1), dict(stages=()), dict(block_limit=-1)])
 def test_bad_options(kwargs):

@@ -146,6 +146,14 @@ def test_sums_are_one(total, dims):
             torch.testing.assert_close(sums, torch.ones_like(sums))
 
 
+@pytest.mark.parametrize(('normalize', 'total', 'message'), [
+    ('cosine', 'columns', r"sum is one of \('column', 'all'\), got 'columns'"), ('cosine', 'All', 'sum is one of'),
+    ('cos', 'all', r"normalize is one of \('cosine', 'printed'\), got 'cos'"), ('', 'all', 'normalize is one of')])
+def test_unknown_words_are_refused(normalize, total, message):
+    with pytest.raises(ValueError, match=message):
+        semantic_structure(features(1, 3, 4), 1, normalize, total, 4)
+
+
 def test_position_without_relation_is_its_own():
     feats = torch.eye(3)[None]  # three positions, all different
     for total, weight in (('column', 1.), ('all', 1 / 3)):

@@ -60,6 +60,12 @@ def test_expansion_equals_dense_matrices_whatever_the_block_limit(normalize, tot
     torch.testing.assert_close(expand_seed(seed.float(), last, blocks, normalize, total, 170), single)
 
 
+@pytest.mark.parametrize('words', [('cosine', 'columns'), ('cosine', 'All'), ('cos', 'column'), ('', 'all')])
+def test_unknown_words_are_refused(words):
+    with pytest.raises(ValueError, match='is one of'):
+        expand_seed(positive(1, 1, 2, 2), positive(1, 3, 2, 2), 1, *words)
+
+
 def test_expansion_is_a_mean_of_the_seed():
     seed, feats = positive(2, 3, 5, 5), positive(2, 4, 5, 5, seed=1)
     for blocks in (1, 2, 3):

@@ -27,8 +27,8 @@ class LoadCAM(BaseTransform):
 
     - ``gt_cam``: [K, h, w] in [0, 1], float16 as stored, or float32 where it was resized.
     - ``gt_cam_classes``: int64 [K], the 0-based classes of the maps; K may be 0.
-    - ``class_filter``: where these classes came from, ``'label'`` or ``'score'``, as the folder's manifest has it;
-      ``None`` where it does not say.
+    - ``class_filter``: where these classes came from, ``'label'``, ``'score'`` or ``'top_k'``, as the folder's
+      manifest has it; ``None`` where it does not say.
 
     Args:
         cam_dir: Folder of the CAM files, from ``mmwsss cam``.

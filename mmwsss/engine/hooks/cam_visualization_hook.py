@@ -13,6 +13,9 @@ from mmwsss.structures.maps import resize_cam
 from mmwsss.utils.errors import UserError
 from mmwsss.visualization import draw_cam, fit_image, side_by_side, write_on
 
+# What chose the classes, by the class filter.
+ORIGINS = {'label': 'from image-level labels', 'score': 'from predicted scores', 'top_k': 'of the highest scores'}
+
 
 @HOOKS.register_module()
 class CAMVisualizationHook(Hook):
@@ -76,5 +79,5 @@ class CAMVisualizationHook(Hook):
             name = names[classes[i]] if names else f'class {classes[i]}'
             cell = fit_image(draw_cam(photo, cams[i]), self.height)
             cells.append(write_on(cell, f'{name} {float(scores[classes[i]]):.2f}'))
-        class_filter = 'predicted scores' if sample.class_filter == 'score' else 'image-level labels'
-        return side_by_side([cells], captions=[f'{sample.stem}, classes from {class_filter}'], height=self.height)
+        origin = ORIGINS[sample.class_filter]
+        return side_by_side([cells], captions=[f'{sample.stem}, classes {origin}'], height=self.height)

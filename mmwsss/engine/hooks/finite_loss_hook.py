@@ -93,8 +93,8 @@ class FiniteLossHook(Hook):
             first, mean = float(self._first_loss), float(self._epoch_loss) / self._epoch_iters
             if mean > _GROWTH * first > 0:
                 self._has_warned_of_growth = True
-                print_log(f'the mean loss of epoch {runner.epoch + 1} is {mean:.3g}, and it was {first:.3g} in the first '
-                          'iteration: the training diverges; lower the learning rate (--cfg-options '
+                print_log(f'the mean loss of epoch {runner.epoch + 1} is {mean:.3g}, and it was {first:.3g} in the '
+                          'first iteration: the training diverges; lower the learning rate (--cfg-options '
                           'optim_wrapper.optimizer.lr=...)', logger='current', level=logging.WARNING)
         self._epoch_loss, self._epoch_iters = 0., 0
 

@@ -11,7 +11,7 @@ from mmwsss.utils.errors import UserError
 class MeanDisplacementHook(Hook):
     """Computes the mean displacement over the training images after the last epoch, before its checkpoint is written.
 
-    See :meth:`mmwsss.models.classifiers.IRNet.update_mean_displacement`. The images are those of the last epoch, in the
+    See :meth:`mmwsss.models.affinity.IRNet.update_mean_displacement`. The images are those of the last epoch, in the
     same augmentation, and once more through the network without gradient. Label maps do not need the mean, and neither
     this hook; displacements, which point at centroids, do.
     """

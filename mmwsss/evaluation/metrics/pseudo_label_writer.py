@@ -14,7 +14,7 @@ from mmwsss.structures.cam_file import CAMFile
 from mmwsss.structures.label_file import label_path, write_label
 from mmwsss.structures.maps import resize_cam
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.parallel import OrderedPool, workers_per_rank
+from mmwsss.utils.parallel import OrderedPool, check_num_workers, workers_per_rank
 
 
 @METRICS.register_module()
@@ -38,7 +38,7 @@ class PseudoLabelWriter(FileWriter):
 
     Raises:
         UserError: If ``background`` or a post-processor is wrong, there are post-processors without background, or a
-            threshold and a background.
+            threshold and a background; if ``num_workers`` is not a whole number of 0 or more.
     """
 
     count_name = 'num_labels'
@@ -56,12 +56,10 @@ class PseudoLabelWriter(FileWriter):
             raise UserError('PseudoLabelWriter: postprocessors need a background')
         if background is not None and threshold is not None:
             raise UserError('PseudoLabelWriter: a background stands in place of a threshold; set one of them')
-        if num_workers is not None and (not isinstance(num_workers, int) or num_workers < 0):
-            raise UserError(f'PseudoLabelWriter: num_workers must be a whole number, at least 0, got {num_workers!r}')
         self.threshold = threshold
         self.background = background
         self.postprocessors = build_postprocessors(postprocessors)
-        self.num_workers = workers_per_rank() if num_workers is None else num_workers
+        self.num_workers = workers_per_rank() if num_workers is None else check_num_workers(num_workers)
         self._pool: OrderedPool | None = None
 
     def write(self, sample: dict, stem: str) -> None:

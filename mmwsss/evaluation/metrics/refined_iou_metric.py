@@ -19,7 +19,7 @@ from mmwsss.structures.label_file import label_path, write_label
 from mmwsss.structures.score_map import ScoreMap
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import remove_leftovers, write_json
-from mmwsss.utils.parallel import OrderedPool, workers_per_rank
+from mmwsss.utils.parallel import OrderedPool, check_num_workers, workers_per_rank
 
 
 def refine_label(probabilities: np.ndarray, image: np.ndarray, postprocessors: Sequence[Postprocessor]) -> np.ndarray:
@@ -75,7 +75,8 @@ class RefinedIoUMetric(BaseMetric):
         table: The last report for people, on the main process.
 
     Raises:
-        UserError: If there is no post-processor or one cannot be built; if there is nothing to do.
+        UserError: If there is no post-processor or one cannot be built; if there is nothing to do, or an ``out_file``
+            without a report; if ``num_workers`` is not a whole number of 0 or more.
 
     Examples:
         >>> test_evaluator = [dict(type='IoUMetric'), dict(type='RefinedIoUMetric', postprocessors=[
@@ -92,11 +93,12 @@ class RefinedIoUMetric(BaseMetric):
             raise UserError('RefinedIoUMetric: postprocessors is empty; name one, such as dict(type=DenseCRF)')
         if not with_iou and out_dir is None:
             raise UserError('RefinedIoUMetric: nothing to do; name an out_dir, or set with_iou=True')
-        if num_workers is not None and (not isinstance(num_workers, int) or num_workers < 0):
-            raise UserError(f'RefinedIoUMetric: num_workers must be a whole number, at least 0, got {num_workers!r}')
+        if not with_iou and out_file is not None:
+            raise UserError('RefinedIoUMetric: out_file is the report of the IoU, which with_iou=False leaves out; '
+                            'remove out_file, or set with_iou=True')
         self.out_dir = None if out_dir is None else Path(out_dir)
         self.with_iou = with_iou
-        self.num_workers = workers_per_rank() if num_workers is None else num_workers
+        self.num_workers = workers_per_rank() if num_workers is None else check_num_workers(num_workers)
         self.out_file = out_file
         self.table: Table | None = None
         self._pool: OrderedPool | None = None

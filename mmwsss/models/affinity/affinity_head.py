@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mmwsss.registry import MODELS
 from mmwsss.structures.maps import resize_maps
+from mmwsss.utils.autocast import no_autocast
 
 # Xavier with a gain of 4 on the last layer, Kaiming before, as in the released code.
 INIT_CFG = (dict(type='Kaiming', layer='Conv2d', mode='fan_in', nonlinearity='relu'),
@@ -59,4 +60,5 @@ class AffinityHead(BaseModule):
         reduced = [F.elu(conv(feats[i])) for conv, i in zip(self.reduce, self.in_indices)]
         size = reduced[0].shape[-2:]
         joined = [maps if maps.shape[-2:] == size else resize_maps(maps, size) for maps in reduced]
-        return F.elu(self.embed(torch.cat(joined, dim=1)).float())
+        with no_autocast(joined[0].device):
+            return F.elu(self.embed(torch.cat(joined, dim=1).float()))

@@ -36,7 +36,7 @@ def sort_pairs(labels: Tensor, offsets: Sequence[Offset], border: str = 'all') -
     Args:
         labels: N x h x w, 0 for the background, 255 for pixels to ignore, else a foreground class below 255.
         offsets: P offsets (dy, dx) from the first to the second pixel of a pair.
-        border: Which pairs count, see :func:`mmwsss.postprocessing.pair_mask`.
+        border: Which pairs count, see :func:`mmwsss.models.affinity.pair_mask`.
 
     Returns:
         The three kinds. A pair with an end that is to be ignored or outside of the map is of no kind.

@@ -18,8 +18,8 @@ class AffinityNet(BaseAffinityModel):
     "Learning Pixel-level Semantic Affinity with Image-level Supervision for Weakly Supervised Semantic Segmentation"
     (CVPR 2018, https://arxiv.org/abs/1803.10464). The affinity ``exp(-mean_c |f_c(i) - f_c(j)|)`` of two near pixels is
     pulled to 1 where both are background or of one class, and to 0 where they are not
-    (:class:`mmwsss.models.losses.AffinityLoss`). A prediction is where ``[(1 - max_k cam_k)^alpha; cam]`` gets to in a
-    random walk along the affinities.
+    (:class:`mmwsss.models.affinity.AffinityLoss`). A prediction is where ``[(1 - max_k cam_k)^alpha; cam]`` gets to in
+    a random walk along the affinities.
 
     Args:
         backbone: Config of the backbone.
@@ -27,7 +27,7 @@ class AffinityNet(BaseAffinityModel):
         loss_affinity: Config of the loss.
         random_walk, border, grid_stride: See :class:`BaseAffinityModel`.
         radius: Likewise. For a grid that is small for it, or for the walk's, see
-            :func:`mmwsss.postprocessing.clipped_radius`.
+            :func:`mmwsss.models.affinity.clipped_radius`.
         test_cfg: ``alpha``: exponent of the background (default 16; 6 in SEAM's fork). ``stride``,
             ``normalize`` (default ``'background'``): see :class:`BaseAffinityModel`.
         **kwargs: See :class:`BaseAffinityModel`.
@@ -67,7 +67,7 @@ class AffinityNet(BaseAffinityModel):
             radius: Pixels closer than it make pairs.
 
         Returns:
-            N x P x h x w in [0, 1], see :func:`mmwsss.postprocessing.feature_affinity`; and the P offsets
+            N x P x h x w in [0, 1], see :func:`mmwsss.models.affinity.feature_affinity`; and the P offsets
             (dy, dx).
         """
         offsets = half_disc_offsets(clipped_radius(radius, embedding.shape[-2:]))

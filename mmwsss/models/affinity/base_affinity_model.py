@@ -54,7 +54,7 @@ class BaseAffinityModel(BaseSegmentor):
         random_walk: Config of the walk, in TASK_UTILS, with a radius and a border of its own.
         radius: Pixels closer than it, in positions of the grid, make pairs in training.
         border: Which of these pairs count in training: ``'all'`` inside of the image, or ``'crop'``, those of the
-            released code, see :func:`mmwsss.postprocessing.pair_mask`.
+            released code, see :func:`mmwsss.models.affinity.pair_mask`.
         grid_stride: Pixels of the image per position of the grid on which affinities are defined.
         test_cfg: See the subclass. ``stride`` is that of the maps in the predictions: pixels of the original image per
             position (default 4). ``normalize``: how the walked maps come to [0, 1], see :data:`NORMALIZATIONS`.

@@ -5,7 +5,8 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmwsss.models.affinity.edge_head import conv_group_norm, enlarge
+from mmwsss.models.affinity.edge_head import conv_group_norm
+from mmwsss.models.utils.label_grid import upsample_from_grid
 from mmwsss.registry import MODELS
 
 
@@ -19,7 +20,7 @@ class DisplacementHead(BaseModule):
 
     The losses see differences of displacements only, so a constant is left over: the mean over the training images,
     :attr:`mean_displacement`, is taken off in eval mode. It is not a weight: see
-    :meth:`mmwsss.models.classifiers.IRNet.update_mean_displacement`.
+    :meth:`mmwsss.models.affinity.IRNet.update_mean_displacement`.
 
     Args:
         in_channels: Channels of five feature maps, the finest first; the first two have the same size.
@@ -73,8 +74,8 @@ class DisplacementHead(BaseModule):
         fine, coarse = feats[0].shape[-2:], feats[2].shape[-2:]
         sizes = (fine, fine, coarse, coarse, coarse)
         to_coarse = [1, 1, *(factor // self.factors[2] for factor in self.factors[2:])]
-        maps = [enlarge(branch(feat), factor, size).relu()
+        maps = [upsample_from_grid(branch(feat), factor, size).relu()
                 for branch, feat, factor, size in zip(self.branches, feats, to_coarse, sizes)]
-        joined = enlarge(self.join_coarse(torch.cat(maps[2:], dim=1)), self.factors[2], fine).relu()
+        joined = upsample_from_grid(self.join_coarse(torch.cat(maps[2:], dim=1)), self.factors[2], fine).relu()
         joined = self.join_fine(torch.cat([*maps[:2], joined], dim=1)).relu()
         return self.conv_displacement(joined)

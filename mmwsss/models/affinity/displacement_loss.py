@@ -29,10 +29,11 @@ def displacement_losses(displacement: Tensor, offsets: Sequence[Offset],
     if displacement.dtype != torch.float64:
         displacement = displacement.float()
     foreground = background = zero = displacement.new_zeros(())
+    steps = displacement.new_tensor(offsets).view(-1, 2, 1, 1)  # at once: a copy to the GPU for each would take longer
     for p, offset in enumerate(offsets):
         (rows, columns), (partner_rows, partner_columns) = pair_windows(displacement.shape[-2:], offset)
         difference = displacement[:, :, rows, columns] - displacement[:, :, partner_rows, partner_columns]
-        error = (difference - difference.new_tensor(offset)[:, None, None]).abs()
+        error = (difference - steps[p]).abs()
         foreground = foreground + error.where(pairs.foreground[:, p, None, rows, columns], zero).sum()
         background = background + difference.abs().where(pairs.background[:, p, None, rows, columns], zero).sum()
     counts = torch.stack([pairs.foreground.sum(), pairs.background.sum()])

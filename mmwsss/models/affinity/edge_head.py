@@ -2,35 +2,16 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmwsss.models.utils.label_grid import upsample_from_grid
 from mmwsss.registry import MODELS
 
 
 def conv_group_norm(in_channels: int, out_channels: int, groups: int) -> nn.Sequential:
     """A 1x1 convolution without bias, and a group normalisation, which does not depend on the batch."""
     return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.GroupNorm(groups, out_channels))
-
-
-def enlarge(maps: Tensor, factor: int, size: Sequence[int]) -> Tensor:
-    """Enlarges maps bilinearly (``align_corners=False``) and crops them on the right and at the bottom.
-
-    The maps of a network with strides cover a little more than the image, so that a map of twice the stride may be
-    larger than the finer one once it is enlarged; its positions are right only if it is cropped and not resized.
-
-    Args:
-        maps: N x C x h x w.
-        factor: How many positions of the result one of ``maps`` covers, in each direction.
-        size: (height, width) to crop to, at most ``factor`` times that of ``maps``.
-
-    Returns:
-        N x C x height x width.
-    """
-    if factor > 1:
-        maps = F.interpolate(maps, scale_factor=factor, mode='bilinear', align_corners=False)
-    return maps[..., :size[0], :size[1]]
 
 
 @MODELS.register_module()
@@ -77,6 +58,6 @@ class EdgeHead(BaseModule):
         """
         feats = [feats[i] for i in self.in_indices]
         size = feats[0].shape[-2:]
-        maps = [enlarge(branch(feat), factor, size).relu()
+        maps = [upsample_from_grid(branch(feat), factor, size).relu()
                 for branch, feat, factor in zip(self.branches, feats, self.factors)]
         return self.conv_edge(torch.cat(maps, dim=1))

@@ -22,9 +22,9 @@ class IRNet(BaseAffinityModel):
     "Weakly Supervised Learning of Instance Segmentation with Inter-pixel Relations" (CVPR 2019,
     https://arxiv.org/abs/1904.05044), the part for semantic segmentation. The affinity of two pixels is
     ``1 - max sigmoid(edge)`` over the way between them; no edge is ever labelled, it follows from the losses of the
-    affinities (:class:`mmwsss.models.losses.AffinityLoss`). The displacements are trained along
-    (:class:`mmwsss.models.losses.DisplacementLoss`); label maps do not need them. A prediction is where the CAM, times
-    ``1 - edge``, gets to in a random walk along the affinities, divided by the image's maximum, above a constant
+    affinities (:class:`mmwsss.models.affinity.AffinityLoss`). The displacements are trained along
+    (:class:`mmwsss.models.affinity.DisplacementLoss`); label maps do not need them. A prediction is where the CAM,
+    times ``1 - edge``, gets to in a random walk along the affinities, divided by the image's maximum, above a constant
     background.
 
     The backbone is frozen: it stays in eval mode and gets no gradient.
@@ -121,27 +121,16 @@ class IRNet(BaseAffinityModel):
         for scale in self.test_cfg['scales']:
             images = rescale_images(inputs, scale)
             for view, flip in ((images, False), (images.flip(-1), True)):
-                logit = self._on_padded(self.edge_head, view).float()
+                logit = self._edge_logits(view).float()
                 logits.append(resize_maps(logit.flip(-1) if flip else logit, grid))
         return torch.stack(logits).mean(dim=0).sigmoid()
 
-    def displacement_map(self, inputs: Tensor) -> Tensor:
-        """Computes the displacements of images as they are: one scale, padded as ``test_cfg`` says.
-
-        Args:
-            inputs: N x 3 x H x W normalised images.
-
-        Returns:
-            N x 2 x h x w, vertical and horizontal, in positions of the grid; h = ceil(H / grid_stride).
-        """
-        return self._on_padded(self.displacement_head, inputs)
-
-    def _on_padded(self, head: torch.nn.Module, inputs: Tensor) -> Tensor:
-        """Runs a head on padded images, and crops its maps to the images."""
+    def _edge_logits(self, inputs: Tensor) -> Tensor:
+        """Runs the edge branch on padded images, and crops its maps to the images."""
         (height, width), pad_size = inputs.shape[-2:], self.test_cfg['pad_size'] or 0
         padded = F.pad(inputs, (0, max(0, pad_size - width), 0, max(0, pad_size - height)))
         rows, columns = grid_size((height, width), self.grid_stride)
-        return head(self.extract_feat(padded))[..., :rows, :columns]
+        return self.edge_head(self.extract_feat(padded))[..., :rows, :columns]
 
     @torch.no_grad()
     def update_mean_displacement(self, batches: Iterable[Tensor]) -> None:

@@ -160,13 +160,13 @@ def random_walk(affinity: Tensor, maps: Tensor, offsets: Sequence[Offset], *, be
     Beyond the arguments, it needs less than P + 20 + 3 K values a pixel: there is never an n x n matrix.
 
     Args:
-        affinity: N x P x h x w in [0, 1]: planes of :func:`mmwsss.postprocessing.edge_affinity` or
-            :func:`mmwsss.postprocessing.feature_affinity`. Entries that are not a pair are not read.
+        affinity: N x P x h x w in [0, 1]: planes of :func:`mmwsss.models.affinity.edge_affinity` or
+            :func:`mmwsss.models.affinity.feature_affinity`. Entries that are not a pair are not read.
         maps: N x K x h x w, any K; neither argument is changed.
         offsets: P offsets of a half disc: dy > 0, or dy = 0 and dx > 0.
         beta: Exponent, above 0.
         steps: s, at least 1.
-        border: See :func:`mmwsss.postprocessing.pair_mask`.
+        border: See :func:`mmwsss.models.affinity.pair_mask`.
         method: ``'exact'`` or ``'chebyshev'``.
         tolerance: For ``'chebyshev'``.
 
@@ -204,7 +204,7 @@ class RandomWalk:
     Args:
         beta: Exponent of the affinities (AffinityNet 8, IRNet 10).
         steps: Steps of the walk; the 2^8 of AffinityNet and IRNet, SEAM's fork of AffinityNet takes 2^6.
-        radius: Pairs closer than this take part, see :func:`mmwsss.postprocessing.half_disc_offsets`.
+        radius: Pairs closer than this take part, see :func:`mmwsss.models.affinity.half_disc_offsets`.
         border: Which of them: ``'all'`` inside of the map, or ``'crop'`` as AffinityNet's code.
         method: ``'exact'`` or ``'chebyshev'``: fewer products, with an error bound.
         tolerance: Bound of the error of ``'chebyshev'``.
@@ -239,7 +239,7 @@ class RandomWalk:
             affinity: N x P x h x w, one plane per offset.
             maps: N x K x h x w.
             offsets: Instead of those of ``radius``, for maps too small for it: see
-                :func:`mmwsss.postprocessing.clipped_radius`.
+                :func:`mmwsss.models.affinity.clipped_radius`.
 
         Returns:
             N x K x h x w, see :func:`random_walk`.

@@ -355,7 +355,12 @@ def fit_size(images: Tensor, divisor: int, fit: str) -> Tensor:
 
     Returns:
         N x 3 x H' x W'; the input itself where it fits.
+
+    Raises:
+        ValueError: For another ``fit``.
     """
+    if fit not in FITS:
+        raise ValueError(f'fit_size: fit is one of {FITS}, got {fit!r}')
     height, width = images.shape[-2:]
     if height % divisor == 0 and width % divisor == 0:
         return images

@@ -85,8 +85,8 @@ class BaseCAMModel(BaseSegmentor):
         stride, unknown = test_cfg['stride'], set(test_cfg) - set(self.TEST_OPTIONS)
         if (unknown or test_cfg['class_filter'] not in self.FILTERS or test_cfg['normalize'] not in NORMALIZATIONS
                 or not isinstance(stride, int) or stride < 1):
-            raise ValueError(f'{type(self).__name__} test_cfg: {", ".join(self.TEST_OPTIONS)}, with class_filter one of '
-                             f'{self.FILTERS}, stride at least 1, normalize one of {tuple(NORMALIZATIONS)}; got '
+            raise ValueError(f'{type(self).__name__} test_cfg: {", ".join(self.TEST_OPTIONS)}, with class_filter one '
+                             f'of {self.FILTERS}, stride at least 1, normalize one of {tuple(NORMALIZATIONS)}; got '
                              f'{dict(test_cfg)}')
 
     @property

@@ -43,8 +43,8 @@ class PixelSelfSupervision(BaseCAMModel):
     - ``loss_cls``: classification by MainNet. The paper calls it the loss of "the image-level class prediction" and
       names no scale: it is that of the image itself, ratio 1, as in the baseline;
     - ``loss_rcm``: the features of MainNet at ratio 1 against the prototypes of the regions that SupportNet's
-      multi-scale CAM shows (:class:`mmwsss.models.necks.RCM`);
-    - ``loss_mam``: MainNet's CAMs against SupportNet's of all ratios (:class:`mmwsss.models.necks.MAM`).
+      multi-scale CAM shows (:class:`mmwsss.models.losses.RCM`);
+    - ``loss_mam``: MainNet's CAMs against SupportNet's of all ratios (:class:`mmwsss.models.losses.MAM`).
 
     What no loss needs is not computed: unless RCM or MAM has a weight above zero there is no forward pass of
     SupportNet, and before MAM starts MainNet sees ratio 1 only.

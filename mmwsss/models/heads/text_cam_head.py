@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mmwsss.models.heads.cam_head import classification_loss, global_average_pool
 from mmwsss.registry import MODELS
+from mmwsss.utils.autocast import no_autocast
 from mmwsss.utils.errors import UserError
 
 SOURCES = ('patch', 'token')
@@ -29,7 +30,8 @@ def text_similarity(feats: Tensor, embeddings: Tensor, scale: float) -> Tensor:
         N x K x h x w, float32.
     """
     weight = F.normalize(embeddings.float(), dim=1)
-    return scale * F.conv2d(F.normalize(feats.float(), dim=1), weight[:, :, None, None])
+    with no_autocast(feats.device):
+        return scale * F.conv2d(F.normalize(feats.float(), dim=1), weight[:, :, None, None])
 
 
 def log_odds(similarity: Tensor) -> Tensor:
@@ -106,7 +108,7 @@ class TextCAMHead(BaseModule):
 
     Raises:
         UserError: If the file cannot be read or has fewer rows than classes.
-        ValueError: For an unknown ``source``, or without both embeddings and their shape.
+        ValueError: For an unknown ``source``, without both embeddings and their shape, or for a softmax over one text.
     """
 
     def __init__(self, num_classes: int, embeddings: str | None = None, in_channels: int | None = None,
@@ -125,6 +127,9 @@ class TextCAMHead(BaseModule):
         else:
             weight = read_embeddings(embeddings)
             self._check_shape(embeddings, weight, num_classes, in_channels, num_background)
+        if softmax and len(weight) < 2:
+            raise ValueError('TextCAMHead: the softmax over one text is always 1; add prompts for the background, or '
+                             'set softmax=False')
         self.num_classes, self.in_index, self.source = num_classes, in_index, source
         self.scale, self.softmax = scale, softmax
         self.conv_cam = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=False)

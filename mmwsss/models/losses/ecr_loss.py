@@ -43,7 +43,13 @@ def equivariant_cross_regularization(cam: Tensor, revised: Tensor, hard_ratio: f
 
     Returns:
         A scalar.
+
+    Raises:
+        ValueError: For another ``hard_unit``.
     """
+    if hard_unit not in HARD_UNITS:
+        raise ValueError(f'equivariant_cross_regularization: hard_unit is one of {", ".join(HARD_UNITS)}, got '
+                         f'{hard_unit!r}')
     cam = cam.detach() if detach_cam else cam
     difference = (keep_highest_foreground(cam.float()) - revised.float()).abs()
     difference = (difference.mean(dim=1) if hard_unit == 'pixels' else difference).flatten(1)

@@ -91,7 +91,13 @@ def multi_scale_attention(main_cams: Sequence[Tensor], support_cams: Sequence[Te
 
     Returns:
         A scalar, at least float32; 0 if no image has a class.
+
+    Raises:
+        ValueError: For another ``mode`` or ``reduction``.
     """
+    for name, value, known in (('mode', mode, MODES), ('reduction', reduction, REDUCTIONS)):
+        if value not in known:
+            raise ValueError(f'multi_scale_attention: {name} is one of {", ".join(known)}, got {value!r}')
     present = labels.bool()
     if skip_empty:
         present = present & torch.stack([cam.detach().flatten(2).amax(dim=2) > 0 for cam in support_cams]).any(dim=0)

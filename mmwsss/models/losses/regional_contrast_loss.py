@@ -102,6 +102,9 @@ def regional_contrast(features: Tensor, prototypes: Tensor, masks: Tensor, tempe
 
     Returns:
         A scalar, at least float32; 0 if no pixel counts.
+
+    Raises:
+        ValueError: For another ``normalize``.
     """
     features = at_least_float32(features)
     prototypes = prototypes.detach().to(features.dtype)
@@ -135,6 +138,9 @@ def region_cross_entropy(cam: Tensor, masks: Tensor, labels: Tensor, temperature
 
     Returns:
         A scalar, at least float32.
+
+    Raises:
+        ValueError: For another ``normalize``.
     """
     cam = at_least_float32(cam)
     absent = ~labels.bool()[:, :, None, None]
@@ -145,6 +151,8 @@ def region_cross_entropy(cam: Tensor, masks: Tensor, labels: Tensor, temperature
 
 def _masked_mean(score: Tensor, masks: Tensor, normalize: str, num_backgrounds: int = 1) -> Tensor:
     # score: N x K x hw, masks: N x K x h x w. Not score * masks: a score may be infinite where no mask is set.
+    if normalize not in NORMALIZATIONS:
+        raise ValueError(f'normalize is one of {", ".join(NORMALIZATIONS)}, got {normalize!r}')
     masks = masks.flatten(2)
     loss, counts = -score.where(masks, 0).sum(dim=(0, 2)), masks.sum(dim=(0, 2))
     if normalize in ('balanced', 'class_sum'):

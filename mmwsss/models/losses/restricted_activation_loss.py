@@ -17,7 +17,13 @@ def activation_masks(maps: Tensor, background: float, gap: float) -> tuple[Tenso
 
     Returns:
         Two masks, bool N x h x w: background and foreground; without gradient.
+
+    Raises:
+        ValueError: With fewer than two classes: the softmax says nothing then, and its variance is not a number.
     """
+    if maps.shape[1] < 2:
+        raise ValueError('activation_masks: tells foreground by differences between classes, so there must be at least '
+                         f'two; got maps of shape {list(maps.shape)}')
     with torch.no_grad():
         variance = maps.float().softmax(dim=1).var(dim=1)
         low, high = variance.amin(dim=(1, 2), keepdim=True), variance.amax(dim=(1, 2), keepdim=True)
@@ -40,6 +46,9 @@ def restricted_activation(maps: Tensor, labels: Tensor, background: float = 0.2,
 
     Returns:
         A scalar; gradient flows through s.
+
+    Raises:
+        ValueError: With fewer than two classes.
     """
     is_background, is_foreground = activation_masks(maps, background, gap)
     activation = maps.float()[torch.arange(len(maps), device=maps.device), labels].sigmoid()

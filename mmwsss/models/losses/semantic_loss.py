@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from mmwsss.models.losses.global_mean import global_mean
 from mmwsss.registry import MODELS
 
+AVERAGES = ('present', 'all')
+
 
 def present_categories(labels: Tensor) -> Tensor:
     """Puts the background, which is in every image, before image-level labels N x C; returns N x K, 0 or 1."""
@@ -101,7 +103,12 @@ def activation_regularization(activations: Tensor, present: Tensor, average: str
 
     Returns:
         [N]; without any category in M_fg the second part alone.
+
+    Raises:
+        ValueError: For another ``average``.
     """
+    if average not in AVERAGES:
+        raise ValueError(f'activation_regularization: average is one of {AVERAGES}, got {average!r}')
     area = activations.float().mean(dim=(2, 3))
     foreground = (present if average == 'present' else torch.ones_like(present))[:, 1:].to(area.dtype)
     objects = (foreground * area[:, 1:]).sum(dim=1) / foreground.sum(dim=1).clamp(min=1)
@@ -207,8 +214,8 @@ class ActivationRegularizationLoss(_MeanLoss):
 
     def __init__(self, loss_weight: float = 0.075, average: str = 'present') -> None:
         super().__init__(loss_weight)
-        if average not in ('present', 'all'):
-            raise ValueError(f"ActivationRegularizationLoss: average is 'present' or 'all', got {average!r}")
+        if average not in AVERAGES:
+            raise ValueError(f'ActivationRegularizationLoss: average is one of {AVERAGES}, got {average!r}')
         self.average = average
 
     def terms(self, activations: Tensor, present: Tensor) -> Tensor:

@@ -20,14 +20,15 @@ class ConvStack(BaseModule):
 
     Args:
         in_channels: Channels of the feature map.
-        layers: (channels, kernel size, dilation) of every convolution; each is padded to keep the size.
+        layers: (channels, kernel size, dilation) of every convolution; each is padded to keep the size, for which the
+            kernel size must be odd.
         in_index: Which of the backbone's feature maps to use.
         pool: First a max-pooling and then an average pooling over 3 x 3 of stride 1 (LargeFOV's pool5 and pool5a).
         dropout_ratio: Probability of dropping a whole channel after every convolution in training.
         init_cfg: Initialisation; default Kaiming normal.
 
     Raises:
-        ValueError: Without layers.
+        ValueError: Without layers, or for an even kernel size.
     """
 
     def __init__(self, in_channels: int, layers: Sequence[tuple[int, int, int]] = ((1024, 3, 1),), in_index: int = -1,
@@ -35,6 +36,8 @@ class ConvStack(BaseModule):
         super().__init__(init_cfg or dict(type='Kaiming', layer='Conv2d', mode='fan_in'))
         if not layers:
             raise ValueError('ConvStack needs at least one layer (channels, kernel size, dilation)')
+        if even := [kernel for _, kernel, _ in layers if kernel % 2 == 0]:
+            raise ValueError(f'ConvStack: kernel sizes must be odd to keep the size of the map, got {even[0]}')
         self.in_index = in_index
         modules: list[nn.Module] = [nn.MaxPool2d(3, 1, 1), nn.AvgPool2d(3, 1, 1)] if pool else []
         for channels, kernel, dilation in layers:

@@ -53,14 +53,14 @@ def central_labels(labels: Tensor, stride: int) -> Tensor:
 
 
 def upsample_from_grid(maps: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
-    """Resizes maps from the grid to the image, bilinear with ``align_corners=False``.
+    """Resizes maps from the grid to the image, or to a finer grid, bilinear with ``align_corners=False``.
 
     The cells of the grid may reach over the right and bottom border of the image: the maps are enlarged by the stride
     and cropped, so that every cell stays over its own pixels.
 
     Args:
-        maps: N x C x ceil(H / stride) x ceil(W / stride).
-        stride: Pixels per position of the grid.
+        maps: N x C x h x w, h at least ceil(H / stride) and w at least ceil(W / stride).
+        stride: Pixels, or positions of the finer grid, per position of the grid.
         size: (H, W).
 
     Returns:
@@ -68,5 +68,6 @@ def upsample_from_grid(maps: Tensor, stride: int, size: tuple[int, int]) -> Tens
     """
     if maps.shape[1] == 0:  # interpolate refuses it
         return maps.new_zeros(*maps.shape[:2], *size)
-    enlarged = F.interpolate(maps, scale_factor=stride, mode='bilinear', align_corners=False)
-    return enlarged[..., :size[0], :size[1]]
+    if stride > 1:
+        maps = F.interpolate(maps, scale_factor=stride, mode='bilinear', align_corners=False)
+    return maps[..., :size[0], :size[1]]

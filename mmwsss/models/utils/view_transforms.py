@@ -119,7 +119,7 @@ class ViewTransform(ABC):
         """Draws a transformation, for every image its own where it is random.
 
         The numbers come from torch's global CPU generator wherever the tensors are, so that a seed fixes them, and
-        :class:`mmwsss.engine.SeedHook` gives every rank its own.
+        :class:`mmwsss.engine.hooks.SeedHook` gives every rank its own.
 
         Args:
             num_images: N.

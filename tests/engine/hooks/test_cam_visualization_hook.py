@@ -63,6 +63,17 @@ def test_picture_shows_the_photograph_and_the_best_scores_first(samples, runner)
     assert (first[..., 0] > first[..., 2]).all() and (second[..., 2] > second[..., 0]).all()
 
 
+@pytest.mark.parametrize(('class_filter', 'words'), [
+    ('label', 'from image-level labels'), ('score', 'from predicted scores'), ('top_k', 'of the highest scores')])
+def test_caption_says_what_chose_the_classes(samples, runner, monkeypatch, class_filter, words):
+    captions = []
+    monkeypatch.setattr('mmwsss.engine.hooks.cam_visualization_hook.side_by_side',
+                        lambda rows, captions_=None, **options: captions.extend(options['captions']) or rows[0][0])
+    samples[0].set_metainfo(dict(class_filter=class_filter))
+    run_test(CAMVisualizationHook(interval=100, height=40), runner, samples)
+    assert captions == [f'photo0, classes {words}']
+
+
 def test_number_of_maps_is_limited_and_may_be_zero(samples, runner, tmp_path):
     run_test(CAMVisualizationHook(max_cams=1, height=40), runner, samples[:1])
     assert cv2.imread(str(runner.folder / 'cam_photo0_0.png')).shape[1] == 6 + 2 * 70

@@ -128,7 +128,9 @@ def test_predictions_that_do_not_fit(tmp_path):
 
 @pytest.mark.parametrize(('options', 'message'), [
     (dict(postprocessors=[]), 'postprocessors is empty'), (dict(postprocessors=[dict(type='No')]), 'not registered'),
-    (dict(with_iou=False), 'nothing to do'), (dict(num_workers=-1), 'num_workers'), (dict(num_workers=1.5), 'num_')])
+    (dict(with_iou=False), 'nothing to do'),
+    (dict(with_iou=False, out_dir='labels', out_file='report.json'), 'remove out_file'),
+    (dict(num_workers=-1), 'num_workers'), (dict(num_workers=1.5), 'num_')])
 def test_wrong_options(options, message):
     with pytest.raises(UserError, match=message):
         RefinedIoUMetric(**{'postprocessors': [dict(type='Unchanged')], **options})

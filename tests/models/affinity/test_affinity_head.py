@@ -55,6 +55,13 @@ def test_full_precision_under_autocast():
         embedding = head(feats((4, 4)))
     assert embedding.dtype == torch.float32
     torch.testing.assert_close(embedding, head(feats((4, 4))), rtol=0.05, atol=0.05)
+    # The last layer is not rounded: of inputs that bfloat16 holds it makes what it makes without autocast.
+    head.reduce = torch.nn.ModuleList([torch.nn.Identity()])
+    head.embed = torch.nn.Conv2d(3, 4, 1, bias=False)
+    maps = [torch.rand(2, 3, 4, 4).bfloat16().float()]
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        embedding = head(maps)
+    assert torch.equal(embedding, head(maps))
 
 
 @pytest.mark.parametrize('arguments', [dict(in_channels=(3, 4)), dict(in_indices=(0, 1)), dict(reduced_channels=(3,)),

@@ -2,22 +2,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmwsss.models.affinity.edge_head import EdgeHead, conv_group_norm, enlarge
+from mmwsss.models.affinity.edge_head import EdgeHead, conv_group_norm
 
 
 def feats(sizes, channels, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return tuple(torch.randn(2, c, *size, generator=generator) for c, size in zip(channels, sizes))
-
-
-def test_enlarged_maps_keep_their_place():
-    """A map that is linear in the pixels stays so, whatever is cropped."""
-    rows = 8 * torch.arange(4.0).view(1, 1, 4, 1).expand(1, 1, 4, 3) + 3.5  # centres of cells of 8 pixels
-    enlarged = enlarge(rows, 8, (27, 24))
-    assert enlarged.shape == (1, 1, 27, 24)
-    inner = enlarged[0, 0, 4:27, 0]
-    torch.testing.assert_close(inner, torch.arange(4.0, 27.0))
-    assert torch.equal(enlarge(rows, 1, (3, 2)), rows[..., :3, :2])
 
 
 def test_conv_group_norm_does_not_depend_on_the_batch():

@@ -70,8 +70,6 @@ def test_edges_are_those_of_image_and_mirror_image_padded_and_cropped():
         edge = model.edge_map(inputs)
         assert edge.shape == (2, 1, 5, 6)
         torch.testing.assert_close(edge, expected)
-        padded[..., :18, :21] = inputs
-        torch.testing.assert_close(model.displacement_map(inputs), model(padded)[1][..., :5, :6])
     assert not torch.allclose(toy_irnet().edge_map(inputs), edge, atol=1e-3)  # padding changes the normalisation
 
 

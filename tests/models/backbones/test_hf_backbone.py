@@ -363,6 +363,8 @@ def test_sizes():
     assert fit_size(images, 16, 'resize').shape[-2:] == (32, 48)
     assert fit_size(images[..., :3, :3], 14, 'resize').shape[-2:] == (14, 14)
     assert torch.equal(fit_size(images, 16, 'pad'), F.pad(images, (0, 3, 0, 2)))
+    with pytest.raises(ValueError, match='fit is one of'):
+        fit_size(images, 16, 'Pad')
     maps = build('vit', fit='pad')(torch.randn(1, 3, 33, 33))
     assert isinstance(maps, FeatureMaps) and maps[0].shape[-2:] == (5, 5)
 

@@ -109,8 +109,8 @@ def test_training_step():
 
 
 def test_options():
-    for options in (dict(rectify='abs'), dict(top_k=-1), dict(class_filter='top_k', top_k=0), dict(ten_crop=True), dict(unknown=1),
-                    dict(class_filter='best')):
+    for options in (dict(rectify='abs'), dict(top_k=-1), dict(class_filter='top_k', top_k=0), dict(ten_crop=True),
+                    dict(unknown=1), dict(class_filter='best')):
         with pytest.raises(ValueError, match='test_cfg'):
             build(**options)
         with pytest.raises(ValueError, match='test_cfg'):

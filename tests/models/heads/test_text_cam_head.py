@@ -27,6 +27,13 @@ def test_similarity_equals_the_definition():
         assert result[n, k, y, x].item() == pytest.approx(50 * (a @ b / a.norm() / b.norm()).item(), rel=1e-4)
 
 
+def test_similarity_is_exact_under_autocast():
+    feats, texts = torch.randn(2, 6, 3, 4), torch.randn(5, 6)
+    exact = text_similarity(feats, texts, 100.0)
+    with torch.autocast('cpu', torch.bfloat16):
+        assert torch.equal(text_similarity(feats, texts, 100.0), exact)
+
+
 def test_maps_and_scores(embeddings):
     head, feats = build(embeddings=embeddings, scale=5.0), torch.randn(2, 6, 3, 4)
     head.init_weights()  # draws nothing anew
@@ -88,7 +95,8 @@ def test_mistakes(embeddings, tmp_path):
             (dict(embeddings=embeddings, in_channels=7), 'have 6 channels, in_channels is 7')]:
         with pytest.raises(UserError, match=message):
             build(**kwargs)
-    for kwargs in (dict(), dict(embeddings=embeddings, num_classes=None), dict(embeddings=embeddings, source='x')):
+    for kwargs in (dict(), dict(embeddings=embeddings, num_classes=None), dict(embeddings=embeddings, source='x'),
+                   dict(num_classes=1, in_channels=6)):
         with pytest.raises(ValueError, match='TextCAMHead'):
             build(**kwargs)
     with pytest.raises(UserError, match='project=True'):

@@ -115,6 +115,12 @@ def test_hard_pixels_are_whole_pixels():
     assert torch.autograd.grad(loss, revised)[0].abs().sum(dim=1).flatten().nonzero().tolist() == [[2]]
 
 
+@pytest.mark.parametrize('unit', ['pixel', 'Entries', ''])
+def test_unknown_unit_of_the_function(unit):
+    with pytest.raises(ValueError, match=f'hard_unit is one of entries, pixels, got {unit!r}'):
+        equivariant_cross_regularization(maps((1, 2, 3, 3), 0), maps((1, 2, 3, 3), 1), hard_unit=unit)
+
+
 def test_unknown_unit():
     with pytest.raises(ValueError, match='hard_unit is one of entries, pixels'):
         ECRLoss(hard_unit='images')

@@ -148,6 +148,15 @@ def test_gradient_through_the_attention_of_empty_maps_is_finite():
     assert loss.isfinite() and all(g.isfinite().all() for g in torch.autograd.grad(loss, main))
 
 
+@pytest.mark.parametrize(('options', 'message'), [
+    (dict(mode='MAM'), "mode is one of mam, mmm, smm, got 'MAM'"), (dict(mode=''), 'mode is one of'),
+    (dict(reduction='none'), "reduction is one of mean, sum, got 'none'")])
+def test_unknown_words_are_refused(options, message):
+    cams = [torch.rand(1, 2, 3, 3) for _ in range(3)]
+    with pytest.raises(ValueError, match=message):
+        multi_scale_attention(cams, cams, torch.ones(1, 2), **options)
+
+
 def test_mmm_is_mam_without_attention():
     """Networks that agree at every scale have an attention of one, and the two losses are the same."""
     cam = slow.random_cam(2, 3, 4, 5, seed=3)

@@ -216,3 +216,13 @@ def test_complete_and_incomplete_images():
     labels = torch.tensor([[1, 1], [1, 1], [0, 0]])  # both have a pixel; the second has none; there is none to have one
     kept = without_incomplete(class_region_masks(cam, labels, 0.2), labels)
     assert kept.flatten(1).any(dim=1).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize('normalize', ['mean', 'Count', ''])
+def test_unknown_normalization_is_refused(normalize):
+    masks = torch.ones(1, 2, 2, 2, dtype=torch.bool)
+    message = f"normalize is one of count, balanced, class_sum, none, got '{normalize}'"
+    with pytest.raises(ValueError, match=message):
+        regional_contrast(torch.rand(1, 3, 2, 2), torch.rand(2, 3), masks, normalize=normalize)
+    with pytest.raises(ValueError, match=message):
+        region_cross_entropy(torch.rand(1, 1, 2, 2), masks, torch.ones(1, 1), normalize=normalize)

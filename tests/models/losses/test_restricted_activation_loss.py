@@ -50,6 +50,14 @@ def test_gradient_goes_through_the_activation_alone():
     torch.testing.assert_close(maps.grad[[0, 1], [0, 2]], expected, atol=1e-7, rtol=1e-5)
 
 
+@pytest.mark.parametrize('function', [
+    lambda maps: activation_masks(maps, .2, .5), lambda maps: restricted_activation(maps, torch.tensor([0])),
+    lambda maps: RestrictedActivationLoss()(maps, torch.tensor([0]))])
+def test_one_class_is_refused(function):
+    with pytest.raises(ValueError, match='at least two'):
+        function(torch.randn(1, 1, 4, 4))
+
+
 def test_flat_maps_and_options():
     background, foreground = activation_masks(torch.zeros(1, 3, 2, 2), .2, .5)
     assert background.all() and not foreground.any()

@@ -121,6 +121,12 @@ def test_regularization_and_consistency(num, categories, side):
           2 * sum(differences) / num)
 
 
+@pytest.mark.parametrize('average', ['All', 'image', ''])
+def test_unknown_average_of_the_function(average):
+    with pytest.raises(ValueError, match=f"average is one of .*, got '{average}'"):
+        module.activation_regularization(torch.rand(1, 3, 2, 2), torch.ones(1, 3), average)
+
+
 def test_regularization_of_something_else():
     with pytest.raises(ValueError, match='average'):
         MODELS.build(dict(type='ActivationRegularizationLoss', average='some'))

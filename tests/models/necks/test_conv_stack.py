@@ -31,6 +31,12 @@ def test_dropout_drops_channels_in_training():
     assert 0 < int((dropped & kept).sum()) < int(kept.sum())
 
 
+@pytest.mark.parametrize('kernel', [2, 4])
+def test_even_kernels_would_change_the_size(kernel):
+    with pytest.raises(ValueError, match=f'must be odd.* got {kernel}'):
+        ConvStack(4, ((6, 3, 1), (6, kernel, 1)))
+
+
 def test_needs_layers():
     with pytest.raises(ValueError, match='at least one'):
         ConvStack(4, ())

@@ -64,6 +64,15 @@ def test_upsampled_cells_stay_over_their_pixels():
     torch.testing.assert_close(pool_to_grid(image, 4)[0, 0, 1:-1, 0], ramp[0, 0, 1:-1, 0])
 
 
+def test_upsampled_maps_keep_their_place():
+    """A map that is linear in the pixels stays so, whatever is cropped."""
+    rows = 8 * torch.arange(4.0).view(1, 1, 4, 1).expand(1, 1, 4, 3) + 3.5  # centres of cells of 8 pixels
+    enlarged = upsample_from_grid(rows, 8, (27, 24))
+    assert enlarged.shape == (1, 1, 27, 24)
+    torch.testing.assert_close(enlarged[0, 0, 4:, 0], torch.arange(4.0, 27.0))
+    assert torch.equal(upsample_from_grid(rows, 1, (3, 2)), rows[..., :3, :2])
+
+
 def test_no_maps():
     assert pool_to_grid(torch.zeros(2, 0, 9, 5), 4).shape == (2, 0, 3, 2)
     assert upsample_from_grid(torch.zeros(2, 0, 3, 2), 4, (9, 5)).shape == (2, 0, 9, 5)

@@ -11,7 +11,7 @@ from mmwsss.utils.fileio import sha256_of_file
 @STAGES.register_module('make_saliency')
 @dataclass(kw_only=True)
 class MakeSaliency(Stage):
-    """Makes saliency maps, see :func:`mmwsss.saliency.make_saliency`.
+    """Makes saliency maps, see :func:`mmwsss.saliency.saliency_maps.make_saliency`.
 
     Args:
         split: The images.
