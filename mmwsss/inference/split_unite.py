@@ -10,6 +10,7 @@ from mmwsss.inference.iterative_erase import present_classes
 from mmwsss.registry import INFERENCE_HOOKS
 from mmwsss.structures import CAMFunction, CAMOutput
 from mmwsss.structures.maps import grid_size, max_normalize, rescale_images, resize_maps
+from mmwsss.utils.size_groups import group_by_size
 
 MULTI_CLASS = ('separate', 'none')
 NORMALIZE = ('image', 'patch')
@@ -165,14 +166,7 @@ def batch_by_size(plans: Sequence[dict[Box, list[int]]], max_pixels: int) -> lis
     Returns:
         Batches (indices of the images, boxes), the largest patches first; every box of every image once.
     """
-    groups: dict[tuple[int, int], list[tuple[int, Box]]] = {}
-    for n, plan in enumerate(plans):
-        for box in plan:
-            groups.setdefault((box[2] - box[0], box[3] - box[1]), []).append((n, box))
-    batches = []
-    for height, width in sorted(groups, key=lambda size: (size[0] * size[1], size), reverse=True):
-        group, count = groups[height, width], max(1, max_pixels // (height * width))
-        for start in range(0, len(group), count):
-            owners, boxes = zip(*group[start:start + count])
-            batches.append((list(owners), list(boxes)))
-    return batches
+    owned = [(n, box) for n, plan in enumerate(plans) for box in plan]
+    sizes = [(bottom - top, right - left) for _, (top, left, bottom, right) in owned]
+    return [([owned[i][0] for i in batch], [owned[i][1] for i in batch])
+            for batch in group_by_size(sizes, max_pixels=max_pixels)]

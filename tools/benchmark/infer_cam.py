@@ -32,7 +32,6 @@ from mmwsss.config.config import load_config
 from mmwsss.engine.fuse_conv_bn import fuse_conv_bn
 from mmwsss.engine.memory_format import to_channels_last
 from mmwsss.engine.mixed_precision import autocast
-from mmwsss.engine.samplers.same_size_batch_sampler import group_by_size
 from mmwsss.inference import InferCam, InferenceHook, IterativeErase, SplitUnite, compose
 from mmwsss.models.classifiers.base_cam_model import stack_labels
 from mmwsss.registry import DATASETS, INFERENCE_HOOKS, MODELS
@@ -41,6 +40,7 @@ from mmwsss.structures.maps import max_normalize
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_json
 from mmwsss.utils.memory import keep_freed_memory
+from mmwsss.utils.size_groups import group_by_size
 
 TARGET = 1.1  # wall time may exceed the ratio of pixels by this factor
 TOLERANCE = 2 ** -10

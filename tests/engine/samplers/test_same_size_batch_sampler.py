@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
 from mmwsss.engine.samplers import same_size_batch_sampler
-from mmwsss.engine.samplers.same_size_batch_sampler import SameSizeBatchSampler, group_by_size
+from mmwsss.engine.samplers.same_size_batch_sampler import SameSizeBatchSampler
 from mmwsss.registry import DATASETS
 from mmwsss.utils.errors import UserError
 
@@ -40,26 +40,6 @@ def sampler_of(sizes, monkeypatch=None, rank=0, world=1, **kwargs):
     if monkeypatch is not None:
         monkeypatch.setattr(same_size_batch_sampler, 'get_dist_info', lambda: (rank, world))
     return SameSizeBatchSampler(DefaultSampler(Sized(sizes), shuffle=False), **kwargs)
-
-
-@pytest.mark.parametrize('batch_size, max_pixels', [(1, None), (4, None), (7, 60), (8, 1), (5, 10**6)])
-@pytest.mark.parametrize('seed', range(3))
-def test_group_by_size(seed, batch_size, max_pixels):
-    sizes = random_sizes(seed)
-    batches = group_by_size(sizes, batch_size, max_pixels)
-    assert sorted(itertools.chain(*batches)) == list(range(len(sizes)))
-    areas = []
-    for batch in batches:
-        (height, width), = {sizes[i] for i in batch}
-        areas.append(height * width)
-        assert len(batch) <= batch_size and batch == sorted(batch)
-        assert max_pixels is None or len(batch) == 1 or len(batch) * height * width <= max_pixels
-    assert areas == sorted(areas, reverse=True)
-    # No more batches than needed: only the last of a size may be short.
-    for size in set(sizes):
-        count = sizes.count(size)
-        limit = min(batch_size, max(1, max_pixels // (size[0] * size[1]))) if max_pixels else batch_size
-        assert sum(sizes[batch[0]] == size for batch in batches) == -(-count // limit)
 
 
 @pytest.mark.parametrize('world', [1, 2, 3, 5, 60])
