@@ -6,7 +6,8 @@ import pytest
 from mmwsss.utils.size_groups import group_by_size
 
 
-@pytest.mark.parametrize('batch_size, max_pixels', [(1, None), (4, None), (None, None), (7, 60), (None, 60), (8, 1), (5, 10**6)])
+@pytest.mark.parametrize('batch_size, max_pixels', [(1, None), (4, None), (None, None), (7, 60), (None, 60), (8, 1),
+                                                    (5, 10**6)])
 @pytest.mark.parametrize('seed', range(3))
 def test_group_by_size(seed, batch_size, max_pixels):
     rng = random.Random(seed)
