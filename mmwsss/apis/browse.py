@@ -9,6 +9,8 @@ from mmengine.registry import init_default_scope
 from mmseg.structures import SegDataSample
 
 from mmwsss.config.config import DATALOADERS
+from mmwsss.config.seg_options import check_output
+from mmwsss.datasets.layout import stem_of
 from mmwsss.engine.setup import setup
 from mmwsss.registry import DATASETS
 from mmwsss.structures.image_file import read_image
@@ -38,13 +40,14 @@ def browse(cfg: Config, out_file: str | os.PathLike, num_images: int = 12, views
         The number of images that were drawn.
 
     Raises:
-        UserError: If the config has no such data, or no image can be used.
+        UserError: If the config has no such data, no image can be used, or ``out_file`` lies in a folder of the data.
     """
     setup()
     if dataloader not in DATALOADERS or not cfg.get(dataloader):
         raise UserError(f'{cfg.filename or "the config"}: has no {dataloader}; name one that it has')
     if Path(out_file).suffix.lower() != '.png':
         raise UserError(f'{out_file}: cannot be written; the picture is a .png file')
+    check_output(cfg[dataloader].dataset, Path(out_file).parent)
     init_default_scope(cfg.get('default_scope', 'mmwsss'))
     dataset = DATASETS.build(cfg[dataloader].dataset)
     count = min(num_images, len(dataset))
@@ -61,7 +64,7 @@ def browse(cfg: Config, out_file: str | os.PathLike, num_images: int = 12, views
             packed = dataset[index]
             sample = packed['data_samples']
             row += _cells(packed, names)
-            caption = caption or f'{sample.get("stem") or Path(sample.img_path).stem}: {_classes(sample, names)}'
+            caption = caption or f'{sample.get("stem") or stem_of(sample.img_path)}: {_classes(sample, names)}'
         rows.append([read_image(sample.img_path), *row])
         captions.append(caption)
     columns = max(len(row) for row in rows)

@@ -13,8 +13,10 @@ from mmengine.registry import init_default_scope
 from torch.utils.data import Dataset
 
 from mmwsss.apis.cam_checks import cam_loaders, check_refinement
+from mmwsss.apis.model_folder import is_segmentor
 from mmwsss.apis.runner import RunResult, check_settings, test
 from mmwsss.config.config import backbones_of
+from mmwsss.config.seg_options import check_output
 from mmwsss.datasets import on_rank_zero
 from mmwsss.registry import DATASETS
 from mmwsss.structures.cam_file import CAMManifest, cam_path, open_cam_dir, read_cam, read_manifest
@@ -44,10 +46,14 @@ def make_cam(cfg: Config, checkpoint: str | Path, out_dir: str | Path, split: st
         ``metrics`` has ``num_cams``, the number of CAM files made in this call; ``skipped`` the images without CAM.
 
     Raises:
-        UserError: If ``out_dir`` holds CAM files of another checkpoint or config, or the config refines CAMs.
+        UserError: If ``out_dir`` is a folder of the data or holds CAM files of another checkpoint or config, or the
+            config is of a segmentor or refines CAMs.
     """
     if cam_loaders(cfg):
         raise UserError(f'{cfg.filename or "the config"}: refines CAMs (LoadCAM); use mmwsss refine')
+    if is_segmentor(cfg):
+        raise UserError(f'{cfg.filename or "the config"}: is of a segmentor, which makes no CAMs; name the config of a '
+                        'CAM model')
     class_filter = (cfg.get('model') or {}).get('test_cfg', {}).get('class_filter', 'label')
     return _write_cams(cfg, checkpoint, out_dir, split, work_dir or Path(out_dir) / 'logs', launcher,
                        extra=dict(class_filter=class_filter))
@@ -80,7 +86,8 @@ def refine_cam(cfg: Config, checkpoint: str | Path, cam_dir: str | Path, out_dir
 
     Raises:
         UserError: If the config loads no CAMs, or a CAM is missing, damaged or of other classes than the data; or if
-            ``out_dir`` holds files of another checkpoint, config or input, or label maps of something else.
+            ``out_dir`` holds files of another checkpoint, config or input, or label maps of something else, or is a
+            folder of the data.
     """
     check_settings(cfg, 'test_dataloader', 'test_cfg')
     cfg, out_dir = copy.deepcopy(cfg), Path(out_dir)
@@ -107,6 +114,8 @@ def _write_cams(cfg: Config, checkpoint: str | Path, out_dir: str | Path, split:
     cfg = copy.deepcopy(cfg)
     init_dist(launcher)
     dataset = cfg.test_dataloader.dataset
+    for folder in (out_dir, *([label_writer['out_dir']] if label_writer else ())):
+        check_output(dataset, folder)
     dataset.pop('require_masks', None)  # only a test looks at masks
     if split is not None:
         dataset.split = split

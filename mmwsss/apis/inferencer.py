@@ -25,6 +25,7 @@ from mmwsss.datasets.transforms import LoadMask, LoadSaliency
 from mmwsss.engine.large_images import limit_side
 from mmwsss.registry import INFERENCE_HOOKS, TRANSFORMS
 from mmwsss.structures.image_file import check_image
+from mmwsss.utils.device import find_device
 from mmwsss.utils.errors import UserError
 
 Labels = str | Sequence[str] | Sequence[Sequence[str]]
@@ -59,7 +60,7 @@ class ImageInferencer(ABC):
     def __init__(self, config: str | Path | Config, checkpoint: str | Path | None = None,
                  classes: Sequence[str] | None = None, device: str | torch.device | None = None,
                  batch_size: int = 8) -> None:
-        self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+        self.device = find_device(device)
         cfg, self.model, names = load_model(config, checkpoint, classes, self.device)
         self.classes = names[is_segmentor(cfg):]
         self.load, self.transform = _split_pipeline(cfg.test_dataloader.dataset.pipeline)
@@ -137,7 +138,7 @@ class ImageInferencer(ABC):
             return predictions
         files = PredictionFiles(out_dir, self.classes, **options)
         if isinstance(images, (str, Path)):
-            files.check_sources([Path(path) for path in list_sources(images)])
+            files.check_sources([Path(images), *map(Path, list_sources(images))])
         return files.write_all(predictions)
 
 

@@ -140,7 +140,8 @@ def export_model(config: str | os.PathLike | Config, checkpoint: str | os.PathLi
         ``out_dir``.
 
     Raises:
-        UserError: See :func:`load_model`; also for a model that refines CAMs, or if the folder holds the checkpoint.
+        UserError: See :func:`load_model`; also for a model that refines CAMs, if the folder holds the checkpoint, or
+            files and no exported model.
     """
     out_dir = Path(out_dir)
     cfg, checkpoint = find_model(config, checkpoint)
@@ -149,6 +150,7 @@ def export_model(config: str | os.PathLike | Config, checkpoint: str | os.PathLi
                         'applies; export a classifier or a segmentor')
     if checkpoint is not None and Path(out_dir, WEIGHTS).exists() and os.path.samefile(out_dir / WEIGHTS, checkpoint):
         raise UserError(f'{out_dir}: holds the checkpoint itself; name another folder')
+    _check_out_dir(out_dir)
     cfg, model, names = load_model(cfg, checkpoint, classes)
     segmentor = is_segmentor(cfg)
     state = OrderedDict((key, value.half() if half and value.is_floating_point() else value)
@@ -159,11 +161,25 @@ def export_model(config: str | os.PathLike | Config, checkpoint: str | os.PathLi
     buffer = io.BytesIO()
     torch.save(dict(state_dict=state, meta=dict(dataset_meta=meta)), buffer)
     out_dir.mkdir(parents=True, exist_ok=True)
+    text = inference_config(cfg, list(names), segmentor).pretty_text
+    # First, so that the folder of an export that is interrupted is known as one.
+    write_bytes(out_dir / CONFIG, (HEADER + text).encode())
     write_bytes(out_dir / WEIGHTS, buffer.getvalue())
     write_bytes(out_dir / CLASSES, ''.join(f'{name}\n' for name in names[segmentor:]).encode())
-    text = inference_config(cfg, list(names), segmentor).pretty_text
-    write_bytes(out_dir / CONFIG, (HEADER + text).encode())
     return out_dir
+
+
+def _check_out_dir(out_dir: Path) -> None:
+    """Refuses a folder that has files, but no model that was exported."""
+    if out_dir.exists() and not out_dir.is_dir():
+        raise UserError(f'{out_dir}: is a file; name a folder for the model (--out-dir)')
+    # Hidden ones are what a killed run leaves.
+    if not out_dir.exists() or all(path.name.startswith('.') for path in out_dir.iterdir()):
+        return
+    config = out_dir / CONFIG
+    if not config.is_file() or not config.read_bytes().startswith(HEADER.encode()):
+        raise UserError(f'{out_dir}: has files and no model that mmwsss export has written, and some might be '
+                        'replaced; name a new folder (--out-dir)')
 
 
 def _own_state(model: nn.Module) -> OrderedDict:

@@ -77,7 +77,7 @@ def export_onnx(config: str | os.PathLike | Config, checkpoint: str | os.PathLik
 
     Raises:
         UserError: If the package ``onnx`` is missing, for a checkpoint of another model, or a model that cannot be
-            written.
+            written; if there is no ``out_file`` yet, but another ``classes.txt`` beside it.
     """
     try:
         import onnx  # noqa: F401  torch needs it
@@ -90,6 +90,11 @@ def export_onnx(config: str | os.PathLike | Config, checkpoint: str | os.PathLik
     if is_refiner(cfg) or not (isinstance(model, BaseCAMModel) or hasattr(model, 'decode_head')):
         raise UserError(f'{cfg.filename or "the config"}: is no classifier and no segmentor with a decode head; only '
                         'these can be written as ONNX')
+    class_list = out_file.with_name(CLASSES)
+    text = ''.join(f'{name}\n' for name in names[is_segmentor(cfg):]).encode()
+    if not out_file.exists() and class_list.exists() and class_list.read_bytes() != text:
+        raise UserError(f'{class_list}: is there and lists other classes than the model has; name a file in another '
+                        'folder (--onnx)')
     graph = ONNXModel(model).eval()
     axes = None if size else {'image': {0: 'n', 2: 'h', 3: 'w'}, **{
         name: {0: 'n'} if name == 'score' else {0: 'n', 2: f'h_{name}', 3: f'w_{name}'} for name in graph.outputs}}
@@ -104,5 +109,5 @@ def export_onnx(config: str | os.PathLike | Config, checkpoint: str | os.PathLik
         except (RuntimeError, torch.onnx.OnnxExporterError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise UserError(f'{cfg.filename or "the config"}: cannot be written as ONNX ({reason})') from error
-    write_bytes(out_file.with_name(CLASSES), ''.join(f'{name}\n' for name in names[is_segmentor(cfg):]).encode())
+    write_bytes(class_list, text)
     return out_file

@@ -19,7 +19,8 @@ def write_predictions(inferencer: ImageInferencer, images: Sequence[str | Path],
     Args:
         inferencer: A :class:`~mmwsss.apis.inferencer.CAMInferencer`, or a
             :class:`~mmwsss.apis.seg_inferencer.SegInferencer`.
-        images: Image files and folders of images, including sub folders.
+        images: Image files and folders of images, including sub folders; see
+            :func:`mmwsss.apis.image_sources.list_images`.
         out_dir: Folder for the files; those of an earlier call are replaced.
         background: How the labels of a classifier are made, see :func:`mmwsss.postprocessing.pseudo_label`.
         postprocessors: Configs of POSTPROCESSORS for these labels, applied in this order.
@@ -29,12 +30,13 @@ def write_predictions(inferencer: ImageInferencer, images: Sequence[str | Path],
         ``without_class``, the paths of those in which a classifier found no class.
 
     Raises:
-        UserError: If an image does not exist, no image can be used, or ``out_dir`` would overwrite an image.
+        UserError: If an image does not exist, no image can be used, or ``out_dir`` would overwrite an image, lies in
+            a folder of ``images``, or holds label maps or pictures of another origin.
     """
     build_postprocessors(postprocessors)  # mistakes in them are found before the first image
     files = PredictionFiles(out_dir, inferencer.classes, background, postprocessors)
     sources = [file for path in map(Path, images) for file in list_images(path)]
-    files.check_sources(sources)
+    files.check_sources([*map(Path, images), *sources])
     # A single file that cannot be used is an error, and not skipped.
     given = sources[0] if len(sources) == 1 else sources
     with progress_bar() as progress:

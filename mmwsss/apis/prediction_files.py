@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mmwsss.apis.predictions import CAMPrediction, Prediction, SegPrediction
+from mmwsss.datasets.layout import stem_of
 from mmwsss.postprocessing import DEFAULT_BACKGROUND
 from mmwsss.structures.label_file import label_path, write_label
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import write_json
+from mmwsss.utils.fileio import read_json, write_json
 from mmwsss.visualization.draw import save_png
 
 LABELS, OVERLAYS, INDEX = 'labels', 'overlays', 'predictions.json'
@@ -20,13 +21,17 @@ class PredictionFiles:
     class k of those of the image) of the size of the image,
     ``overlays/<name>.png`` pictures, ``predictions.json`` the list of both with the classes of each image: the
     score of every class of a classifier, the share of the pixels of those in a segmentor's mask. A name is the image's
-    without its extension, ``image`` for one without a file; a second image of one name gets a number.
+    without its extension, with composed accents (see :func:`mmwsss.datasets.layout.stem_of`), ``image`` for one without
+    a file; a second image of one name gets a number.
 
     Args:
         out_dir: The folder; files of an earlier call are replaced.
         classes: Names of the foreground classes.
         background: How the labels of a classifier are made, see :func:`mmwsss.postprocessing.pseudo_label`.
         postprocessors: Configs of POSTPROCESSORS for these labels, applied in this order.
+
+    Raises:
+        UserError: If the folder is none, or holds such files that no earlier call has written.
     """
 
     def __init__(self, out_dir: str | os.PathLike, classes: Sequence[str], background: Mapping = DEFAULT_BACKGROUND,
@@ -35,13 +40,40 @@ class PredictionFiles:
         self.background, self.postprocessors = background, list(postprocessors)
         self.images: list[dict] = []
         self._taken: set[str] = set()
+        self._check_folder()
+
+    def _check_folder(self) -> None:
+        """Refuses to replace label maps, pictures or a list of another origin."""
+        nearest = next(path for path in (self.out_dir, *self.out_dir.absolute().parents) if path.exists())
+        if not nearest.is_dir():
+            raise UserError(f'{self.out_dir}: is a file or lies in one; choose another --out-dir (out_dir)')
+        index = self.out_dir / INDEX
+        try:
+            found = read_json(index)
+        except (OSError, ValueError, RecursionError):  # so it is none of ours
+            found = ()
+        if found is None:
+            if there := next((path for name in (LABELS, OVERLAYS) for path in (self.out_dir / name).glob('*.png')),
+                             None):
+                raise UserError(f'{there}: is there, but no {INDEX}, so it is not known how it was made; choose '
+                                'another --out-dir (out_dir)')
+        elif not isinstance(found, dict) or not {'classes', 'images'} <= set(found):
+            raise UserError(f'{index}: is no list of predictions of mmwsss, and would be replaced; choose another '
+                            '--out-dir (out_dir)')
 
     def check_sources(self, paths: Sequence[Path]) -> None:
-        """Refuses to replace images that predictions are made of.
+        """Refuses to replace images that predictions are made of, and to write among them.
+
+        Args:
+            paths: The images, and the folders in which images were or will be looked for.
 
         Raises:
-            UserError: If an image lies where files are written.
+            UserError: If an image lies where files are written, or files are written into such a folder.
         """
+        for folder in filter(Path.is_dir, paths):
+            if self.out_dir.resolve().is_relative_to(folder.resolve()):
+                raise UserError(f'{self.out_dir}: is in {folder}, where its files would be taken for images from then '
+                                'on; choose another --out-dir (out_dir)')
         for folder in (self.out_dir / LABELS, self.out_dir / OVERLAYS):
             if inside := next((path for path in paths if folder.resolve() in path.resolve().parents), None):
                 raise UserError(f'{inside}: is in a folder that predictions are written to; choose another --out-dir '
@@ -49,6 +81,8 @@ class PredictionFiles:
 
     def write(self, prediction: Prediction) -> None:
         """Writes label map and picture of one prediction."""
+        if not self.images and not (self.out_dir / INDEX).exists():
+            self.write_index()  # so that the files of a call that is interrupted are known as its own
         name = self._name(prediction.source)
         if isinstance(prediction, SegPrediction):
             label, picture = prediction.label, prediction.draw()
@@ -71,10 +105,11 @@ class PredictionFiles:
 
     def write_index(self) -> None:
         """Writes ``predictions.json``."""
+        self.out_dir.mkdir(parents=True, exist_ok=True)
         write_json(self.out_dir / INDEX, dict(classes=list(self.classes), images=self.images))
 
     def _name(self, path: Path | None) -> str:
-        stem = path.stem if path else 'image'
+        stem = stem_of(path.name) if path else 'image'
         name, number = stem, 1
         while name in self._taken:
             number += 1

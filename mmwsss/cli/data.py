@@ -66,6 +66,21 @@ def data_folder(args: argparse.Namespace) -> 'DataFolder | None':
     return None
 
 
+def check_named_masks(args: argparse.Namespace, data: 'DataFolder | None') -> None:
+    """Refuses a ``--seg-dir`` that is not there: data without masks are no mistake, a misspelt folder is one.
+
+    Args:
+        args: Of :func:`add_data_arguments`.
+        data: What :func:`data_folder` returns for them.
+
+    Raises:
+        UserError: If the folder was named and is not there.
+    """
+    if args.seg_dir is not None and not data.masks_path.is_dir():
+        raise UserError(f'{data.masks_path}: no such folder; correct --seg-dir, a folder below the data root or an '
+                        'absolute path')
+
+
 def add_split(parser: argparse.ArgumentParser, default: str = 'all images') -> None:
     """Adds ``--split``."""
     parser.add_argument('--split', metavar='NAME', help=f'name of the split, or a .txt list; default: {default}')

@@ -88,6 +88,8 @@ def run(args: argparse.Namespace) -> int:
     from mmwsss.structures.image_file import read_image
     if Path(args.out).suffix.lower() != '.png':
         raise UserError(f'--out {args.out}: the picture is written as PNG; end the name in .png')
+    if Path(args.out).resolve() == Path(args.image).resolve():
+        raise UserError(f'--out {args.out}: is the image itself, which would be replaced; choose another name')
     if not 0 < args.scale <= MAX_SCALE:
         raise UserError(f'--scale {args.scale:g}: must be above 0 and at most {MAX_SCALE}')
     if not HEIGHTS[0] <= args.height <= HEIGHTS[1]:

@@ -12,7 +12,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
     parser.add_argument('cam_dirs', metavar='[NAME=]CAM_DIR', nargs='+', help='folders of CAM files, from mmwsss cam '
                         'or refine; of several, each is a column with the title NAME, and each class a row')
-    parser.add_argument('--out-dir', metavar='DIR', required=True, help='folder for the pictures, <stem>.png')
+    parser.add_argument('--out-dir', metavar='DIR', required=True, help='folder for the pictures, <stem>.png, and '
+                        'manifest.json; pictures of an earlier call are replaced')
     parser.add_argument('--num-images', type=int, metavar='N', help='so many of them, evenly spread; default all')
     parser.add_argument('--height', type=int, default=240, metavar='PIXELS', help='of a picture; default %(default)s')
     add_split(parser)
@@ -26,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     from mmwsss.structures.cam_file import cam_path
     from mmwsss.utils.errors import UserError
     from mmwsss.utils.parallel import progress_bar
-    from mmwsss.visualization.report_figure import cam_figure
+    from mmwsss.visualization.report_figure import cam_figure, open_cam_pictures
     data = data_folder(args)
     if min(1 if args.num_images is None else args.num_images, args.height) < 1:
         raise UserError('--num-images and --height must be at least 1')
@@ -42,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
         if not any(cam_path(folder, stem).is_file() for stem in chosen):
             raise UserError(f'{cam_path(folder, chosen[0])}: no such CAM file, nor of any other image; run mmwsss cam '
                             'with the same split')
+    open_cam_pictures(args.out_dir, data)
     left_out = [(str(path), 'no such CAM file') for path in missing.values()]
     with progress_bar() as progress:
         for stem in progress.track([stem for stem in chosen if stem not in missing], description='pictures'):

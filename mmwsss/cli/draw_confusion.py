@@ -25,6 +25,8 @@ def run(args: argparse.Namespace) -> int:
     from mmwsss.cli.data import data_folder
     from mmwsss.utils.errors import EXIT_DONE
     from mmwsss.visualization.confusion import plot_confusion, row_shares
+    from mmwsss.visualization.plot import check_plot
+    check_plot(args.out)
     confusion, names = label_confusion(args.label_dir, data_folder(args), args.split, args.num_workers, args.missing)
     plot_confusion(confusion, names, args.out)
     shares = row_shares(confusion)

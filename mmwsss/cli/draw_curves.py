@@ -20,11 +20,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
-    from mmwsss.utils.errors import EXIT_DONE
+    from mmwsss.utils.errors import EXIT_DONE, UserError
+    from mmwsss.visualization.plot import check_plot
     from mmwsss.visualization.training_curves import plot_curves, read_scalars
+    check_plot(args.out)
     trainings = {}
     for word in args.work_dirs:
         name, path = named_path(word)
+        if name in trainings:
+            raise UserError(f'{name}: is given twice; give another NAME=')
         trainings[name] = read_scalars(path)
     plot_curves(trainings, args.out, args.keys, args.title)
     noun = 'training' if len(trainings) == 1 else 'trainings'

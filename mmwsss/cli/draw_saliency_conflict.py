@@ -54,7 +54,9 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f'--height {args.height}: must be {HEIGHTS[0]} to {HEIGHTS[1]} pixels')
     data = data_folder(args)
     MMLogger.get_current_instance().setLevel('ERROR')  # what is left out is said once, at the end
+    data.check_output_dir(args.out_dir)
     data = DataFolder.find(data, mask_dir=Path(args.label_dir).absolute())
+    data.check_output_dir(args.out_dir)  # nor among the labels, which its pictures would be taken for
     dataset = DATASETS.build(data.dataset_config(dict(
         type='VOCSegDataset', split=args.split, missing_mask='skip', require_saliency=True)))
     samples, temperatures, skipped = [], [], list(dataset.skipped)

@@ -28,17 +28,19 @@ def run(args: argparse.Namespace) -> int:
     from mmwsss.utils.errors import EXIT_DONE, UserError
     from mmwsss.utils.fileio import read_json
     from mmwsss.visualization.curve import plot_curves
+    from mmwsss.visualization.plot import check_plot
+    check_plot(args.out)
     reports = {}
     for argument in args.reports:
         name, path = named_path(argument)
         try:
             report = read_json(path)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(f'{path}: cannot be read ({error}); name a json file of mmwsss eval --out') from error
         if report is None:
             raise UserError(f'{path}: no such report; name a json file of mmwsss eval --out')
         if not isinstance(report, dict):
-            raise UserError(f'{path}: is no report of mmwsss eval --out')
+            raise UserError(f'{path}: is no report of mmwsss eval --out; name another file')
         if name in reports:
             raise UserError(f'{name}: is given twice; give another NAME=')
         reports[name] = report

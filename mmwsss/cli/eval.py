@@ -32,18 +32,29 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from mmwsss.apis import evaluate
     from mmwsss.apis.evaluation_details import add_details
-    from mmwsss.cli.data import data_folder
+    from mmwsss.cli.data import check_named_masks, data_folder
     from mmwsss.cli.report_result import report_result
     from mmwsss.datasets.layout import describe_split
     from mmwsss.evaluation.breakdown import breakdown_table
     from mmwsss.evaluation.evaluation_report import report_table
     from mmwsss.postprocessing import CRF_PRESETS
     from mmwsss.utils.console import make_console
-    from mmwsss.utils.errors import EXIT_DONE
-    from mmwsss.utils.fileio import write_json
+    from mmwsss.utils.errors import EXIT_DONE, UserError
+    from mmwsss.utils.fileio import check_output_file, write_json
     from mmwsss.visualization.curve import plot_curve
+    from mmwsss.visualization.plot import check_plot
     data = data_folder(args)
+    check_named_masks(args, data)
+    if not Path(args.cam_dir).is_dir():
+        raise UserError(f'{args.cam_dir}: no such folder; name one of CAM files (mmwsss cam) or label maps')
+    outputs = [file for file in (args.out, args.plot, args.per_image) if file is not None]
+    for file in outputs:
+        check_output_file(file)
+    if args.plot is not None:
+        check_plot(args.plot)
     if not data.has_masks(args.split):
+        for file in outputs:
+            Path(file).unlink(missing_ok=True)  # of another evaluation
         print(f'{data.masks_path}: no ground truth masks of {describe_split(args.split)}, so the '
               'evaluation is skipped')
         return EXIT_DONE
@@ -53,10 +64,10 @@ def run(args: argparse.Namespace) -> int:
         report = add_details(report, args.cam_dir, data, args.split, postprocessors, args.per_image, args.num_workers)
     title = f'{args.cam_dir} on {args.split or "all images"}'
     # Written before anything is printed: what was computed is not lost with a terminal.
-    if args.out:
+    if args.out is not None:
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
         write_json(args.out, report)
-    if args.plot:
+    if args.plot is not None:
         plot_curve(report, args.plot, title)
     console = make_console()
     console.print(report_table(report, title))

@@ -18,7 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         'has written; cam_efflite0_imagenet, whose weights are installed; or a config, and its '
                         'checkpoint as next argument')
     parser.add_argument('images', metavar='IMAGE', nargs='+', help='images, and folders of them (with sub folders)')
-    parser.add_argument('--out-dir', metavar='DIR', required=True, help='gets labels/, overlays/ and predictions.json')
+    parser.add_argument('--out-dir', metavar='DIR', required=True, help='gets labels/, overlays/ and '
+                        'predictions.json; not in a folder of the images')
     parser.add_argument('--classes', nargs='+', metavar='NAME',
                         help='names of the foreground classes; default those that the model was trained with')
     parser.add_argument('--device', metavar='DEVICE', help='cpu, cuda, cuda:1, ...; default the GPU, if there is one')

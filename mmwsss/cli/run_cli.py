@@ -1,15 +1,20 @@
 """Running a command: its errors in one line, its exit code."""
 import errno
 import os
+import select
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 
 from mmwsss.utils.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, UserError, one_line
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 WRONG_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
+
+# Functions that make a folder or write a file.
+WRITERS = ('mkdir', 'makedirs', 'write_bytes', 'write_text')
 
 
 def config_mistake(error: Exception) -> str | None:
@@ -56,7 +61,8 @@ def run_cli(main: Callable[[], int | None]) -> None:
     """Runs a tool's ``main`` and exits the process with its exit code.
 
     :class:`UserError`, a full disk, a place that cannot be written, a config that cannot be built and Ctrl-C end in
-    one line on stderr; any other exception is a defect of ours and keeps its traceback.
+    one line on stderr; any other exception is a defect of ours and keeps its traceback. When who reads the output has
+    gone (``mmwsss configs | head -1``), the process ends without a word.
 
     Args:
         main: Returns an exit code; ``None`` counts as :data:`EXIT_DONE`.
@@ -69,7 +75,14 @@ def run_cli(main: Callable[[], int | None]) -> None:
         if 'mmwsss.utils.dist' in sys.modules:  # otherwise nothing was started, and nothing imports torch for --help
             from mmwsss.utils.dist import end_dist
             code = end_dist(code)
+        sys.stdout.flush()  # here rather than at the end of Python, which would print a traceback
     except (Exception, KeyboardInterrupt) as error:
+        if isinstance(error, BrokenPipeError) and _reader_has_gone():
+            # Python flushes both streams at its end, and would print another error.
+            with open(os.devnull, 'w') as nothing:
+                for stream in (sys.stdout, sys.stderr):
+                    os.dup2(nothing.fileno(), stream.fileno())
+            sys.exit(EXIT_FAILED)
         # Some libraries turn any exception into one of their own, a KeyboardInterrupt too.
         if any(isinstance(cause, KeyboardInterrupt) for cause in _with_context(error)):
             line = 'interrupted: run the same command again to resume (mmwsss train: with --resume).'
@@ -84,13 +97,32 @@ def run_cli(main: Callable[[], int | None]) -> None:
     sys.exit(code)
 
 
+def _reader_has_gone() -> bool:
+    """Returns whether the output is a pipe that nobody reads any more; other pipes are those to processes of ours."""
+    try:
+        streams = [stream.fileno() for stream in (sys.stdout, sys.stderr)]
+        poll = select.poll()
+    except (OSError, ValueError, AttributeError):  # no file, as in a test; not POSIX
+        return False
+    for stream in streams:
+        poll.register(stream, select.POLLOUT)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def _cannot_be_made(error: OSError) -> bool:
+    """Returns whether a file or folder is missing since its folder, which is there, takes none: below ``/proc``."""
+    if error.errno != errno.ENOENT or not error.filename or not Path(error.filename).absolute().parent.is_dir():
+        return False
+    return any(frame.f_code.co_name in WRITERS for frame, _ in traceback.walk_tb(error.__traceback__))
+
+
 def _explain(error: Exception) -> str | None:
     if isinstance(error, UserError):
         return one_line(error)
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         return (f'cannot write {error.filename or "a file"}: {error.strerror}. Free some space or choose another '
                 'folder, then run the same command again (mmwsss train: with --resume).')
-    if isinstance(error, OSError) and error.errno in WRONG_PLACE:
+    if isinstance(error, OSError) and (error.errno in WRONG_PLACE or _cannot_be_made(error)):
         return (f'cannot use {error.filename or "a file"}: {error.strerror}. Choose another place or mend its '
                 'permissions, then run the same command again (mmwsss train: with --resume).')
     return config_mistake(error)

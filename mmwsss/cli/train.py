@@ -34,6 +34,9 @@ def run(args: argparse.Namespace) -> int:
     if args.labels is not None:
         if not cfg.get('train_dataloader') or 'seg_dir' not in cfg.train_dataloader.dataset:
             raise UserError(f'--labels: {args.config} takes no label maps; it is for the config of a segmentor')
+        if not Path(args.labels).is_dir():
+            raise UserError(f'--labels {args.labels}: no such folder; name that of the pseudo labels (mmwsss label '
+                            '--out-dir)')
         # A data set takes a relative path as one below its root.
         cfg.train_dataloader.dataset.seg_dir = str(Path(args.labels).absolute())
     if args.full_supervision or LABELS in options:

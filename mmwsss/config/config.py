@@ -1,6 +1,5 @@
 """Loading a config for a tool: data root, class list and command line options."""
 import copy
-import difflib
 import inspect
 import logging
 import traceback
@@ -12,9 +11,9 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
-import mmwsss.registry
 from mmwsss.config.cfg_options import fit_value
 from mmwsss.config.find import find_config
+from mmwsss.config.option_names import check_names, part_class
 from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.registry import DATASETS
 from mmwsss.utils.errors import UserError
@@ -28,10 +27,6 @@ SETTINGS = (*inspect.signature(Runner).parameters, 'model_wrapper_cfg', 'sync_bn
 # What the settings of a config that are no part of anything take.
 PLAIN_SETTINGS = dict(data_root=str, load_from=str, work_dir=str, experiment_name=str, resume=bool, num_threads=int,
                       full_supervision=bool, check_input_statistics=bool, classes=list[str])
-# Where the type of a part is looked up.
-PART_REGISTRIES = ('DATASETS', 'TRANSFORMS', 'MODELS', 'INFERENCE_HOOKS', 'CAM_PROVIDERS', 'POSTPROCESSORS', 'METRICS',
-                   'HOOKS', 'LOOPS', 'OPTIM_WRAPPERS', 'OPTIMIZERS', 'PARAM_SCHEDULERS', 'DATA_SAMPLERS',
-                   'WEIGHT_INITIALIZERS', 'VISUALIZERS', 'VISBACKENDS', 'STAGES')
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
@@ -90,6 +85,9 @@ def load_config(path: str | Path, data: DataFolder | str | Path | None = None,
     cfg = read_config(path)
     merge_options(cfg, cfg_options)
     if cfg.get('model') is None:
+        for name, kind in (('stages', 'pipeline'), ('rows', 'study')):
+            if name in cfg:
+                raise UserError(f'{path}: is a {kind}; use mmwsss {kind}')
         raise UserError(f'{path}: has no model; this is not the config of a training or a test')
     return fit_to_data(cfg, data)
 
@@ -111,16 +109,14 @@ def merge_options(cfg: Config, cfg_options: dict | None, known: Collection[str] 
         ``cfg``.
 
     Raises:
-        UserError: If a key leads through something that is no dict or list, or begins with an unknown name, or if a
-            dict would be replaced by something else, or a setting by what it does not take.
+        UserError: If a key leads through something that is no dict or list, or has an unknown name
+            (:func:`~mmwsss.config.option_names.check_names`), or if a dict would be replaced by something else, or a
+            setting by what it does not take.
     """
     if not cfg_options:
         return cfg
+    check_names(cfg, cfg_options, known)
     for key, value in cfg_options.items():
-        name = key.split('.')[0]
-        if name not in cfg and name not in known:
-            closest = difflib.get_close_matches(name, {*cfg, *known}, n=1, cutoff=0)[0]
-            raise UserError(f'--cfg-options {key}: there is no setting {name!r} (closest: {closest!r})')
         if isinstance(cfg.get(key), dict) and value is not None and not isinstance(value, dict):
             raise UserError(f'--cfg-options {key}={value}: is a dict in the config; name one of its settings, as '
                             f'{key}.NAME=VALUE')
@@ -190,16 +186,7 @@ def _fitted(cfg: Config, key: str, value: Any, text: str) -> Any:
     current = (parent or {}).get(name)
     if parent is cfg and name in PLAIN_SETTINGS:
         return fit_value(key, value, text, current, PLAIN_SETTINGS)
-    return fit_value(key, value, text, current, _part_class((parent or {}).get('type')))
-
-
-def _part_class(name: Any) -> Any:
-    if not isinstance(name, str):
-        return name  # a config may name the class itself
-    for registry_name in PART_REGISTRIES:
-        if (found := getattr(mmwsss.registry, registry_name).get(name)) is not None:
-            return found
-    return None
+    return fit_value(key, value, text, current, part_class((parent or {}).get('type')))
 
 
 def fit_to_data(cfg: Config, data: DataFolder | str | Path | None = None) -> Config:

@@ -6,8 +6,9 @@ from pathlib import Path
 from mmwsss.utils.errors import UserError
 
 PACKAGE = Path(__file__).parents[1]
-# Their names are those of other configs: one is asked for by who runs it.
-OWN_COMMANDS = ('pipelines', 'studies')
+# Their names are those of other configs: one is asked for by who runs it. What such a config is, and
+# its command.
+OWN_COMMANDS = {'pipelines': 'pipeline', 'studies': 'study'}
 BASE = '_base_'
 
 
@@ -74,10 +75,24 @@ def find_config(name: str | Path, folder: str | None = None) -> Path:
             root = config_folder()
             names = ', '.join(file.relative_to(root).as_posix() for file in found)
             raise UserError(f'{name}: is the name of several configs ({names}); name one with its folder')
-    known = {Path(known).stem for known in list_configs(folder)}
+    if other := _of_another_command(inside, folder):
+        raise UserError(f'{name}: {other}')
+    known = {Path(known).stem for known in list_configs(folder)
+             if folder is not None or Path(known).parent.name not in OWN_COMMANDS}
     close = difflib.get_close_matches(Path(inside).stem, known, n=1)
     hint = f' (closest name in the package: {close[0]})' if close else ''
     raise UserError(f'{name}: no such config file, and no such name among those that `mmwsss configs` lists{hint}')
+
+
+def _of_another_command(name: str, folder: str | None) -> str | None:
+    """Says what a name stands for where another folder than the one asked for has it."""
+    if '/' in name or folder not in (None, *OWN_COMMANDS):
+        return None
+    for other, kind in OWN_COMMANDS.items():
+        if other != folder and any(_candidates(name, other)):
+            return f'is a {kind}; use mmwsss {kind}'
+    is_for_training = folder is not None and any(_candidates(name, None))
+    return f'is a training config and no {OWN_COMMANDS[folder]}; use mmwsss train' if is_for_training else None
 
 
 def _candidates(name: str, folder: str | None) -> Iterator[Path]:

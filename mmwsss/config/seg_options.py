@@ -1,6 +1,7 @@
 """A test: several views of each image, post-processing such as the final CRF, predictions where there are no masks."""
 import copy
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,11 @@ def prepare_test(cfg: Config, split: str | None = None, *, tta: bool = False,
         is left as it is.
 
     Raises:
-        UserError: See the two functions; also if the split has no image at all.
+        UserError: See the two functions; also if the split has no image at all, or ``out_dir`` is a folder of the
+            test data.
     """
+    if out_dir is not None:
+        check_output(cfg.test_dataloader.dataset, out_dir)
     if tta:
         use_tta(cfg)
     dataset = cfg.test_dataloader.dataset
@@ -53,8 +57,28 @@ def prepare_test(cfg: Config, split: str | None = None, *, tta: bool = False,
     return evaluated
 
 
-def _is_ours(dataset: dict) -> bool:
-    return getattr(DATASETS.get(dataset.type), 'RESOLVES_CLASSES', False)
+def check_output(dataset: Mapping[str, Any], out_dir: str | os.PathLike) -> None:
+    """Refuses a folder of the data that a config names as a place for what is made of them.
+
+    Args:
+        dataset: Config of a data set, or of one wrapped around it.
+        out_dir: The folder to be written to.
+
+    Raises:
+        UserError: If ``out_dir`` is one of the folders of the data or lies in one.
+    """
+    while 'data_root' not in dataset and (dataset.get('dataset') or dataset.get('datasets')):
+        dataset = dataset.get('dataset') or dataset['datasets'][0]
+    if _is_ours(dataset) and os.path.isdir(dataset.get('data_root') or '.'):
+        DataFolder.of_dataset(dataset).check_output_dir(out_dir)
+        return
+    folders = [dataset.get(key) for key in ('img_dir', 'seg_dir', 'mask_dir', 'saliency_dir', 'ann_dir')]
+    check_output_dir(out_dir, dataset.get('data_root') or '.', *filter(None, folders))
+
+
+def _is_ours(dataset: Mapping[str, Any]) -> bool:
+    kind = dataset['type']
+    return getattr(DATASETS.get(kind) if isinstance(kind, str) else kind, 'RESOLVES_CLASSES', False)
 
 
 def use_tta(cfg: Config) -> Config:
@@ -95,9 +119,7 @@ def use_postprocessors(cfg: Config, postprocessors: Sequence[dict] | None = None
         UserError: If there are none, or ``out_dir`` is a folder of the test data.
     """
     if options.get('out_dir') is not None:
-        dataset = cfg.test_dataloader.dataset
-        folders = [dataset.get(key) for key in ('img_dir', 'seg_dir', 'mask_dir', 'saliency_dir')]
-        check_output_dir(options['out_dir'], dataset.get('data_root') or '.', *filter(None, folders))
+        check_output(cfg.test_dataloader.dataset, options['out_dir'])
     if postprocessors is None:
         postprocessors = cfg.get('test_postprocessors')
     if not postprocessors:
@@ -118,7 +140,11 @@ def show_predictions(cfg: Config, folder: str | Path) -> Config:
 
     Returns:
         ``cfg``.
+
+    Raises:
+        UserError: If the folder is one of the test data.
     """
+    check_output(cfg.test_dataloader.dataset, folder)
     cls = MODELS.get(cfg.model.type) if isinstance(cfg.model.type, str) else cfg.model.type
     is_cam = hasattr(cls, 'compute_cam')
     hook = (dict(type='CAMVisualizationHook', interval=1) if is_cam else

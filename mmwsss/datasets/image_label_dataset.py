@@ -75,8 +75,8 @@ class ImageLabelDataset(CheckedDataset):
         """
         if self.label_file is None:
             if self.missing_label != 'none':
-                raise UserError("label_file: is None; name the label file, or set missing_label='none' for images "
-                                'without labels')
+                raise UserError("label_file: is None; name the label file, or set missing_label='none' "
+                                '(--missing-label none) for images without labels')
             return {}, ''
         labels = read_labels(self.label_file, self.use_crowd)
         if self.split is None:  # then the label file is a list of the images as well
@@ -106,7 +106,7 @@ class ImageLabelDataset(CheckedDataset):
             names = ', '.join(os.path.basename(sample['img_path']) for sample in unlabelled[:3])
             more = f' and {len(unlabelled) - 3} more' if len(unlabelled) > 3 else ''
             raise UserError(f'{source}: no label for {names}{more}; add the labels, or leave such images out with '
-                            "missing_label='skip'")
+                            "missing_label='skip' (--missing-label skip)")
         for sample in samples:
             names = labels.get(sample['stem'])
             sample['gt_img_label'] = (None if names is None

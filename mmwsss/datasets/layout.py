@@ -165,10 +165,10 @@ def load_classes(data_root: str | os.PathLike, classes: Sequence[str] | None = N
         if os.path.exists(source):
             names = _class_lines(read_text(source), source)
         else:
-            names, source = _categories(data_root, label_file), label_file or source
-            if names is None:
-                raise UserError(f'{source}: no such file; write the class names into it, one a line, or give '
-                                'classes=[...] in the config')
+            if (names := _categories(data_root, label_file)) is None:
+                raise UserError(f'{source}: no such file; write the class names into it, one a line, or give them '
+                                '(--classes NAME ..., or classes=[...] in the config)')
+            source = label_file or source
     else:
         source = 'classes in the config'
         if isinstance(classes, str) or not all(isinstance(name, str) and name.strip() for name in classes):

@@ -66,7 +66,7 @@ def make_saliency(model: str | os.PathLike,
 
     Raises:
         UserError: If a setting is wrong; if the model is missing or no saliency model; if ``out_dir`` holds maps
-            of another origin; if not a single map can be made.
+            of another origin, or lies in a folder of images, masks or annotations; if not a single map can be made.
     """
     data = DataFolder.find(data)
     model = model_file(model)
@@ -78,6 +78,12 @@ def make_saliency(model: str | os.PathLike,
     stems, images = data.stems(split), data.image_paths()
     if out_dir.resolve() == data.images_path.resolve():
         raise UserError(f'{out_dir}: is the folder of the images; choose another one for the maps (--out-dir)')
+    # Where maps belong may lie below the images, of a data set that has them in its root.
+    if out_dir.resolve() != data.saliency_path.resolve():
+        for inside in (data.images_path, data.masks_path, data.root / data.ann_dir):
+            if out_dir.resolve().is_relative_to(inside.resolve()):
+                raise UserError(f'{out_dir}: is in {inside}, a folder of the data set; choose another one for the maps '
+                                '(--out-dir)')
     folder = SettingsFolder(out_dir, {'format': MANIFEST_FORMAT, 'model_sha256': sha256_of_file(model), 'size': size},
                             'maps', option='--out-dir', binds_when_empty=False)
     folder.check()

@@ -138,6 +138,25 @@ def naming_errors(path: str | os.PathLike) -> Iterator[None]:
         raise
 
 
+def check_output_file(path: str | os.PathLike) -> None:
+    """Refuses a file that cannot be written, before the work whose result it is to hold; nothing is made.
+
+    Args:
+        path: The file. Its folder need not exist.
+
+    Raises:
+        UserError: If it is a folder, or lies below a file or in a folder without permission to write.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f'{path}: is a folder; name a file in it')
+    parent = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+    if not parent.is_dir():
+        raise UserError(f'{path}: cannot be written, as {parent} is no folder; choose another place')
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise UserError(f'{path}: cannot be written, as {parent} is closed to you; choose another place')
+
+
 def write_bytes(path: str | os.PathLike, data: bytes) -> None:
     """Writes ``data`` to ``path`` atomically."""
     with atomic_path(path) as temporary:

@@ -53,12 +53,28 @@ def plot_curves(reports: Mapping[str, dict[str, Any]], path: str | os.PathLike, 
     for name, report in reports.items():
         if not report.get('curve'):
             raise UserError(f'{name}: has no curve over the threshold; name a report of CAM files (mmwsss eval --out)')
+        if not _is_report(report):
+            raise UserError(f'{name}: is no report of mmwsss eval --out: {{"threshold": ..., "mIoU": ..., "curve": '
+                            '[{"threshold": ..., "mIoU": ...}, ...]}; name another file')
         for metric in metrics:
             if any(metric not in point for point in report['curve']):
                 raise UserError(f'{name}: has no {metric} in its curve, being of an older version; make it anew '
                                 'with mmwsss eval --out')
     with plot(path, max(7, 5 * len(metrics)), 4.2) as figure:
         _draw_curves(figure, reports, title, over_alpha, metrics)
+
+
+def _is_report(report: Mapping[str, Any]) -> bool:
+    """Returns whether all that is drawn of a report is a number; a metric may also be unknown, ``None``."""
+    curve, best = report['curve'], report.get('threshold')
+    return (isinstance(curve, list) and all(isinstance(point, dict) and _is_number(point.get('threshold'))
+                                            and all(value is None or _is_number(value) for value in point.values())
+                                            for point in curve)
+            and (best is None or _is_number(best)) and (best is None or _is_number(report.get('mIoU'))))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def alpha_of(threshold: np.ndarray | float) -> np.ndarray | float:
@@ -105,7 +121,7 @@ def _draw_line(axes: Axes, report: dict[str, Any], metric: str, over_alpha: bool
     if over_alpha:
         inner = (places > 0) & (places < 1)  # alpha is infinite or 0 at the ends
         places, values = places[inner], values[inner]
-    best = places == report['threshold']
+    best = places == report.get('threshold')
     shown = alpha_of(places) if over_alpha else places
     line, = axes.plot(shown, values, linewidth=2)
     if best.any():
@@ -114,7 +130,7 @@ def _draw_line(axes: Axes, report: dict[str, Any], metric: str, over_alpha: bool
 
 
 def _legend(name: str, report: dict[str, Any], over_alpha: bool) -> str:
-    best = report['threshold']
+    best = report.get('threshold')
     if best is None or (over_alpha and not 0 < best < 1):
         return name
     place = alpha_of(best) if over_alpha else best

@@ -8,9 +8,23 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import atomic_path
+from mmwsss.utils.fileio import atomic_path, check_output_file
 
 FORMATS = ('.png', '.pdf', '.svg')
+
+
+def check_plot(path: str | os.PathLike) -> None:
+    """Refuses a name that :func:`plot` cannot write, for callers with much to do before they draw.
+
+    Args:
+        path: The picture.
+
+    Raises:
+        UserError: If it has another suffix than :data:`FORMATS`, or cannot be written where it is to be.
+    """
+    if Path(path).suffix.lower() not in FORMATS:
+        raise UserError(f'{path}: a picture can be written as {", ".join(FORMATS)}; change the suffix')
+    check_output_file(path)
 
 
 @contextmanager
@@ -23,11 +37,10 @@ def plot(path: str | os.PathLike, width: float, height: float) -> Iterator[Figur
         height: Likewise.
 
     Raises:
-        UserError: If the file has another suffix; nothing is drawn then.
+        UserError: See :func:`check_plot`; nothing is drawn then.
     """
     path = Path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise UserError(f'{path}: a picture can be written as {", ".join(FORMATS)}; change the suffix')
+    check_plot(path)
     # Not pyplot, which keeps every figure and asks the environment for a display.
     figure = Figure(figsize=(width, height), dpi=120, layout='constrained')
     FigureCanvasAgg(figure)

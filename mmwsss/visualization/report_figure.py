@@ -10,7 +10,9 @@ from mmwsss.structures.cam_file import cam_path, read_cam
 from mmwsss.structures.image_file import read_image
 from mmwsss.structures.label_file import label_path, read_label
 from mmwsss.structures.maps import resize_cam
+from mmwsss.structures.settings_folder import SettingsFolder
 from mmwsss.utils.errors import UserError
+from mmwsss.utils.fileio import read_json
 from mmwsss.visualization.draw import (
     IGNORE,
     display_palette,
@@ -24,6 +26,8 @@ from mmwsss.visualization.draw import (
 )
 
 ORDINALS = ('CAM', '2nd CAM', '3rd CAM')
+# What the manifest of a folder of pictures says. Not how they were drawn: pictures are drawn over at will.
+CAM_PICTURES = {'made_by': 'mmwsss draw cam'}
 
 
 def stage_figure(stems: Sequence[str], data: DataFolder | str | os.PathLike, out_path: str | os.PathLike,
@@ -94,6 +98,34 @@ def stage_figure(stems: Sequence[str], data: DataFolder | str | os.PathLike, out
         sheet = np.concatenate([sheet, draw_legend(list(colours), list(colours.values()), sheet.shape[1])])
     save_png(out_path, sheet)
     return sheet
+
+
+def open_cam_pictures(out_dir: str | os.PathLike, data: DataFolder) -> None:
+    """Makes a folder ready for the pictures of :func:`cam_figure`, which may replace those of an earlier call.
+
+    Its ``manifest.json`` says that it holds such pictures.
+
+    Args:
+        out_dir: The folder.
+        data: The data set of the images.
+
+    Raises:
+        UserError: If ``out_dir`` is a folder of the data set or lies in one, or holds PNG files that are not such
+            pictures.
+    """
+    data.check_output_dir(out_dir)
+    SettingsFolder(out_dir, CAM_PICTURES, 'pictures', suffix='.png', option='--out-dir', read=_read_manifest).open()
+
+
+def _read_manifest(path: Path) -> Mapping:
+    try:
+        found = read_json(path)
+    except (OSError, ValueError, RecursionError):
+        found = None
+    if found != CAM_PICTURES:
+        raise UserError(f'{path}: is of other files than the pictures of mmwsss draw cam; choose another folder for '
+                        'them (--out-dir)')
+    return found
 
 
 def cam_figure(stem: str, data: DataFolder, cam_dirs: Mapping[str, str | os.PathLike], out_dir: str | os.PathLike,

@@ -44,7 +44,11 @@ def read_scalars(path: str | os.PathLike) -> Curves:
     """
     curves: dict[str, dict[int, float]] = {}
     for file in find_scalars(path):
-        text = file.read_text()
+        try:
+            text = file.read_text(encoding='utf-8')
+        except UnicodeDecodeError as error:
+            raise UserError(f'{file}: is no log of a training; name its work folder, or vis_data/scalars.json in '
+                            'it') from error
         lines = text.splitlines()
         for number, line in enumerate(lines, 1):
             try:
@@ -52,7 +56,7 @@ def read_scalars(path: str | os.PathLike) -> Curves:
                 step = int(entry.get('step', entry.get('iter', 0)))
                 values = {name: value for name, value in entry.items() if name not in BOOKKEEPING
                           and isinstance(value, (int, float)) and math.isfinite(value)}
-            except (ValueError, TypeError, AttributeError) as error:
+            except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
                 if number == len(lines) and not text.endswith('\n'):  # of a training that was killed as it wrote it
                     break
                 raise UserError(f'{file}: line {number}: is no entry of a log ({error})') from error

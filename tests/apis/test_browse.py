@@ -52,6 +52,8 @@ def test_segmentor_on_the_command_line(repo_root, generated_root, cells, tmp_pat
 def test_mistakes(repo_root, generated_root, tiny_cam_cfg, tmp_path):
     with pytest.raises(UserError, match=r'a \.png file'):
         browse(tiny_cam_cfg, tmp_path / 'a.jpg')
+    with pytest.raises(UserError, match='is a folder of the data set'):
+        browse(tiny_cam_cfg, generated_root / 'JPEGImages/a.png')
     with pytest.raises(UserError, match='has no val_dataloader'):
         browse(tiny_cam_cfg, tmp_path / 'a.png', dataloader='val_dataloader')
     cfg = load_config(repo_root / 'configs/cam/cam_efflite0_small.py', generated_root)

@@ -29,6 +29,21 @@ def test_cam_files_cover_the_split(trained, tiny_cam_cfg, generated_root, tmp_pa
         assert cam.cam.dtype == np.float16 and cam.cam.min() >= 0 and cam.cam.max() <= 1
 
 
+@pytest.mark.parametrize('folder', ['JPEGImages', 'SegmentationClass/cams', 'Annotations'])
+def test_cams_are_no_part_of_the_data(trained, tiny_cam_cfg, generated_root, folder):
+    before = sorted(generated_root.rglob('*'))
+    with pytest.raises(UserError, match='is a folder of the data set'):
+        make_cam(tiny_cam_cfg, trained, generated_root / folder, 'train')
+    assert sorted(generated_root.rglob('*')) == before
+
+
+def test_a_segmentor_makes_no_cams(repo_root, generated_root, tmp_path):
+    cfg = load_config(repo_root / 'configs/segmentation/deeplab_efflite0_small.py', generated_root)
+    with pytest.raises(UserError, match=r'deeplab_efflite0_small\.py: is of a segmentor, which makes no CAMs'):
+        make_cam(cfg, 'none.pth', tmp_path / 'cam')
+    assert not any(tmp_path.iterdir())
+
+
 def test_resuming_writes_the_same_bytes(trained, tiny_cam_cfg, tmp_path):
     make_cam(tiny_cam_cfg, trained, tmp_path / 'whole', 'train')
     make_cam(tiny_cam_cfg, trained, tmp_path / 'part', 'train')

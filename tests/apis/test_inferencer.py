@@ -271,6 +271,9 @@ def test_files_of_one_call(inferencer, generated_root, tmp_path):
             np.testing.assert_array_equal(read_label(tmp_path / entry['label']), prediction.pseudo_label(crf=True))
     with pytest.raises(UserError, match='written to'):
         inferencer(tmp_path / 'overlays', out_dir=tmp_path)
+    with pytest.raises(UserError, match='would be taken for images'):
+        inferencer(images, out_dir=images / 'below')
+    assert not (images / 'below').exists()
 
 
 def test_hooks_by_name(tiny_cam_cfg, inferencer_parts, generated_root):
@@ -352,3 +355,9 @@ def test_lazy_names_of_the_package(repo_root):
             'from mmwsss.apis.inferencer import CAMInferencer as C; '
             'assert C is CAMInferencer; assert not hasattr(mmwsss.apis, "nothing")')
     subprocess.run([warm_python(), '-W', 'ignore', '-c', code], cwd=repo_root, check=True, timeout=120)
+
+
+@pytest.mark.parametrize('device', ['foo', 'cuda:97', 'meta'])
+def test_a_device_that_is_none(tiny_cam_cfg, inferencer_parts, device):
+    with pytest.raises(UserError, match=f"^device '{device}': "):
+        CAMInferencer(tiny_cam_cfg, inferencer_parts, device=device)

@@ -155,6 +155,24 @@ def test_mistakes(folder, capsys, words, message):
     assert stop.value.code == 1 and message in err and err.count('\n') == 1 and not (folder / 'x').exists()
 
 
+def test_only_an_exported_model_is_replaced(classifier, tmp_path):
+    for name in ('classes.txt', 'config.py', 'other.txt'):
+        (tmp_path / name[:2]).mkdir()
+        (tmp_path / name[:2] / name).write_text('mine')
+        with pytest.raises(UserError, match='no model that mmwsss export has written'):
+            export_model(*classifier, tmp_path / name[:2])
+        assert [path.read_text() for path in (tmp_path / name[:2]).iterdir()] == ['mine']
+    with pytest.raises(UserError, match='is a file'):
+        export_model(*classifier, tmp_path / 'ot/other.txt')
+    (tmp_path / 'new').mkdir()
+    (tmp_path / 'new/.hidden').touch()
+    for _ in range(2):
+        folder = export_model(*classifier, tmp_path / 'new')
+    for name in ('weights.pth', 'classes.txt'):  # as after an export that was interrupted
+        (folder / name).unlink()
+    assert (export_model(*classifier, folder) / 'weights.pth').is_file()
+
+
 def test_find_model_copies_a_config(segmentor):
     cfg = Config.fromfile(segmentor[0])
     found, checkpoint = find_model(cfg, segmentor[1])

@@ -1,4 +1,6 @@
 import builtins
+import sys
+import types
 
 import cv2
 import numpy as np
@@ -83,3 +85,11 @@ def test_mistakes(classifier, tmp_path, monkeypatch):
         export_onnx(*classifier, tmp_path / 'cam.pb')
     assert not list(tmp_path.iterdir())
     assert CAMInferencer(*classifier).classes == ('cat', 'dog', 'owl')
+
+
+def test_the_class_list_of_a_data_set_is_not_replaced(classifier, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'onnx', types.ModuleType('onnx'))  # it is not come to
+    (tmp_path / 'classes.txt').write_text('cat\n')
+    with pytest.raises(UserError, match=r'classes\.txt: is there and lists other classes'):
+        export_onnx(*classifier, tmp_path / 'cam.onnx')
+    assert [path.read_text() for path in tmp_path.iterdir()] == ['cat\n']

@@ -137,6 +137,13 @@ def test_images_are_not_replaced(segmentor, photographs, tmp_path, capsys):
     assert code == 1 and 'choose another --out-dir' in err
 
 
+@pytest.mark.parametrize('out', ['.', 'out', 'sub/new'])
+def test_nothing_is_written_among_the_images(segmentor, photographs, capsys, out):
+    code, _, err = predict(capsys, *segmentor, photographs, '--out-dir', photographs / out)
+    assert code == 1 and 'would be taken for images' in err and err.count('\n') == 1
+    assert sorted(path.name for path in photographs.iterdir()) == ['a.jpg', 'b.png', 'sub']
+
+
 def test_a_model_that_refines_cams_predicts_nothing(repo_root, photographs, tmp_path, capsys):
     code, _, err = predict(capsys, 'irnet_efflite0_small', 'x.pth', photographs, '--out-dir', tmp_path / 'out')
     assert code == 1 and 'use mmwsss refine' in err

@@ -93,6 +93,16 @@ def test_complete_pipeline_is_reused(finished, config, generated_root):
     assert all(row['reused'] for row in pipeline.rows)
 
 
+def test_refined_cams_and_labels_are_no_part_of_the_data(finished, cfg, generated_root, tmp_path):
+    checkpoint, cams = finished / 'affinity/epoch_1.pth', finished / 'cam/cam'
+    with pytest.raises(UserError, match='JPEGImages/cam: is a folder of the data set'):
+        refine_cam(cfg, checkpoint, cams, generated_root / 'JPEGImages', 'train')
+    cfg.test_dataloader.dataset.mask_dir = str(tmp_path / 'labels')
+    with pytest.raises(UserError, match='labels: is a folder of the data set'):
+        refine_cam(cfg, checkpoint, cams, tmp_path, 'train')
+    assert not list(tmp_path.iterdir())
+
+
 def test_going_on_writes_the_same_bytes(finished, cfg, tmp_path):
     checkpoint, cams = finished / 'affinity/epoch_1.pth', finished / 'cam/cam'
     result = refine_cam(cfg, checkpoint, cams, tmp_path, 'train')

@@ -31,7 +31,7 @@ def test_pictures_of_what_is_there(draw, generated_root, tmp_path):
         write(tmp_path / 'cam', stem, generated_root)
     code, out, err = draw()
     assert code == 3 and f'{len(stems) - 1} pictures' in out and f'{stems[-1]}.npz: no such CAM file' in err
-    assert sorted(path.stem for path in (tmp_path / 'out').iterdir()) == sorted(stems[:-1])
+    assert sorted(path.stem for path in (tmp_path / 'out').glob('*.png')) == sorted(stems[:-1])
 
 
 def test_a_damaged_file_is_left_out(draw, generated_root, tmp_path):
@@ -50,7 +50,7 @@ def test_so_many_of_them(draw, generated_root, tmp_path):
     for stem in (generated_root / 'ImageSets/train.txt').read_text().split():
         write(tmp_path / 'cam', stem, generated_root)
     assert draw('--num-images', '3', '--height', '40')[:2] == (0, f'{tmp_path / "out"}: 3 pictures\n')
-    assert len(list((tmp_path / 'out').iterdir())) == 3
+    assert len(list((tmp_path / 'out').glob('*.png'))) == 3
     assert draw('--num-images', '-1')[0] == 1 and draw('--num-images', '0')[0] == 1
 
 
@@ -67,3 +67,32 @@ def test_folders_side_by_side(draw, generated_root, tmp_path):
     assert code == 3 and f'{len(stems) - 1} pictures' in out and f'refined/{stems[0]}.npz: no such CAM file' in err
     code, _, err = draw(folders=[folders[0], folders[0]])
     assert code == 1 and 'is given twice' in err
+
+
+@pytest.mark.parametrize(('out', 'message'), [
+    ('data/SegmentationClass', 'is a folder of the data set'), ('data/JPEGImages/cams', 'is a folder of the data set'),
+    ('labels', 'is of other files than the pictures'), ('foreign', 'has png files but no manifest.json'),
+    ('cam', 'is of other files than the pictures')])
+def test_only_its_own_pictures_are_replaced(draw, generated_copy, tmp_path, out, message):
+    for stem in (generated_copy / 'ImageSets/train.txt').read_text().split():
+        write(tmp_path / 'cam', stem, generated_copy)
+    stem = min(path.stem for path in (tmp_path / 'cam').iterdir())
+    for folder in ('labels', 'foreign'):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f'{stem}.png').write_bytes(b'mine')
+    for folder in ('labels', 'cam'):
+        (tmp_path / folder / 'manifest.json').write_text('{"classes": []}')
+    before = {path: path.read_bytes() for path in tmp_path.rglob('*') if path.is_file()}
+    code, _, err = draw('--data-root', str(generated_copy), '--out-dir', str(tmp_path / out))
+    assert code == 1 and message in err and err.count('\n') == 1
+    assert {path: path.read_bytes() for path in tmp_path.rglob('*') if path.is_file()} == before
+
+
+def test_pictures_are_drawn_over(draw, generated_root, tmp_path):
+    for stem in (generated_root / 'ImageSets/train.txt').read_text().split():
+        write(tmp_path / 'cam', stem, generated_root)
+    sizes = []
+    for height in ('40', '80'):
+        assert draw('--num-images', '1', '--height', height)[0] == 0
+        sizes.append(next((tmp_path / 'out').glob('*.png')).stat().st_size)
+    assert sizes[0] < sizes[1]

@@ -29,6 +29,29 @@ def test_reports_become_one_picture(tmp_path, capsys):
     assert code == 1 and 'gone.json: no such report' in err
 
 
+@pytest.mark.parametrize(('report', 'message'), [
+    ({'curve': 5}, 'a.json: is no report of mmwsss eval --out: {"threshold"'),
+    ([1, 2], 'a.json: is no report of mmwsss'),
+    ({'curve': [1, 2]}, 'is no report'), ({'curve': {'a': 1}}, 'is no report'), ({'curve': 'abc'}, 'is no report'),
+    ({'curve': [{'mIoU': .1}]}, 'is no report'), ({'curve': [{'threshold': .1, 'mIoU': 'x'}]}, 'is no report'),
+    ({'curve': [{'threshold': .1, 'mIoU': .1}], 'threshold': 'x'}, 'is no report'),
+    ({'curve': [{'threshold': .1, 'mIoU': .1}], 'threshold': .1}, 'is no report'),
+    ({'curve': []}, 'has no curve'), ({'mIoU': 1}, 'has no curve'), ({'curve': [{'threshold': .1}]}, 'has no mIoU')])
+def test_files_that_are_no_reports(tmp_path, capsys, report, message):
+    (tmp_path / 'a.json').write_text(json.dumps(report))
+    with pytest.raises(SystemExit) as stop:
+        main(['draw', 'thresholds', str(tmp_path / 'a.json'), '--out', str(tmp_path / 'a.png')])
+    err = capsys.readouterr().err
+    assert stop.value.code == 1 and message in err and err.count('\n') == 1
+
+
+def test_a_report_without_its_best_threshold(tmp_path, capsys):
+    (tmp_path / 'a.json').write_text(json.dumps({'curve': [{'threshold': t, 'mIoU': t / 2} for t in (.1, .5, .9)]}))
+    with pytest.raises(SystemExit) as stop:
+        main(['draw', 'thresholds', str(tmp_path / 'a.json'), '--out', str(tmp_path / 'a.png')])
+    assert stop.value.code == 0, capsys.readouterr().err
+
+
 def test_metrics_are_the_panels(tmp_path, capsys, monkeypatch):
     """SEAM's Fig. 6: m_FN and m_FP of two models over the threshold."""
     curves = {name: [dict(threshold=t / 4, mIoU=.1, m_FN=factor * t, m_FP=None if t == 4 else factor / (t + 1))

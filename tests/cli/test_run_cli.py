@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from mmengine.registry import Registry
@@ -10,6 +11,7 @@ from warm_python import warm_python
 
 from mmwsss.cli.run_cli import run_cli
 from mmwsss.utils.errors import UserError
+from mmwsss.utils.fileio import write_json
 
 
 def outcome(main, capsys):
@@ -103,6 +105,35 @@ def test_defects_keep_their_traceback(error):
     with pytest.raises(type(error)) as raised:
         run_cli(raising(error))
     assert raised.value is error
+
+
+def test_a_place_where_nothing_can_be_made(capsys, tmp_path):
+    for make in (lambda: Path('/proc/foo').mkdir(), lambda: os.makedirs('/proc/foo/bar', exist_ok=True),
+                 lambda: Path('/proc/foo').mkdir(parents=True, exist_ok=True), lambda: write_json('/proc/foo', 1)):
+        code, text = outcome(make, capsys)
+        assert code == 1 and text.startswith('error: cannot use /proc/foo: No such file') and text.count('\n') == 1
+    # Defects: files that are not there, folders below a missing one.
+    for defect in ((tmp_path / 'a').read_text, (tmp_path / 'a/b').mkdir, lambda: (tmp_path / 'a/b').write_text('')):
+        with pytest.raises(FileNotFoundError):
+            run_cli(defect)
+
+
+@pytest.mark.parametrize('count', [3, 100_000])  # what a buffer holds, and more
+@pytest.mark.parametrize('body', ['print(i)', 'print(i, flush=True)', 'print(i, file=sys.stderr)'])
+def test_a_reader_that_has_gone(tmp_path, count, body):
+    script = (f'import sys, time\ndef main():\n    sys.stdin.read()\n    for i in range({count}):\n        {body}')
+    tool = run_script(tmp_path, script, stdin=subprocess.PIPE)
+    is_out = 'stderr' not in body
+    gone, other = (tool.stdout, tool.stderr) if is_out else (tool.stderr, tool.stdout)
+    gone.close()
+    tool.stdin.close()
+    assert other.read() == '' and tool.wait(timeout=30) == 1
+
+
+def test_a_broken_pipe_of_ours_is_a_defect(tmp_path):
+    tool = run_script(tmp_path, 'def main():\n    raise BrokenPipeError(32, "Broken pipe")')
+    _, text = tool.communicate(timeout=30)
+    assert tool.returncode == 1 and 'Traceback' in text
 
 
 def run_script(tmp_path, body, python=sys.executable, **kwargs):

@@ -51,6 +51,9 @@ def test_a_segmentor_is_told_its_labels(trained, generated_root, tmp_path, monke
     code, call, err = trained(*words)
     assert code == 1 and call is None and '--full-supervision' in err and err.count('\n') == 1
     monkeypatch.chdir(tmp_path)
+    code, call, err = trained(*words, '--labels', 'labels')
+    assert code == 1 and call is None and err.startswith('error: --labels labels: no such folder; ')
+    (tmp_path / 'labels').mkdir()
     code, (cfg, *_), _ = trained(*words, '--labels', 'labels')
     assert code == 0 and cfg.train_dataloader.dataset.seg_dir == str(tmp_path / 'labels')
     for asked in (['--full-supervision'], ['--cfg-options', 'train_dataloader.dataset.seg_dir=SegmentationClass']):

@@ -124,6 +124,13 @@ def test_misspelt_options_are_not_passed_over(repo_root, generated_root, options
         load_config(repo_root / 'configs/cam/cam_r50_small.py', generated_root, options)
 
 
+@pytest.mark.parametrize(('folder', 'name', 'kind'), [
+    ('pipelines', 'cam_small', 'pipeline'), ('studies', 'seam_r50_small', 'study')])
+def test_files_of_other_commands(repo_root, folder, name, kind):
+    with pytest.raises(UserError, match=rf'{name}\.py: is a {kind}; use mmwsss {kind}$'):
+        load_config(repo_root / 'configs' / folder / f'{name}.py')
+
+
 def test_missing_files_are_named(repo_root, tmp_path, generated_copy):
     config = repo_root / 'configs/cam/cam_r50_small.py'
     with pytest.raises(UserError, match=r'nothing\.py.*no such config'):

@@ -48,7 +48,17 @@ def test_every_config_has_a_name_of_its_own(repo_root):
 @pytest.mark.parametrize(('name', 'folder', 'message'), [
     ('cam_eflite0_small', None, 'cam_eflite0_small: no such config file.*closest name in the package: '
                                 'cam_efflite0_small'),
-    ('nowhere/x.py', None, 'nowhere/x.py: no such config file'), ('cam_small', None, 'cam_small: no such config file'),
+    ('nowhere/x.py', None, 'nowhere/x.py: no such config file'),
+    ('cam_small.', None, 'cam_small.: no such config file'),
+    ('cam_small', None, 'cam_small: is a pipeline; use mmwsss pipeline$'),
+    ('cam_small', 'studies', 'cam_small: is a pipeline; use mmwsss pipeline$'),
+    ('rcm_mam_readings_efflite0_small.py', None, 'small.py: is a study; use mmwsss study$'),
+    ('refinement_r50_small', 'pipelines', 'is a study; use mmwsss study$'),
+    ('cam_efflite0_small', 'pipelines', 'cam_efflite0_small: is a training config and no pipeline; use mmwsss train$'),
+    ('cam_efflite0_small', 'studies', 'is a training config and no study; use mmwsss train$'),
+    # A name that another command takes is not proposed.
+    ('cam_smal', None, 'closest name in the package: cam_r50_small'),
+    ('cam_smal', 'pipelines', 'closest name in the package: cam_small'),
     ('../configs/cam/cam_efflite0_small.py', None, 'no such config file'),
     ('/cam/cam_efflite0_small.py', None, 'no such config file')])
 def test_no_such_config(name, folder, message, tmp_path, monkeypatch):

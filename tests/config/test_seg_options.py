@@ -2,7 +2,14 @@
 import pytest
 
 from mmwsss.config.config import load_config
-from mmwsss.config.seg_options import use_postprocessors, use_tta, without_masks
+from mmwsss.config.seg_options import (
+    check_output,
+    prepare_test,
+    show_predictions,
+    use_postprocessors,
+    use_tta,
+    without_masks,
+)
 from mmwsss.utils.errors import UserError
 
 
@@ -49,6 +56,23 @@ def test_postprocessors(cfg):
 def test_label_maps_do_not_replace_data(cfg, generated_root, name):
     with pytest.raises(UserError, match='is a folder of the data set'):
         use_postprocessors(cfg, out_dir=str(generated_root / 'ImageSets/..' / name))
+    with pytest.raises(UserError, match='is a folder of the data set'):
+        prepare_test(cfg, out_dir=generated_root / name)
+    with pytest.raises(UserError, match='is a folder of the data set'):
+        show_predictions(cfg, generated_root / name)
+    assert 'PseudoLabelWriter' not in str(cfg.test_evaluator) and 'save_dir' not in (cfg.get('visualizer') or {})
+
+
+def test_folders_of_any_data_set(tmp_path):
+    for folder in ('photos', 'masks', 'cams'):
+        (tmp_path / folder).mkdir()
+    inner = dict(type='ImageLabelDataset', data_root=str(tmp_path), img_dir='photos')
+    for dataset in (inner, dict(type='RepeatDataset', dataset=inner), dict(inner, type='Foreign')):
+        with pytest.raises(UserError, match='is a folder of the data set'):
+            check_output(dataset, tmp_path / 'photos/new')
+        check_output(dataset, tmp_path / 'cams')
+    with pytest.raises(UserError, match='is a folder of the data set'):  # where its type looks for masks
+        check_output(inner, tmp_path / 'masks')
 
 
 def test_prediction_only(cfg):

@@ -89,8 +89,9 @@ def test_load_classes_bad_config(tmp_path, classes):
 
 
 def test_load_classes_without_file_or_not_text(tmp_path):
-    with pytest.raises(UserError, match=r'classes\.txt: no such file'):
-        load_classes(tmp_path)
+    for label_file in (None, 'labels.csv'):
+        with pytest.raises(UserError, match=rf'^{re.escape(str(tmp_path))}/classes\.txt: no such file; .*--classes'):
+            load_classes(tmp_path, label_file=label_file)
     (tmp_path / 'classes.txt').write_bytes(b'caf\xe9\n')
     with pytest.raises(UserError, match=r'classes\.txt: not UTF-8 text'):
         load_classes(tmp_path)

@@ -219,7 +219,9 @@ def test_manifest_without_maps_does_not_bind(data):
 
 def test_wrong_out_dir(data):
     for out, message in ((data.root / 'JPEGImages', 'folder of the images'),
-                         (data.root / 'ImageSets/train.txt', 'is a file'), (data.root / 'ImageSets', 'has files but')):
+                         (data.root / 'ImageSets/train.txt', 'is a file'), (data.root / 'ImageSets', 'has files but'),
+                         (data.root / 'JPEGImages/new', 'a folder of the data set'),
+                         (data.root / 'SegmentationClass', 'a folder of the data set')):
         with pytest.raises(UserError, match=message):
             data.make(out)
 

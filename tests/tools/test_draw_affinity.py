@@ -105,6 +105,12 @@ def test_points_that_share_a_position_are_said_to(tool):
     assert 'share a position' not in tool()[1]
 
 
+def test_the_image_is_not_replaced(tool, folder):
+    before = (folder / 'photo.png').read_bytes()
+    code, _, stderr = tool('--out', str(folder / 'data/../photo.png'))
+    assert code == 1 and 'is the image itself' in stderr and (folder / 'photo.png').read_bytes() == before
+
+
 @pytest.mark.parametrize('options, message', [
     (dict(points=('96,0',)), '--points 96,0: is outside of the image, which is 96 x 64'),
     (dict(points=('0,64',)), '--points 0,64: is outside'),

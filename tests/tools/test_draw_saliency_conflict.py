@@ -77,7 +77,9 @@ def test_wrong_options(tool, generated_root, tmp_path):
             (('--num-images', '0'), {}, '--num-images 0: must be'), (('--height', '9999'), {}, '--height 9999: must'),
             (('--saliency-dir', 'nowhere'), {}, 'nowhere: there are no saliency maps'),
             ((), dict(labels=tmp_path / 'absent'), 'absent: there are no masks'),
-            ((), dict(split='absent'), 'absent.txt: no such split')):
+            ((), dict(split='absent'), 'absent.txt: no such split'),
+            (('--out-dir', str(generated_root / 'Saliency')), {}, 'is a folder of the data set'),
+            (('--out-dir', str(tmp_path / 'made/new')), dict(labels=tmp_path / 'made'), 'is a folder of the data set')):
         code, stdout, stderr = tool(generated_root, *options, **more)
         assert (code, stdout) == (1, '') and message in stderr and stderr.count('\n') == 1
     assert not (tmp_path / 'out').exists()

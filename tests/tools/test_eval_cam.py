@@ -77,8 +77,28 @@ def test_without_masks(folder, tool):
     code, stdout, stderr = tool('cams', '--out', str(folder / 'eval.json'))
     assert code == 0 and 'evaluation is skipped' in stdout and stderr == ''
     assert not (folder / 'eval.json').exists()
-    code, stdout, _ = tool('cams', '--seg-dir', str(folder / 'masks'))
+    code, stdout, _ = tool('cams', '--seg-dir', str(folder / 'masks'), '--out', str(folder / 'eval.json'))
     assert code == 0 and '2 images' in stdout
+    for command in (('nope', ), ('cams', '--seg-dir', 'mask')):  # mistakes, and no data without masks
+        code, stdout, stderr = tool(*command, '--out', str(folder / 'eval.json'))
+        assert (code, stdout, stderr.count('\n')) == (1, '', 1)
+        assert f'/{command[-1]}: no such folder; ' in stderr and (folder / 'eval.json').exists()
+    # What an evaluation has written that could be made does not pass for the result of one that could not.
+    for name in ('curve.png', 'images.csv'):
+        (folder / name).touch()
+    assert tool('cams', '--out', str(folder / 'eval.json'), '--plot', str(folder / 'curve.png'), '--per-image',
+                str(folder / 'images.csv'))[0] == 0
+    assert not any((folder / name).exists() for name in ('eval.json', 'curve.png', 'images.csv'))
+
+
+@pytest.mark.parametrize(('options', 'message'), [
+    (('--plot', 'x.xyz'), 'x.xyz: a picture can be written as .png'), (('--plot', 'cams'), 'cams: is a folder'),
+    (('--out', 'cams'), 'cams: is a folder; name a file in it'), (('--per-image', 'cams'), 'cams: is a folder'),
+    (('--out', 'data/classes.txt/x.json'), 'classes.txt is no folder; choose another place')])
+def test_names_of_results_are_checked_first(folder, tool, monkeypatch, options, message):
+    monkeypatch.setattr('mmwsss.apis.evaluate', None)
+    code, _, stderr = tool('cams', options[0], str(folder / options[1]))
+    assert code == 1 and message in stderr and stderr.count('\n') == 1
 
 
 def test_skipped_files(folder, tool):

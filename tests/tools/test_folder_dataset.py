@@ -68,7 +68,7 @@ def test_from_photographs_to_a_segmentation_data_set(photographs, tool, repo_roo
     for folder in ('cams', 'labels'):
         report = tool('eval_cam', tmp_path / folder, *data, '--seg-dir', 'masks', code=3)
         assert ', 6 images' in report and 'photo 1.png: no such mask' in report
-    assert 'of all images, so the' in tool('eval_cam', cams, *data, '--seg-dir', 'elsewhere')
+    assert 'elsewhere: no such folder' in tool('eval_cam', cams, *data, '--seg-dir', 'elsewhere', code=1)
     # Nothing need be said where the folders have their usual names.
     assert tool('eval_cam', cams, '--data-root', photographs, '--num-workers', 0, code=3).count(', 6 images') == 1
     report = tool('eval_cam', cams, *data, '--seg-dir', 'masks', '--split', photographs / 'part.txt', code=3)

@@ -50,15 +50,28 @@ def test_without_masks_the_evaluation_is_skipped_and_said(run_test_tool, generat
     assert not (tmp_path / 'metrics.json').exists()
 
 
+def test_masks_that_were_named_are_not_passed_over(run_test_tool, generated_copy, tmp_path):
+    shutil.rmtree(generated_copy / 'SegmentationClass')
+    for options, message in (
+            (['--seg-dir', 'Typo'], 'Typo: no such folder; correct --seg-dir'),
+            (['--cfg-options', 'test_dataloader.dataset.mask_dir=Typo'],
+             r'Typo: no such folder; correct --cfg-options test_dataloader\.dataset\.mask_dir')):
+        with pytest.raises(UserError, match=message):
+            run_test_tool(generated_copy, *options)
+
+
 def test_nothing_passes_for_a_result(run_test_tool, load_tool, tested, generated_copy, tmp_path, monkeypatch,
                                      repo_root):
-    """A wrong split, checkpoint or config is an error, and the metrics of an earlier test go."""
+    """A wrong split, checkpoint or config is an error; the metrics of an earlier test go where nothing is evaluated."""
     (tmp_path / 'metrics.json').write_text('{"mIoU": 100.0}')
     (generated_copy / 'ImageSets/typo.txt').write_text('zzz\n')
     with pytest.raises(UserError, match='has none of the 1 images of split typo, such as zzz'):
         run_test_tool(generated_copy, '--split', 'typo')
-    assert not (tmp_path / 'metrics.json').exists()
+    with pytest.raises(UserError, match=f'{tmp_path}: is a folder; name a file'):
+        run_test_tool(generated_copy, '--out', str(tmp_path))
+    assert (tmp_path / 'metrics.json').exists()
     shutil.rmtree(generated_copy / 'SegmentationClass')
+    assert run_test_tool(generated_copy) == 0 and not (tmp_path / 'metrics.json').exists()
     for config, checkpoint, message in ((tested[0], 'nowhere.pth', r'nowhere\.pth: no such checkpoint'),
                                         (repo_root / 'configs/slams/encoder_efflite0_small.py', tested[1],
                                          'has no test_dataloader, test_cfg, test_evaluator')):

@@ -13,9 +13,11 @@ import pytest
 from warm_python import warm_python
 
 from mmwsss.utils import fileio
+from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import (
     FOREIGN_LEFTOVER_AGE,
     atomic_path,
+    check_output_file,
     pid_scope,
     read_json,
     remove_leftovers,
@@ -252,3 +254,18 @@ def test_sha256(tmp_path):
     assert sha256_of_file(tmp_path / 'a') == hashlib.sha256(data).hexdigest()
     assert sha256_of_json(dict(b=1, a=2)) == sha256_of_json(dict(a=2, b=1)) != sha256_of_json(dict(a=2, b=2))
     assert sha256_of_json([1]) == hashlib.sha256(b'[1]').hexdigest()
+
+
+def test_files_that_cannot_be_written(tmp_path, monkeypatch):
+    (tmp_path / 'file').touch()
+    for path, message in ((tmp_path, ': is a folder; name a file in it'),
+                          (tmp_path / 'file/a/b.json', 'file is no folder')):
+        with pytest.raises(UserError, match=message):
+            check_output_file(path)
+    monkeypatch.chdir(tmp_path)
+    for path in ('a.json', 'file', 'new/folder/a.json', tmp_path / 'file'):
+        check_output_file(path)
+    assert [path.name for path in tmp_path.iterdir()] == ['file']
+    monkeypatch.setattr(os, 'access', lambda path, mode: False)  # root may write anywhere
+    with pytest.raises(UserError, match='is closed to you; choose another place'):
+        check_output_file('a.json')

@@ -43,6 +43,13 @@ def test_cam_files_are_no_label_maps(generated_root, tmp_path):
         label_confusion(tmp_path, generated_root, 'val', num_workers=0)
 
 
+def test_the_picture_is_checked_before_the_work(generated_root, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(['draw', 'confusion', str(tmp_path / 'nowhere'), '--data-root', str(generated_root), '--out',
+              str(tmp_path / 'a.bmp')])
+    assert stop.value.code == 1 and 'a.bmp: a picture can be written as .png' in capsys.readouterr().err
+
+
 def test_other_suffix(tmp_path):
     with pytest.raises(UserError, match='change the suffix'):
         plot_confusion(np.eye(2, 3, dtype=int), ['background', 'a'], tmp_path / 'a.gif')

@@ -2,7 +2,7 @@ import pytest
 
 from mmwsss.structures.image_file import read_image
 from mmwsss.utils.errors import UserError
-from mmwsss.visualization.plot import FORMATS, plot
+from mmwsss.visualization.plot import FORMATS, check_plot, plot
 
 
 @pytest.mark.parametrize('suffix', FORMATS)
@@ -22,3 +22,12 @@ def test_nothing_is_written_of_a_drawing_that_fails(tmp_path):
     with pytest.raises(UserError, match='change the suffix'), plot(tmp_path / 'a.gif', 2, 1):
         pytest.fail('was drawn')
     assert not any(tmp_path.iterdir())
+
+
+def test_names_that_cannot_be_written(tmp_path):
+    (tmp_path / 'folder.png').mkdir()
+    for name, message in (('a.bmp', 'change the suffix'), ('folder.png', 'is a folder')):
+        with pytest.raises(UserError, match=message):
+            check_plot(tmp_path / name)
+    check_plot(tmp_path / 'new/A.PNG')
+    assert not (tmp_path / 'new').exists()

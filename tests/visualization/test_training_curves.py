@@ -42,6 +42,29 @@ def test_command_line(work_dir, tmp_path, capsys):
     assert read_image(tmp_path / 'a.png').std() > 0
 
 
+def test_one_name_for_two_trainings(work_dir, tmp_path, capsys):
+    for words in ([f'a={work_dir}', f'a={work_dir}'], [str(work_dir)] * 2):
+        with pytest.raises(SystemExit) as stop:
+            main(['draw', 'curves', *words, '--out', str(tmp_path / 'a.png')])
+        assert stop.value.code == 1 and 'is given twice; give another NAME=' in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stop:  # before anything is read
+        main(['draw', 'curves', 'nowhere', '--out', str(tmp_path / 'a.bmp')])
+    assert stop.value.code == 1 and 'a.bmp: a picture can be written as' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(('content', 'message'), [
+    (b'PK\x03\x04\xff\xfe', 'a: is no log of a training; name its work folder'),
+    (b'{"step": 1e999}\n', 'line 1: is no entry'), (b'{"loss": 1' + 400 * b'0' + b'}\n', 'line 1: is no entry'),
+    (b'[' * 100_000, None)])
+def test_files_that_are_no_logs(tmp_path, content, message):
+    (tmp_path / 'a').write_bytes(content)
+    if message is None:  # may be a line that was not finished
+        assert read_scalars(tmp_path / 'a') == {}
+        return
+    with pytest.raises(UserError, match=message):
+        read_scalars(tmp_path / 'a')
+
+
 def test_mistakes(work_dir, tmp_path):
     with pytest.raises(UserError, match=r"'los': was logged by none of run; there are loss, loss_cls, lr, mIoU"):
         plot_curves(dict(run=read_scalars(work_dir)), tmp_path / 'a.png', ['los'])

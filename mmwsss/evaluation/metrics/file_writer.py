@@ -8,6 +8,7 @@ import torch
 from mmengine.dist import all_reduce
 from mmengine.evaluator import BaseMetric
 
+from mmwsss.datasets.layout import stem_of
 from mmwsss.utils.fileio import remove_leftovers
 
 
@@ -53,7 +54,7 @@ class FileWriter(BaseMetric):
             remove_leftovers(self.out_dir, recursive=True)
             self._is_clean = True
         for sample in data_samples:
-            self.write(sample, sample.get('stem') or Path(sample['img_path']).stem)
+            self.write(sample, sample.get('stem') or stem_of(sample['img_path']))
             self.count += 1
 
     def evaluate(self, size: int) -> dict[str, int]:

@@ -10,6 +10,7 @@ from mmengine.dist import all_gather_object, all_reduce, get_rank, is_main_proce
 from mmengine.evaluator import BaseMetric
 from rich.table import Table
 
+from mmwsss.datasets.layout import stem_of
 from mmwsss.evaluation.evaluation_report import label_report, log_table, report_table
 from mmwsss.evaluation.label_metrics import confusion_matrix, load_mask
 from mmwsss.postprocessing import Postprocessor, build_postprocessors
@@ -141,7 +142,7 @@ class RefinedIoUMetric(BaseMetric):
         if self.with_iou and mask_path is None:
             raise UserError(f'{path}: no ground truth mask to evaluate on; without masks, set with_iou=False')
         probabilities = logits.detach().float().softmax(dim=0).cpu().numpy()
-        return _Job(path, sample.get('stem') or Path(path).stem, probabilities, mask_path, sample.get('mask_values'))
+        return _Job(path, sample.get('stem') or stem_of(path), probabilities, mask_path, sample.get('mask_values'))
 
     def _count(self, outcomes: Sequence[tuple[str, np.ndarray | int]]) -> None:
         for path, confusion in outcomes:

@@ -1,3 +1,5 @@
+import unicodedata
+
 import pytest
 from two_ranks import fork, group
 
@@ -18,6 +20,13 @@ def test_files_and_count(tmp_path):
     assert writer.evaluate(9) == {'p/num_texts': 2}
     assert writer.evaluate(9) == {'p/num_texts': 0}
     assert (tmp_path / 'a.txt').read_text() == '1' and (tmp_path / 'b.txt').read_text() == '2'
+
+
+def test_names_are_composed(tmp_path):
+    composed = 'm\u00e4dchen'
+    writer = TextWriter(str(tmp_path))
+    writer.process({}, [dict(img_path=f'dir/{unicodedata.normalize("NFD", composed)}.jpg', text='')])
+    assert [path.name for path in tmp_path.iterdir()] == [f'{composed}.txt']
 
 
 def test_leftovers_go_before_the_first_file_is_written(tmp_path, leftover):

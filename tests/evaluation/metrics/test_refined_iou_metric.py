@@ -1,4 +1,5 @@
 import json
+import unicodedata
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from mmwsss.structures.score_map import ScoreMap
 from mmwsss.utils.errors import UserError
 
 CLASSES = ('background', 'cat', 'dog', 'cow')
+COMPOSED = 'm\u00e4dchen'
 SIZES = ((12, 16), (9, 7), (1, 1), (12, 16), (5, 20))
 
 
@@ -103,6 +105,16 @@ def test_images_without_masks_are_only_written(tmp_path):
         np.testing.assert_array_equal(read_label(tmp_path / f'out/sub/{i}.png'), sample.pred_sem_seg.data[0].numpy())
     with pytest.raises(UserError, match=r'0\.png: no ground truth mask to evaluate on'):
         run(samples)
+
+
+def test_names_without_a_stem_are_composed(tmp_path):
+    sample, = make_samples(tmp_path, sizes=[(6, 8)])
+    apart = tmp_path / f'{unicodedata.normalize("NFD", COMPOSED)}.png'
+    (tmp_path / '0.png').rename(apart)
+    del sample.stem
+    sample.set_metainfo(dict(img_path=str(apart)))
+    run([sample], out_dir=str(tmp_path / 'out'))
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == [f'{COMPOSED}.png']
 
 
 @pytest.mark.parametrize('num_workers', [0, 2])
