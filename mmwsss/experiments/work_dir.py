@@ -7,6 +7,7 @@
     report.json, report.md   the table of all stages; written when a run has come to its end
     report.html              the page on them, see mmwsss.experiments.report
     pipeline.log             the log of all runs
+    run.lock                 what the run that is at work holds, see mmwsss.experiments.run_lock
     NAME/key.json            what the content of the stage's folder belongs to, and how long earlier runs have worked
     NAME/complete.json       written last: key, seconds, output, metrics, skipped
     NAME/metrics.json        the whole report of a stage that evaluates something, which the stage itself writes
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from mmwsss.experiments.results_table import results_json, results_markdown
+from mmwsss.experiments.run_lock import RunLock
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import read_json, write_bytes, write_json
 
@@ -109,11 +111,16 @@ class WorkDir:
 
     Args:
         path: The folder, which need not exist to be written to.
+
+    Attributes:
+        lock: What a run holds, so that there is no other.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._started: dict[str, float] = {}
+        self.lock = RunLock(path)
+        # Of each stage that was opened: what its key.json says, and when that was.
+        self._opened: dict[str, tuple[dict[str, Any], float]] = {}
 
     def folder(self, name: str) -> Path:
         """Returns the folder of a stage."""
@@ -155,18 +162,18 @@ class WorkDir:
             before = {}
         seconds, runs = (_seconds_spent(folder, before), before.get('runs', 1)) if before else (0., 0)
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / KEY, dict(key=key, type=kind, role=role, started=time.time(), seconds=seconds,
-                                      runs=runs + 1))
-        self._started[name] = time.monotonic()
+        state = dict(key=key, type=kind, role=role, started=time.time(), seconds=seconds, runs=runs + 1)
+        write_json(folder / KEY, state)
+        self._opened[name] = state, time.monotonic()
         return folder
 
     def pause_stage(self, name: str) -> None:
         """Notes how long a stage that was opened has worked, when it fails or is interrupted."""
         file = self.folder(name) / KEY
-        state = _read_state(file)
-        if name in self._started and state:
-            seconds = state.get('seconds', 0.) + time.monotonic() - self._started.pop(name)
-            write_json(file, dict(state, seconds=seconds, started=None))
+        if name in self._opened:
+            state, opened = self._opened.pop(name)
+            if _read_state(file).get('key') == state['key']:  # still this run's
+                write_json(file, dict(state, seconds=state['seconds'] + time.monotonic() - opened, started=None))
 
     def complete_stage(self, name: str, output: str | Path, metrics: Sequence[Mapping] = (),
                        skipped: Sequence[Sequence[str]] = (), seconds: float | None = None) -> StageState:
@@ -178,11 +185,17 @@ class WorkDir:
             metrics: Its rows for the table.
             skipped: (file, reason) of what it has left out.
             seconds: How long it took; ``None``: the time since it was opened and that of earlier runs.
+
+        Raises:
+            UserError: If the folder was opened with another key since, so that what is in it is not this stage's.
         """
         folder = self.folder(name)
-        state = _read_state(folder / KEY)
+        state, opened = self._opened[name]
+        if _read_state(folder / KEY).get('key', state['key']) != state['key']:
+            raise UserError(f'{folder}: another run has begun this stage anew; run the same command again when that '
+                            'one has ended, or choose another --work-dir')
         if seconds is None:
-            seconds = state['seconds'] + time.monotonic() - self._started.pop(name)
+            seconds = state['seconds'] + time.monotonic() - opened
         # The output is relative to the folder, so that a work folder can be moved.
         write_json(folder / COMPLETE, dict(
             key=state['key'], type=state['type'], role=state['role'], seconds=round(seconds, 1), runs=state['runs'],

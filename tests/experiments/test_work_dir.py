@@ -156,6 +156,29 @@ def test_another_key_starts_anew_and_keeps_the_old_folder(tmp_path):
     assert (tmp_path / 'eval.old/complete.json').is_file() and work.completed('eval', 'a') is None
 
 
+def test_a_stage_that_another_run_has_begun_anew_is_not_completed(tmp_path):
+    """Where a file system has no locks, two runs may be at work in one folder."""
+    first, second = WorkDir(tmp_path), WorkDir(tmp_path)
+    first.open_stage('train', 'a')
+    second.open_stage('train', 'b')
+    with pytest.raises(UserError, match=r'train: another run has begun this stage anew; .*another --work-dir'):
+        first.complete_stage('train', 'epoch_1.pth')
+    assert not (tmp_path / 'train/complete.json').exists()
+    before = (tmp_path / 'train/key.json').read_text()
+    first.pause_stage('train')
+    assert (tmp_path / 'train/key.json').read_text() == before
+    second.complete_stage('train', '.')
+    assert second.completed('train', 'b') and not second.completed('train', 'a')
+
+
+def test_the_key_of_a_stage_is_the_one_it_was_opened_with(tmp_path):
+    work = WorkDir(tmp_path)
+    folder = work.open_stage('train', 'a', 'train', 'CAM')
+    (folder / 'key.json').unlink()
+    state = work.complete_stage('train', '.')
+    assert work.completed('train', 'a') == state and (state.kind, state.role, state.runs) == ('train', 'CAM', 1)
+
+
 def test_the_plan_tells_what_a_pipeline_has(make_work_dir, tmp_path):
     plan = dict(train=('train', 'CAM'), eval=('eval_cam', 'CAM'), last=('picture', None))
     path = make_work_dir(tmp_path / 'work', {'other': {}, 'eval': EVAL, 'train': {}}, report=False, plan=plan)

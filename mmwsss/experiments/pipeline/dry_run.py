@@ -17,7 +17,7 @@ from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.experiments.pipeline.dry_config import SMALLEST_SIDE, choose_images, make_dry
 from mmwsss.experiments.pipeline.dry_data import make_dry_data
 from mmwsss.experiments.pipeline.pipeline import Pipeline
-from mmwsss.experiments.pipeline.pipeline_config import PipelineConfig, stage_of
+from mmwsss.experiments.pipeline.pipeline_config import PipelineConfig, splits_of, stage_of
 from mmwsss.experiments.pipeline.roles import find_roles
 from mmwsss.experiments.pipeline.stage import Stage, StageResult
 from mmwsss.utils.console import make_console
@@ -113,11 +113,6 @@ class DryPipeline(Pipeline):
         except Exception as error:  # whatever it is, the other stages are tried all the same
             row.error = f'{type(error).__name__}: {" ".join(str(error).split())}'
             row.traceback = traceback.format_exc()
-
-
-def splits_of(config: PipelineConfig) -> list[str]:
-    """Returns the names of the splits that the stages of a pipeline read."""
-    return list(dict.fromkeys(split for stage in config.stages.values() if (split := getattr(stage, 'split', None))))
 
 
 def dry_run(config: str | Path, data: str | Path | DataFolder | None = None, work_dir: str | Path | None = None,

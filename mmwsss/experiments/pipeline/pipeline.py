@@ -19,11 +19,12 @@ from mmwsss.datasets import on_rank_zero
 from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.datasets.layout import stem_of
 from mmwsss.experiments.options import naming
-from mmwsss.experiments.pipeline.pipeline_config import PipelineConfig, stage_of
+from mmwsss.experiments.pipeline.pipeline_config import PipelineConfig, splits_of, stage_of
 from mmwsss.experiments.pipeline.roles import find_roles
 from mmwsss.experiments.pipeline.stage import ConfigStage, Stage, StageContext, StageResult
 from mmwsss.experiments.report.sources import describe_data
 from mmwsss.experiments.results_table import value_text
+from mmwsss.experiments.splits import check_splits
 from mmwsss.experiments.table_text import duration_text
 from mmwsss.experiments.weights import check_weights_option, weights_for
 from mmwsss.experiments.work_dir import StageState, WorkDir, is_number
@@ -58,7 +59,7 @@ class Pipeline:
         title: Heading of the table.
 
     Raises:
-        UserError: For a missing file, wrong stages or options.
+        UserError: For a missing file, wrong stages or options, or a data set without lists of images.
     """
 
     def __init__(self, path: str | Path, data: str | Path | DataFolder, work_dir: str | Path,
@@ -78,6 +79,7 @@ class Pipeline:
             if isinstance(stage, ConfigStage):
                 with self._naming(stage):
                     stage.load(self._context(stage))
+        check_splits(self.data, splits_of(self.config), 'a pipeline')
         init_dist(launcher)
         self.keys: dict[str, str] = {}
         self.results: dict[str, StageResult] = {}
@@ -142,8 +144,12 @@ class Pipeline:
             The exit code: done, or done without files that were left out.
 
         Raises:
-            UserError: From the stage that failed.
+            UserError: From the stage that failed, or if another run is at work in the work folder.
         """
+        with self.work.lock.held():
+            return self._run()
+
+    def _run(self) -> int:
         self.check()
         console, roles = Console(stderr=True), find_roles(self.stages)
         self.results, self.rows = {}, []

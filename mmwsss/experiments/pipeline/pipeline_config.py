@@ -153,6 +153,11 @@ class PipelineConfig:
                 raise UserError(f'{where}: {name}={path!r}: no such file or folder')
 
 
+def splits_of(config: PipelineConfig) -> list[str]:
+    """Returns the names of the splits that the stages of a pipeline read."""
+    return list(dict.fromkeys(split for stage in config.stages.values() if (split := getattr(stage, 'split', None))))
+
+
 def stage_of(source: str) -> str:
     """Returns the stage that an input is of: all in front of a slash."""
     return source.partition('/')[0]

@@ -24,20 +24,21 @@ def run_pipeline(config: str | Path, data: str | Path | DataFolder, work_dir: st
         The exit code: done, or done without files that were left out.
 
     Raises:
-        UserError: From the stage that failed.
+        UserError: From the stage that failed, or if another run is at work in the work folder.
     """
     pipeline = Pipeline(config, data, work_dir, weights, cfg_options, launcher, auto_scale_lr)
     log = Path(work_dir) / LOG
-    if is_main_process():
-        print(f'log: {log}', file=sys.stderr)
-    with console_shows(WARNINGS, log):
-        code = pipeline.run()
-    if is_main_process():
-        make_console().print(results_table(pipeline.rows, title=pipeline.title))
-        print(f'report: {write_report([work_dir])} (table: {Path(work_dir) / REPORT_TEXT})')
-        for name, result in pipeline.results.items():
-            if str(result.output).endswith('.png'):
-                print(f'picture: {result.output} ({name})')
-        if code == EXIT_SKIPPED:
-            print('done, but files were left out: see the warnings above; complete.json of each stage lists them')
+    with pipeline.work.lock.held():  # the page too is of one run
+        if is_main_process():
+            print(f'log: {log}', file=sys.stderr)
+        with console_shows(WARNINGS, log):
+            code = pipeline.run()
+        if is_main_process():
+            make_console().print(results_table(pipeline.rows, title=pipeline.title))
+            print(f'report: {write_report([work_dir])} (table: {Path(work_dir) / REPORT_TEXT})')
+            for name, result in pipeline.results.items():
+                if str(result.output).endswith('.png'):
+                    print(f'picture: {result.output} ({name})')
+            if code == EXIT_SKIPPED:
+                print('done, but files were left out: see the warnings above; complete.json of each stage lists them')
     return code

@@ -1,4 +1,5 @@
 """Running a study, from the arguments of the command line to its exit code."""
+import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,17 +35,20 @@ def run_study(config: str | Path, data: str | Path | DataFolder, work_dir: str |
         The exit code: done, or done without files that were left out.
 
     Raises:
-        UserError: From the row that failed; also if there is nothing to report.
+        UserError: From the row that failed; also if there is nothing to report, or if another run is at work in the
+            work folder.
     """
     study = Study(config, data, work_dir, weights, cfg_options, launcher, auto_scale_lr)
     if report_only and not Path(work_dir).is_dir():
         raise UserError(f'--work-dir {work_dir}: no such folder, so there is nothing to report')
     log = Path(work_dir) / LOG
-    if is_main_process() and not report_only:
-        print(f'log: {log}', file=sys.stderr)
-    with console_shows(WARNINGS, None if report_only else log):
-        code = EXIT_DONE if report_only else study.run(rows, seeds)
-    text = study.write_results()
+    # What is there can be looked at while another run is at work.
+    with contextlib.nullcontext() if report_only else study.work.lock.held():
+        if is_main_process() and not report_only:
+            print(f'log: {log}', file=sys.stderr)
+        with console_shows(WARNINGS, None if report_only else log):
+            code = EXIT_DONE if report_only else study.run(rows, seeds)
+        text = study.write_results()
     if is_main_process():
         print(text)
         print(f'results: {Path(work_dir) / RESULTS_TEXT}')

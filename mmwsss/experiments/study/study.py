@@ -105,8 +105,12 @@ class Study:
             The exit code: done, or done without files that were left out.
 
         Raises:
-            UserError: From the row that failed, with its name.
+            UserError: From the row that failed, with its name, or if another run is at work in the work folder.
         """
+        with self.work.lock.held():
+            return self._run(rows, seeds)
+
+    def _run(self, rows: Sequence[str] | None, seeds: Sequence[int] | None) -> int:
         self._prepare()
         known_rows = self.config.rows
         known_seeds = sorted({seed for row in known_rows.values() for seed in row.seeds})

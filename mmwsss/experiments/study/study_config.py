@@ -11,6 +11,7 @@ from mmengine.config import Config, ConfigDict
 from mmwsss.config.config import fit_to_data, merge_options, read_config, scale_lr_by_batch, set_backbone_weights
 from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.experiments.options import PREFIX, flat_options, join_options, take_options
+from mmwsss.experiments.splits import check_splits
 from mmwsss.experiments.study.study_dir import file_name
 from mmwsss.experiments.weights import check_weights_option, weights_for
 from mmwsss.postprocessing import CRF_PRESETS
@@ -116,6 +117,7 @@ class StudyConfig:
         for name in (self.baseline, *(row.baseline for row in self.rows.values())):
             if name not in (None, *self.rows):
                 raise UserError(f'{self.path}: baseline {name!r} is not one of the rows {list(self.rows)}')
+        check_splits(self.data, [self.split], 'a study')
 
     def _check_form(self, config: Config) -> None:
         for name in config.keys() - set(SETTINGS):  # helpers of the file, unless they look like a slip

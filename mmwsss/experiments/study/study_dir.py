@@ -4,6 +4,7 @@
 
     results.md, results.json        the table (mmwsss.experiments.study.study_table), written anew after every row
     study.log                       the log of all runs
+    run.lock                        what the run that is at work holds, see mmwsss.experiments.run_lock
     train_300.txt                   the images that are evaluated, where num_images is set
     ROW/seed0/TEST.json             what a test of a row and a seed has measured, and with which setting
     ROW/seed0/TEST_logs/            logs of the test, and the whole report of CAMMetric
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mmwsss.experiments.run_lock import RunLock
 from mmwsss.utils.fileio import read_json, write_bytes, write_json
 
 COMPLETE, REPORT, RESULTS, RESULTS_TEXT = 'complete.json', 'report.json', 'results.json', 'results.md'
@@ -26,10 +28,14 @@ class StudyDir:
 
     Args:
         path: The folder, which need not exist.
+
+    Attributes:
+        lock: What a run holds, so that there is no other.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.lock = RunLock(path)
 
     def list_file(self, split: str, num_images: int) -> Path:
         """Returns the list of the images that are evaluated."""

@@ -1,10 +1,13 @@
 """A whole pipeline on a folder of images with a label file, one image of which has no label."""
+import re
+import shutil
+
 import pytest
 
 from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.experiments.comparison.compare import Comparison
 from mmwsss.experiments.pipeline import Pipeline
-from mmwsss.utils.errors import EXIT_DONE, EXIT_SKIPPED
+from mmwsss.utils.errors import EXIT_DONE, EXIT_SKIPPED, UserError
 
 
 def test_pipeline_on_a_folder_with_a_label_file(tiny_pipeline, csv_folder, generated_root, tmp_path):
@@ -26,6 +29,21 @@ def test_pipeline_on_a_folder_with_a_label_file(tiny_pipeline, csv_folder, gener
     assert Pipeline(tiny_pipeline, data, work).run() == EXIT_SKIPPED
     comparison = Comparison(dict(photos=[work]))
     assert not comparison.is_incomplete, 'a pipeline run from Python leaves a finished folder'
+
+
+def test_missing_lists_of_images_can_be_followed_up(tiny_pipeline, csv_folder, tmp_path):
+    shutil.rmtree(csv_folder / 'ImageSets')
+    with pytest.raises(UserError, match='a pipeline needs the splits train and val; write') as caught:
+        Pipeline(tiny_pipeline, csv_folder, tmp_path / 'work')
+    (csv_folder / 'ImageSets').mkdir()
+    for path, name in re.findall(r'(/\S+/(train|val)\.txt)', str(caught.value)):
+        with open(path, 'w') as file:  # with folder and extension, or without
+            file.writelines([f'images/{name}/{name}_00000.jpg\n', f'{name}_00001\n'])
+    data = DataFolder.find(csv_folder)
+    assert data.splits() == ['train', 'val'] and data.stems('val') == ['val_00000', 'val_00001']
+    Pipeline(tiny_pipeline, csv_folder, tmp_path / 'work',
+             cfg_options={'cfg_options.cam.train_dataloader.batch_size': 2,
+                          'cfg_options.segmentor.train_dataloader.batch_size': 2}).check()
 
 
 def test_a_missing_label_can_be_followed_up(tiny_pipeline, csv_folder, tmp_path):

@@ -8,8 +8,7 @@ from mmwsss.datasets.voc import VOCImageLabelDataset
 from mmwsss.datasets.voc_devkit import VOC_CLASSES
 from mmwsss.experiments.pipeline import dry_run
 from mmwsss.experiments.pipeline.dry_data import are_of_voc, make_dry_data
-from mmwsss.experiments.pipeline.dry_run import splits_of
-from mmwsss.experiments.pipeline.pipeline_config import PipelineConfig
+from mmwsss.experiments.pipeline.pipeline_config import PipelineConfig, splits_of
 
 SPLIT_NAMES = ['train_aug', 'train', 'val', 'test']
 

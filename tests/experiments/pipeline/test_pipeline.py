@@ -7,6 +7,7 @@ import torch
 
 from mmwsss.apis import CAMInferencer, SegInferencer
 from mmwsss.experiments.pipeline.pipeline import Pipeline
+from mmwsss.experiments.work_dir import WorkDir
 from mmwsss.structures.label_file import read_label
 from mmwsss.utils.errors import EXIT_DONE, EXIT_SKIPPED, UserError
 
@@ -64,7 +65,7 @@ def test_segmentor_was_trained_on_the_pseudo_labels(finished):
     ({'stages.classifier.splitt': 'train'}, "stage classifier.*splitt.*closest: 'split'"),
     ({'stages.label.threshold': .2}, 'stage label.*threshold'),
     ({'stages.cam.inputs.foo': 'classifier'}, 'stage cam.*foo'), ({'stages.cam.inputs.checkpoint': 3}, 'NAME/FOLDER'),
-    ({'stages.labels.split': 'val'}, "stage labels.*closest: 'label'"), ({'stages.label': 3}, 'dict of dicts'),
+    ({'stages.labels.split': 'val'}, "labels.*closest: 'label'"), ({'stages.label': 3}, 'dict of dicts'),
     ({'stages.label.background': dict(type='power', alpha=0)}, 'stage label.*alpha must be above 0'),
     ({'stages.label.after': 'nowhere'}, "stage label: after='nowhere'"),
     ({'stages.cam.inputs.checkpoint': None}, "stage cam: needs the input 'checkpoint'"),
@@ -171,6 +172,15 @@ def test_foreign_folder_is_not_touched(tiny_pipeline, generated_root, tmp_path):
     with pytest.raises(UserError, match='another --work-dir'):
         Pipeline(tiny_pipeline, generated_root, tmp_path).run()
     assert (tmp_path / 'classifier/thesis.txt').read_text() == 'precious'
+
+
+def test_a_second_run_in_the_folder_is_refused(finished, tiny_pipeline, generated_root):
+    options = {'stages.label.background': dict(type='constant', threshold=0.5)}
+    second = Pipeline(tiny_pipeline, generated_root, finished, cfg_options=options)
+    before = times(finished)
+    with WorkDir(finished).lock.held(), pytest.raises(UserError, match=r'is at work there; .*another --work-dir'):
+        second.run()
+    assert times(finished) == before and not second.keys, 'refused before it reads the data'
 
 
 @pytest.mark.parametrize(('stages', 'message'), [

@@ -13,7 +13,9 @@ from mmengine.runner import Runner
 from mmwsss.apis import runner
 from mmwsss.apis.runner import RunResult
 from mmwsss.engine.hooks import ProgressHook
+from mmwsss.experiments.study.run_study import run_study
 from mmwsss.experiments.study.study import Study
+from mmwsss.experiments.study.study_dir import StudyDir
 from mmwsss.utils.errors import EXIT_DONE, EXIT_SKIPPED, UserError
 
 STUDY = '''
@@ -218,6 +220,20 @@ def test_everything_is_done_once(make, fake):
                       ('no_flip', 1, 'scale1', ('baseline', 'seed1'))]
     assert make().run() == EXIT_DONE
     assert fake.pop() == ([], [])
+
+
+def test_a_second_run_in_the_folder_is_refused(make, fake, study_file, generated_root, tmp_path, capsys):
+    make().run(rows=['+ER'])
+    fake.pop()
+    with StudyDir(tmp_path / 'work').lock.held():
+        with pytest.raises(UserError, match=r'is at work there; .*another --work-dir'):
+            make().run()
+        with pytest.raises(UserError, match='is at work there'):
+            run_study(study_file, generated_root, tmp_path / 'work')
+        assert fake.pop() == ([], []) and not (tmp_path / 'work/study.log').exists()
+        # What is there can be looked at all the same.
+        assert run_study(study_file, generated_root, tmp_path / 'work', report_only=True) == EXIT_DONE
+    assert '+ER' in capsys.readouterr().out
 
 
 def test_a_row_trains_the_row_whose_checkpoints_it_tests(make, fake):

@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 
 from mmwsss.experiments.study.study_config import StudyConfig, file_name
@@ -9,9 +11,9 @@ ROWS = '''[dict(name='baseline', config='cam'),
 
 
 @pytest.fixture
-def read(repo_root, generated_root, tmp_path):
-    """Writes a study config and reads it."""
-    def read(settings='', rows=ROWS, weights=None, auto_scale_lr=False, **cfg_options):
+def study_config(repo_root, tmp_path):
+    """Writes a study config."""
+    def write(settings='', rows=ROWS):
         path = tmp_path / 'study.py'
         path.write_text(f'''
 configs = dict(cam='{repo_root}/configs/cam/cam_efflite0_small.py')
@@ -21,7 +23,15 @@ tests = dict(scale1={{'model.inference_hooks.0.scales': (1.0,)}}, multi={{}})
 rows = {rows}
 {settings}
 ''')
-        return StudyConfig(path, generated_root, weights, cfg_options, auto_scale_lr)
+        return path
+    return write
+
+
+@pytest.fixture
+def read(study_config, generated_root):
+    """Writes a study config and reads it."""
+    def read(settings='', rows=ROWS, weights=None, auto_scale_lr=False, **cfg_options):
+        return StudyConfig(study_config(settings, rows), generated_root, weights, cfg_options, auto_scale_lr)
     return read
 
 
@@ -35,6 +45,12 @@ def test_rows_have_the_defaults_of_the_study(read):
     assert (config.split, config.num_images, config.baseline) == ('train', None, 'baseline')
     follower = read(rows="[dict(name='b', config='cam', seeds=(7,)), dict(name='f', config='cam', checkpoint_of='b')]")
     assert follower.rows['f'].seeds == (7,)
+
+
+def test_a_folder_without_lists_of_images_is_refused(study_config, csv_folder):
+    shutil.rmtree(csv_folder / 'ImageSets')
+    with pytest.raises(UserError, match=r'a study needs the split train; write .*ImageSets/train\.txt \('):
+        StudyConfig(study_config(), csv_folder)
 
 
 def test_the_seed_reaches_the_training_and_its_data_set(read):
