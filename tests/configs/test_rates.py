@@ -29,7 +29,7 @@ def first_losses(cfg, lr=None):
     labels = F.interpolate(torch.randint(CLASSES, (4, 1, 4, 4)).float(), SIZE).long()
     samples = [SegDataSample(gt_sem_seg=PixelData(data=label), metainfo=dict(img_shape=SIZE, ori_shape=SIZE))
                for label in labels]
-    return [float(model.train_step(dict(inputs=list(images.clone()), data_samples=samples), optim_wrapper)['loss'])
+    return [model.train_step(dict(inputs=list(images.clone()), data_samples=samples), optim_wrapper)['loss'].item()
             for _ in range(STEPS)]
 
 

@@ -99,7 +99,7 @@ def test_weights_that_are_no_local_file(tiny_cam_cfg, tmp_path, monkeypatch):
     """What lies on a server is downloaded at once, what a package ships is looked for."""
     fetched = []
     monkeypatch.setattr(weight_checks, 'fetch_checkpoint', lambda name, advice: fetched.append(name))
-    for checkpoint in ('https://example.org/a.pth', 'open-mmlab://resnet50', 'package://json/a.pth', None):
+    for checkpoint in ('https://example.org/a.pth', 'open-mmlab://resnet50', 'package://json/decoder.py', None):
         tiny_cam_cfg.model.backbone.init_cfg = dict(type='StrictPretrained', checkpoint=checkpoint)
         weight_checks.check_weights(tiny_cam_cfg)
     assert fetched == ['https://example.org/a.pth', 'open-mmlab://resnet50']
