@@ -78,6 +78,8 @@ def main() -> int:
     check_metafiles(ROOT)
     with tempfile.TemporaryDirectory() as data_root:
         (Path(data_root) / 'classes.txt').write_text('one\ntwo\nthree\n')
+        (Path(data_root) / 'ImageSets').mkdir()
+        (Path(data_root) / 'ImageSets/train.txt').write_text('')
         (Path(data_root) / 'LOC_synset_mapping.txt').write_text('n1 one\nn2 two\nn3 three\n')
         # Those of configs/backbones need packages that are extras; tests/config/test_backbone_configs.py builds them.
         configs = [path for path in method_configs(ROOT) if path.parent.name != 'backbones']
