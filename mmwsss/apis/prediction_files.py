@@ -8,7 +8,7 @@ from mmwsss.datasets.layout import stem_of
 from mmwsss.postprocessing import DEFAULT_BACKGROUND
 from mmwsss.structures.label_file import label_path, write_label
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import read_json, write_json
+from mmwsss.utils.fileio import nearest_existing, read_json, write_json
 from mmwsss.visualization.draw import save_png
 
 LABELS, OVERLAYS, INDEX = 'labels', 'overlays', 'predictions.json'
@@ -44,8 +44,7 @@ class PredictionFiles:
 
     def _check_folder(self) -> None:
         """Refuses to replace label maps, pictures or a list of another origin."""
-        nearest = next(path for path in (self.out_dir, *self.out_dir.absolute().parents) if path.exists())
-        if not nearest.is_dir():
+        if not nearest_existing(self.out_dir).is_dir():
             raise UserError(f'{self.out_dir}: is a file or lies in one; choose another --out-dir (out_dir)')
         index = self.out_dir / INDEX
         try:

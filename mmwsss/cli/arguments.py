@@ -1,5 +1,6 @@
 """Arguments that several commands share."""
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmwsss.cli.data import add_data_arguments
@@ -73,3 +74,24 @@ def named_path(word: str) -> tuple[str, str]:
     """
     name, sign, path = word.partition('=')
     return (word, word) if not sign or Path(word).exists() else (name or path, path)
+
+
+def named_paths(words: Sequence[str]) -> dict[str, str]:
+    """Reads several ``[NAME=]PATH``, see :func:`named_path`.
+
+    Args:
+        words: What was given.
+
+    Returns:
+        Name -> path, in their order.
+
+    Raises:
+        UserError: If a name is given twice.
+    """
+    from mmwsss.utils.errors import UserError
+    found: dict[str, str] = {}
+    for name, path in map(named_path, words):
+        if name in found:
+            raise UserError(f'{name}: is given twice; give another NAME=')
+        found[name] = path
+    return found

@@ -1,7 +1,7 @@
 """``mmwsss draw cam``."""
 import argparse
 
-from mmwsss.cli.arguments import named_path
+from mmwsss.cli.arguments import named_paths
 from mmwsss.cli.data import add_data_arguments, add_split
 
 DESCRIPTION = ('Draw the CAM files of a data set over their images: a picture of each image, with the map of every '
@@ -34,9 +34,7 @@ def run(args: argparse.Namespace) -> int:
     stems = data.stems(args.split)
     count = min(args.num_images or len(stems), len(stems))
     chosen = [stems[i * len(stems) // count] for i in range(count)]
-    folders = dict(map(named_path, args.cam_dirs))
-    if len(folders) < len(args.cam_dirs):
-        raise UserError('a name or folder is given twice; give each another NAME=')
+    folders = named_paths(args.cam_dirs)
     missing = {stem: path for stem in chosen for path in (cam_path(folder, stem) for folder in folders.values())
                if not path.is_file()}
     for folder in folders.values():

@@ -1,7 +1,7 @@
 """``mmwsss draw curves``."""
 import argparse
 
-from mmwsss.cli.arguments import named_path
+from mmwsss.cli.arguments import named_paths
 
 DESCRIPTION = 'Plot what trainings have logged over their steps: losses, learning rates, figures of the validation'
 NEEDS_SETUP = False
@@ -20,16 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
-    from mmwsss.utils.errors import EXIT_DONE, UserError
+    from mmwsss.utils.errors import EXIT_DONE
     from mmwsss.visualization.plot import check_plot
     from mmwsss.visualization.training_curves import plot_curves, read_scalars
     check_plot(args.out)
-    trainings = {}
-    for word in args.work_dirs:
-        name, path = named_path(word)
-        if name in trainings:
-            raise UserError(f'{name}: is given twice; give another NAME=')
-        trainings[name] = read_scalars(path)
+    trainings = {name: read_scalars(path) for name, path in named_paths(args.work_dirs).items()}
     plot_curves(trainings, args.out, args.keys, args.title)
     noun = 'training' if len(trainings) == 1 else 'trainings'
     print(f'{args.out}: {", ".join(args.keys)} of {len(trainings)} {noun}')

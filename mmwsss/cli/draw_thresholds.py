@@ -1,7 +1,7 @@
 """``mmwsss draw thresholds``."""
 import argparse
 
-from mmwsss.cli.arguments import named_path
+from mmwsss.cli.arguments import named_paths
 
 DESCRIPTION = ('Draw the mIoU, or other figures, of several models over the background threshold into one picture; the '
                'points of the best mIoU are marked')
@@ -31,8 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from mmwsss.visualization.plot import check_plot
     check_plot(args.out)
     reports = {}
-    for argument in args.reports:
-        name, path = named_path(argument)
+    for name, path in named_paths(args.reports).items():
         try:
             report = read_json(path)
         except (OSError, ValueError, RecursionError) as error:
@@ -41,8 +40,6 @@ def run(args: argparse.Namespace) -> int:
             raise UserError(f'{path}: no such report; name a json file of mmwsss eval --out')
         if not isinstance(report, dict):
             raise UserError(f'{path}: is no report of mmwsss eval --out; name another file')
-        if name in reports:
-            raise UserError(f'{name}: is given twice; give another NAME=')
         reports[name] = report
     plot_curves(reports, args.out, args.title, args.alpha, args.metric)
     print(f'{args.out}: {len(reports)} curves of {", ".join(args.metric)}')

@@ -3,7 +3,7 @@ import copy
 import inspect
 import logging
 import traceback
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -217,7 +217,7 @@ def fit_to_data(cfg: Config, data: DataFolder | str | Path | None = None) -> Con
                 dataset.data_root = str(data.root)
             if not Path(dataset.data_root).is_dir():
                 raise UserError(f'{dataset.data_root}: no such folder; name the data set with --data-root')
-        if not _is_ours(dataset):
+        if not is_ours(dataset):
             continue
         if cfg.get('classes') is not None and (data is None or data.class_list is None):
             dataset.classes = cfg.classes
@@ -226,7 +226,7 @@ def fit_to_data(cfg: Config, data: DataFolder | str | Path | None = None) -> Con
         if is_name and data is not None and data.layout == 'folder' and not data.splits():
             dataset.split = None
     train_loader = cfg.get('train_dataloader')
-    if train_loader and _is_ours(train_loader.dataset):
+    if train_loader and is_ours(train_loader.dataset):
         # Augmentation then depends on (seed, epoch, index) alone, see ImageLabelDataset. Not so below a wrapper: one
         # that repeats images would repeat their augmentation too.
         train_loader.dataset.setdefault('seed', seed)
@@ -287,16 +287,17 @@ def datasets_of(cfg: Config) -> Iterator[ConfigDict]:
             stack.extend(d for d in inner if d)
 
 
-def innermost(dataset: ConfigDict) -> ConfigDict:
+def innermost(dataset: Mapping[str, Any]) -> Mapping[str, Any]:
     """Returns the config of the data set inside wrappers, or the data set's own."""
     while dataset.get('dataset'):
-        dataset = dataset.dataset
+        dataset = dataset['dataset']
     return dataset
 
 
-def _is_ours(dataset: ConfigDict) -> bool:
-    # Data sets that resolve classes from the data root take `classes` and `seed`.
-    return getattr(DATASETS.get(dataset.type), 'RESOLVES_CLASSES', False)
+def is_ours(dataset: Mapping[str, Any]) -> bool:
+    """Returns whether a config is of a data set of mmwsss, which takes `classes` and `seed`."""
+    kind = dataset['type']
+    return getattr(DATASETS.get(kind) if isinstance(kind, str) else kind, 'RESOLVES_CLASSES', False)
 
 
 def num_classes(cfg: Config) -> int | None:

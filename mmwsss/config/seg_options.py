@@ -7,9 +7,10 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from mmwsss.config.config import innermost, is_ours
 from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.datasets.layout import check_output_dir
-from mmwsss.registry import DATASETS, MODELS
+from mmwsss.registry import MODELS
 from mmwsss.utils.errors import UserError
 
 
@@ -42,7 +43,7 @@ def prepare_test(cfg: Config, split: str | None = None, *, tta: bool = False,
     if split is not None:
         dataset.split = split
     evaluated = True
-    if _is_ours(dataset):
+    if is_ours(dataset):
         data = DataFolder.of_dataset(dataset)
         evaluated = data.has_masks(dataset.get('split'))
         if not evaluated:
@@ -61,24 +62,22 @@ def check_output(dataset: Mapping[str, Any], out_dir: str | os.PathLike) -> None
     """Refuses a folder of the data that a config names as a place for what is made of them.
 
     Args:
-        dataset: Config of a data set, or of one wrapped around it.
+        dataset: Config of a data set, or of one wrapped around it or several.
         out_dir: The folder to be written to.
 
     Raises:
         UserError: If ``out_dir`` is one of the folders of the data or lies in one.
     """
-    while 'data_root' not in dataset and (dataset.get('dataset') or dataset.get('datasets')):
-        dataset = dataset.get('dataset') or dataset['datasets'][0]
-    if _is_ours(dataset) and os.path.isdir(dataset.get('data_root') or '.'):
+    dataset = innermost(dataset)
+    if 'datasets' in dataset:
+        for one in dataset['datasets']:
+            check_output(one, out_dir)
+        return
+    if is_ours(dataset) and os.path.isdir(dataset.get('data_root') or '.'):
         DataFolder.of_dataset(dataset).check_output_dir(out_dir)
         return
     folders = [dataset.get(key) for key in ('img_dir', 'seg_dir', 'mask_dir', 'saliency_dir', 'ann_dir')]
     check_output_dir(out_dir, dataset.get('data_root') or '.', *filter(None, folders))
-
-
-def _is_ours(dataset: Mapping[str, Any]) -> bool:
-    kind = dataset['type']
-    return getattr(DATASETS.get(kind) if isinstance(kind, str) else kind, 'RESOLVES_CLASSES', False)
 
 
 def use_tta(cfg: Config) -> Config:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import remove_leftovers, write_json
+from mmwsss.utils.fileio import nearest_existing, remove_leftovers, write_json
 
 MANIFEST_NAME = 'manifest.json'
 
@@ -72,8 +72,7 @@ class SettingsFolder:
         Raises:
             UserError: If it is no folder, has files and no readable manifest, or files of other settings.
         """
-        there = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
-        if not there.is_dir():
+        if not nearest_existing(self.path).is_dir():
             raise UserError(f'{self.path}: is a file or lies in one, so it is not a folder; choose another one for the '
                             f'{self.files}{self.option}')
         # In this order: another process may be at work, and writes the manifest before its first file.

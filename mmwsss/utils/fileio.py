@@ -138,6 +138,12 @@ def naming_errors(path: str | os.PathLike) -> Iterator[None]:
         raise
 
 
+def nearest_existing(path: str | os.PathLike) -> Path:
+    """Returns the path itself if it is there, otherwise the nearest folder above it that is."""
+    path = Path(path)
+    return next(place for place in (path, *path.absolute().parents) if place.exists())
+
+
 def check_output_file(path: str | os.PathLike) -> None:
     """Refuses a file that cannot be written, before the work whose result it is to hold; nothing is made.
 

@@ -67,7 +67,10 @@ def test_folders_of_any_data_set(tmp_path):
     for folder in ('photos', 'masks', 'cams'):
         (tmp_path / folder).mkdir()
     inner = dict(type='ImageLabelDataset', data_root=str(tmp_path), img_dir='photos')
-    for dataset in (inner, dict(type='RepeatDataset', dataset=inner), dict(inner, type='Foreign')):
+    other = dict(inner, img_dir='cams/more')
+    for dataset in (inner, dict(type='RepeatDataset', dataset=inner), dict(inner, type='Foreign'),
+                    dict(type='ConcatDataset', datasets=[inner, other]),
+                    dict(type='ConcatDataset', datasets=[other, inner])):
         with pytest.raises(UserError, match='is a folder of the data set'):
             check_output(dataset, tmp_path / 'photos/new')
         check_output(dataset, tmp_path / 'cams')

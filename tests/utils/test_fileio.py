@@ -18,6 +18,7 @@ from mmwsss.utils.fileio import (
     FOREIGN_LEFTOVER_AGE,
     atomic_path,
     check_output_file,
+    nearest_existing,
     pid_scope,
     read_json,
     remove_leftovers,
@@ -269,3 +270,12 @@ def test_files_that_cannot_be_written(tmp_path, monkeypatch):
     monkeypatch.setattr(os, 'access', lambda path, mode: False)  # root may write anywhere
     with pytest.raises(UserError, match='is closed to you; choose another place'):
         check_output_file('a.json')
+
+
+def test_nearest_existing(tmp_path, monkeypatch):
+    (tmp_path / 'a').mkdir()
+    (tmp_path / 'file').touch()
+    assert nearest_existing(tmp_path / 'a') == nearest_existing(tmp_path / 'a/b/c') == tmp_path / 'a'
+    assert nearest_existing(tmp_path / 'file/b') == tmp_path / 'file'
+    monkeypatch.chdir(tmp_path)
+    assert nearest_existing('x/y') == tmp_path
