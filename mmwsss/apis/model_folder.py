@@ -24,7 +24,7 @@ from mmwsss.models.utils.normalization import check_normalization
 from mmwsss.registry import MODELS
 from mmwsss.structures.label_file import voc_palette
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import write_bytes
+from mmwsss.utils.fileio import write_bytes, write_lines
 
 CONFIG, WEIGHTS, CLASSES = 'config.py', 'weights.pth', 'classes.txt'
 
@@ -165,7 +165,7 @@ def export_model(config: str | os.PathLike | Config, checkpoint: str | os.PathLi
     # First, so that the folder of an export that is interrupted is known as one.
     write_bytes(out_dir / CONFIG, (HEADER + text).encode())
     write_bytes(out_dir / WEIGHTS, buffer.getvalue())
-    write_bytes(out_dir / CLASSES, ''.join(f'{name}\n' for name in names[segmentor:]).encode())
+    write_lines(out_dir / CLASSES, names[segmentor:])
     return out_dir
 
 

@@ -26,7 +26,7 @@ from mmwsss.datasets.layout import IMAGE_EXTENSIONS, find_files, load_classes, r
 from mmwsss.datasets.preflight import check_files
 from mmwsss.structures.label_file import IGNORE, label_path, read_label, write_label
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import write_bytes, write_json
+from mmwsss.utils.fileio import write_json, write_lines
 from mmwsss.utils.parallel import progress_bar
 
 MASK_DIR = 'Masks'
@@ -87,10 +87,10 @@ def write_localization_set(out_dir: str | os.PathLike, split: str, images: Mappi
     place_images({stem: image.path for stem, image in images.items()}, root / 'JPEGImages', copy)
     labels = read_label_file(root / 'labels.json') if (root / 'labels.json').exists() else {}
     boxes = read_boxes(root / BOXES_FILE) if (root / BOXES_FILE).exists() else {}
-    write_bytes(root / 'classes.txt', ''.join(f'{name}\n' for name in names).encode())
+    write_lines(root / 'classes.txt', names)
     write_json(root / 'labels.json', labels | {stem: [image.label] for stem, image in images.items()})
     write_boxes(root / BOXES_FILE, boxes | {stem: image.boxes for stem, image in images.items()})
-    _write_split(root, split, list(images))
+    write_lines(root / 'ImageSets' / f'{split}.txt', images)
     return dict(split=split, num_images=len(images), num_boxes=sum(len(image.boxes) for image in images.values()),
                 num_masks=sum(image.mask is not None for image in images.values()), num_classes=len(names),
                 skipped=skipped)
@@ -108,10 +108,6 @@ def _write_masks(root: Path, images: dict[str, LocalizationImage]) -> list[Skipp
                 skipped.append((image.path, f'no mask: {error}'))
                 del images[stem]
     return skipped
-
-
-def _write_split(root: Path, split: str, stems: Sequence[str]) -> None:
-    write_bytes(root / 'ImageSets' / f'{split}.txt', ''.join(f'{stem}\n' for stem in stems).encode())
 
 
 def hold_out(root: str | os.PathLike, split: str = 'train', share: float = 0.2,
@@ -153,7 +149,7 @@ def hold_out(root: str | os.PathLike, split: str = 'train', share: float = 0.2,
     for part, found in kept.items():
         if not found:
             raise UserError(f'{root}: the split {split} has too few images to hold some out')
-        _write_split(root, part, found)
+        write_lines(root / 'ImageSets' / f'{part}.txt', found)
     return {part: len(found) for part, found in kept.items()}
 
 

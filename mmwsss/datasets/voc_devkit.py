@@ -22,7 +22,7 @@ from mmwsss.datasets.layout import (
 from mmwsss.structures.image_file import image_size
 from mmwsss.structures.label_file import label_path, read_label, write_label
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import atomic_path, write_bytes
+from mmwsss.utils.fileio import atomic_path, write_lines
 from mmwsss.utils.parallel import default_num_workers, parallel_map, progress_bar
 
 VOC_CLASSES = ('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow', 'diningtable',
@@ -89,8 +89,8 @@ def voc_to_layout(voc_dir: str | os.PathLike, out_dir: str | os.PathLike, sbd_di
         written, failed = _write_masks(wanted, sbd, images, root / VOC_MASKS, num_workers)
     skipped += failed.items()
     for name, stems in lists.items():
-        write_bytes(root / SPLITS / f'{name}.txt', ''.join(f'{stem}\n' for stem in stems).encode())
-    write_bytes(root / CLASS_LIST, ''.join(f'{name}\n' for name in VOC_CLASSES).encode())
+        write_lines(root / SPLITS / f'{name}.txt', stems)
+    write_lines(root / CLASS_LIST, VOC_CLASSES)
     return dict(splits={name: len(stems) for name, stems in lists.items()}, num_masks=len(masks) + written,
                 num_sbd=written, skipped=skipped)
 

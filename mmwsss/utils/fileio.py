@@ -7,7 +7,7 @@ import os
 import platform
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +167,11 @@ def write_bytes(path: str | os.PathLike, data: bytes) -> None:
     """Writes ``data`` to ``path`` atomically."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
+
+
+def write_lines(path: str | os.PathLike, lines: Iterable[str]) -> None:
+    """Writes ``lines`` to ``path`` atomically, each with a line feed after it."""
+    write_bytes(path, ''.join(f'{line}\n' for line in lines).encode())
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:

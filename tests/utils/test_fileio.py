@@ -26,6 +26,7 @@ from mmwsss.utils.fileio import (
     sha256_of_json,
     write_bytes,
     write_json,
+    write_lines,
 )
 
 
@@ -55,6 +56,12 @@ def test_failure_leaves_things_as_they_were(tmp_path, error, exists):
     assert raised.value is error
     assert names(tmp_path) == (['a.json'] if exists else [])
     assert not exists or path.read_text() == 'old'
+
+
+@pytest.mark.parametrize(('lines', 'text'), [(['é', 'b c'], b'\xc3\xa9\nb c\n'), (iter('ab'), b'a\nb\n'), ({}, b'')])
+def test_lines(tmp_path, lines, text):
+    write_lines(tmp_path / 'a.txt', lines)
+    assert (tmp_path / 'a.txt').read_bytes() == text and names(tmp_path) == ['a.txt']
 
 
 def test_error_names_the_file(tmp_path):

@@ -23,7 +23,7 @@ from mmwsss.datasets.mask_checks import check_mask_classes
 from mmwsss.structures.image_file import image_size
 from mmwsss.structures.label_file import IGNORE, label_path, write_label
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import write_bytes, write_json
+from mmwsss.utils.fileio import write_json, write_lines
 from mmwsss.utils.parallel import default_num_workers, parallel_map, progress_bar
 
 
@@ -84,9 +84,9 @@ def annotations_to_voc(program: str, source: str | os.PathLike, out_dir: str | o
     labels = {stem: [name for name in annotation.names if name not in NO_CLASSES]
               for stem, annotation in by_stem.items()}
     old_labels = read_label_file(root / JSON_LABELS) if (root / JSON_LABELS).exists() else {}
-    write_bytes(root / CLASS_LIST, ''.join(f'{name}\n' for name in classes).encode())
+    write_lines(root / CLASS_LIST, classes)
     write_json(root / JSON_LABELS, old_labels | labels)
-    write_bytes(root / 'ImageSets' / f'{split}.txt', ''.join(f'{stem}\n' for stem in by_stem).encode())
+    write_lines(root / 'ImageSets' / f'{split}.txt', by_stem)
     return dict(split=split, num_images=len(by_stem), num_unlabelled=sum(not names for names in labels.values()),
                 num_masks=len(by_stem) - len(failed) if masks else 0, num_classes=len(classes), skipped=skipped)
 

@@ -16,7 +16,7 @@ from mmwsss.datasets.mask_checks import check_mask_classes
 from mmwsss.structures.image_file import image_size
 from mmwsss.structures.label_file import IGNORE, label_path, write_label
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import atomic_path, write_bytes, write_json
+from mmwsss.utils.fileio import atomic_path, write_json, write_lines
 from mmwsss.utils.parallel import default_num_workers, parallel_map, progress_bar
 
 MAX_PIXELS = 2 ** 28  # of one image, so that a damaged size does not take all memory
@@ -84,9 +84,9 @@ def coco_to_voc(images_dir: str | os.PathLike, instances_json: str | os.PathLike
     if not images:
         path, reason = skipped[0] if skipped else (instances_json, 'lists no image')
         raise UserError(f'{path}: {reason} (and no image is left for the split {split})')
-    write_bytes(root / 'classes.txt', ''.join(f'{name}\n' for name in classes).encode())
+    write_lines(root / 'classes.txt', classes)
     write_json(root / 'labels.json', old_labels | {stem: labels[stem] for stem in images})
-    write_bytes(root / 'ImageSets' / f'{split}.txt', ''.join(f'{stem}\n' for stem in images).encode())
+    write_lines(root / 'ImageSets' / f'{split}.txt', images)
     return dict(split=split, num_images=len(images), num_unlabelled=sum(not labels[stem] for stem in images),
                 num_classes=len(classes), skipped=skipped)
 

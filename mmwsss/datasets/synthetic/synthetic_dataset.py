@@ -21,7 +21,7 @@ from mmwsss.datasets.synthetic.scene import IGNORE, Scene, draw_scene
 from mmwsss.structures.label_file import read_label, write_label
 from mmwsss.structures.settings_folder import differing_settings
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import write_bytes, write_json
+from mmwsss.utils.fileio import write_bytes, write_json, write_lines
 
 # Goes up whenever the same parameters give other pictures.
 GENERATOR_VERSION = 1
@@ -93,8 +93,8 @@ def generate_voc_layout(root: str | os.PathLike, num_train: int = 200, num_val: 
             classes = scene.classes()
         labels[stem] = [names[k] for k in classes]
     for split, stems in splits.items():
-        write_bytes(root / 'ImageSets' / f'{split}.txt', ''.join(f'{stem}\n' for stem in stems).encode())
-    write_bytes(root / 'classes.txt', ''.join(f'{name}\n' for name in names).encode())
+        write_lines(root / 'ImageSets' / f'{split}.txt', stems)
+    write_lines(root / 'classes.txt', names)
     write_json(root / 'labels.json', labels)
     write_json(root / PARAMETER_FILE, parameters)
     (root / PARTIAL_FILE).unlink()

@@ -1,14 +1,23 @@
-"""mmseg's IoUMetric, with the table that every evaluation here ends in."""
+"""mmseg's IoUMetric, with the report and the table that every evaluation here ends in."""
+from pathlib import Path
+from typing import Any
+
 import mmseg.evaluation
 from rich.table import Table
 
 from mmwsss.evaluation.evaluation_report import counts_report, log_table, report_table
 from mmwsss.registry import METRICS
+from mmwsss.utils.fileio import write_json
 
 
 @METRICS.register_module()
 class IoUMetric(mmseg.evaluation.IoUMetric):
-    """mmseg's IoUMetric; it takes the same arguments and returns the same metrics.
+    """mmseg's IoUMetric; it takes its arguments and returns the same metrics.
+
+    Args:
+        out_file: Json file for the report in fractions, with the IoU of every class, see
+            :func:`mmwsss.evaluation.label_report`; written by the main process.
+        kwargs: Those of mmseg's IoUMetric.
 
     Attributes:
         table: IoU, m_FN and m_FP of every class, on the main process; ``None`` until something was evaluated.
@@ -16,8 +25,12 @@ class IoUMetric(mmseg.evaluation.IoUMetric):
     default_prefix = ''
     table: Table | None = None
 
+    def __init__(self, *args: Any, out_file: str | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.out_file = out_file
+
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Computes mmseg's metrics, and logs the table.
+        """Computes mmseg's metrics, logs the table and writes ``out_file``.
 
         Args:
             results: (intersection, union, prediction, ground truth) of every image: pixels of the C + 1 classes.
@@ -31,4 +44,7 @@ class IoUMetric(mmseg.evaluation.IoUMetric):
             report = counts_report(tp, predicted, gt, self.dataset_meta['classes'][1:], len(results))
             self.table = report_table(report, 'labels')
             log_table(self.table)
+            if self.out_file is not None:
+                Path(self.out_file).parent.mkdir(parents=True, exist_ok=True)
+                write_json(self.out_file, report)
         return metrics

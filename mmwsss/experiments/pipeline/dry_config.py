@@ -10,7 +10,7 @@ from mmwsss.config.config import backbones_of, merge_options
 from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.experiments.weight_checks import pretrained_files
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import write_bytes
+from mmwsss.utils.fileio import write_lines
 
 # A batch of two: a BatchNorm over whole images, such as that of ASPP, has no variance of one.
 IMAGES = 2
@@ -138,5 +138,5 @@ def choose_images(data: DataFolder, splits: Iterable[str], folder: Path) -> dict
         stems = [*before, *(stem for stem in there if stem not in chosen)][:IMAGES]
         chosen += [stem for stem in stems if stem not in chosen]
         lists[split] = str((folder / f'{Path(split).stem}.txt').resolve())
-        write_bytes(lists[split], ''.join(f'{stem}\n' for stem in stems).encode())
+        write_lines(lists[split], stems)
     return lists

@@ -252,9 +252,7 @@ class Study:
             train_key=keys.train, config_hash=sha256_of_json(_test_parts(cfg)), split=config.split,
             only_num_images=config.num_images, version=__version__)
         report_file = self.work.report_file(row.name, seed, test)
-        cam_metric = evaluator(cfg, 'CAMMetric')
-        if cam_metric is not None:
-            cam_metric.out_file = str(report_file)
+        (evaluator(cfg, 'CAMMetric') or evaluator(cfg, 'IoUMetric')).out_file = str(report_file)
         cams = logs / 'cams'
         if row.crf:
             writer = dict(type='CAMWriter', out_dir=str(cams), stride=cfg.model.get('test_cfg', {}).get('stride', 4))
@@ -267,16 +265,12 @@ class Study:
 
         def finish() -> dict[str, Any]:
             seconds = float(_iteration_times('test/time').sum())
-            if cam_metric is None:
-                count = config.num_images or len(config.data.stems(config.split))
-                report = _segmentor_report(result.metrics, count - len(result.skipped))
-            else:
-                report = read_json(report_file)
-                if row.crf:
-                    report['with_crf'] = self._with_crf(row, cfg, cams, report, result.skipped)
-                    shutil.rmtree(cams)
-                del report['curve']  # most of the report, which stays in its own file
-            setting.update(num_images=report['num_images'], class_filter=report['class_filter'],
+            report = read_json(report_file)
+            if row.crf:
+                report['with_crf'] = self._with_crf(row, cfg, cams, report, result.skipped)
+                shutil.rmtree(cams)
+            del report['curve']  # most of the report, which stays in its own file
+            setting.update(num_images=report['num_images'], class_filter=report.get('class_filter'),
                            threads=torch.get_num_threads(),
                            device=torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu')
             self.work.write_entry(
@@ -368,12 +362,6 @@ class Study:
 
     def _training(self, row: Row, seed: int) -> dict[str, Any] | None:
         return self.work.training(row.name, seed, self._keys[row.name, seed].train)
-
-
-def _segmentor_report(metrics: Mapping[str, Any], num_images: int) -> dict[str, Any]:
-    """What a test of a segmentor has of :func:`mmwsss.evaluation.evaluation_report.cam_report`."""
-    return dict(mIoU=metrics['mIoU'] / 100, m_FN=None, m_FP=None, precision=None, recall=None, threshold=None,
-                oracle_threshold=False, num_images=num_images, class_filter=None)
 
 
 def _title(row: Row, seed: int) -> str:

@@ -5,8 +5,8 @@ from typing import Any
 
 from mmwsss.experiments.table_text import markdown_table, mean, optional_text, spread_text, std
 
-HEADER = ('Row', 'Test', 'Seeds', 'mIoU % (oracle)', 'Difference', 'm_FN', 'm_FP', 'Precision %', 'Recall %',
-          'Threshold (oracle)', '1 / 2 / 3+ classes', 's / image', 'Train step')
+HEADER = ('Row', 'Test', 'Seeds', 'mIoU % (oracle)', 'Difference', 'Lowest class %', 'm_FN', 'm_FP', 'Precision %',
+          'Recall %', 'Threshold (oracle)', '1 / 2 / 3+ classes', 's / image', 'Train step')
 ALIGN = 'll' + 'r' * (len(HEADER) - 2)  # two columns of text, the others are numbers
 AFTER_MIOU = 4  # where the column with CRF goes, which only tables with a CRF have
 MEANS = ('m_FN', 'm_FP', 'precision', 'recall', 'threshold')
@@ -31,6 +31,7 @@ def study_lines(tests: Sequence[tuple[str, str, Sequence[int], str]],
         * ``mIoU``: ``mean``, and ``std``, the standard deviation over the seeds (n - 1; ``None`` for one seed). Each is
           at its own best threshold, chosen on the ground truth: ``oracle_threshold`` is true, but for segmentors, which
           have none.
+        * ``per_class``: {'background' or class: IoU, mean over the seeds}.
         * ``m_FN``, ``m_FP``, ``precision``, ``recall``, ``threshold``: means over the seeds.
         * ``by_num_classes``: {'1', '2', '3+': mIoU of the images with so many classes, at the same threshold; mean over
           the seeds that have it}.
@@ -60,7 +61,8 @@ def study_lines(tests: Sequence[tuple[str, str, Sequence[int], str]],
             mIoU=dict(mean=mean(mious.values()), std=std(mious.values())),
             difference=mean(own) - mean(other) if own else None,
             **{name: mean(entry['metrics'][name] for entry in found.values()) for name in MEANS},
-            by_num_classes=_by_num_classes(found.values()),
+            per_class=_means_of(found.values(), 'per_class'),
+            by_num_classes=_means_of(found.values(), 'by_num_classes'),
             with_crf=mean(entry['metrics'].get('with_crf', {}).get('mIoU') for entry in found.values()),
             seconds_per_image=mean(entry['testing']['seconds_per_image'] for entry in found.values()),
             train_seconds_per_iteration=mean(own_times.values()),
@@ -85,17 +87,18 @@ def _over_tests(lines: Sequence[Mapping[str, Any]],
     return dict(
         dict.fromkeys(first), row=first['row'], test=f'over {len(lines)} tests', seeds=seeds,
         planned_seeds=first['planned_seeds'], oracle_threshold=first['oracle_threshold'],
-        compared_with=first['compared_with'], by_num_classes={},
+        compared_with=first['compared_with'], per_class={}, by_num_classes={},
         mIoU=dict(mean=mean(map(statistics.fmean, values)), std=mean(map(statistics.pstdev, values))),
         difference=None if None in differences else statistics.fmean(differences))
 
 
-def _by_num_classes(entries: Iterable[Mapping[str, Any]]) -> dict[str, float | None]:
-    values: dict[str, list[float]] = {}
+def _means_of(entries: Iterable[Mapping[str, Any]], name: str) -> dict[str, float | None]:
+    """Returns the mean over the entries of every value of the metric ``name``, over those that have one."""
+    values: dict[str, list[float | None]] = {}
     for entry in entries:
-        for count, miou in entry['metrics'].get('by_num_classes', {}).items():
-            values.setdefault(count, []).extend([] if miou is None else [miou])
-    return {count: mean(found) for count, found in values.items()}
+        for key, value in entry['metrics'].get(name, {}).items():
+            values.setdefault(key, []).append(value)
+    return {key: mean(found) for key, found in values.items()}
 
 
 def _common(own: Mapping[int, float | None], other: Mapping[int, float | None]) -> tuple[list[float], list[float]]:
@@ -143,13 +146,21 @@ def _cells(line: Mapping[str, Any], is_first: bool) -> tuple[str, ...]:
     ratio = optional_text(line['train_step_ratio'], '.2f')
     return (line['row'] if is_first else '', line['test'],
             f'{seeds}' if seeds == planned else f'{seeds} of {planned}',
-            spread_text(miou['mean'], miou['std'], '.2f', 100), difference,
+            spread_text(miou['mean'], miou['std'], '.2f', 100), difference, _lowest_class(line['per_class']),
             optional_text(line['m_FN'], '.3f'), optional_text(line['m_FP'], '.3f'),
             optional_text(line['precision'], '.2f', 100), optional_text(line['recall'], '.2f', 100),
             optional_text(line['threshold'], '.2f'),
             ' / '.join(optional_text(miou, '.1f', 100) for miou in line['by_num_classes'].values()) or '-',
             optional_text(line['seconds_per_image'], '.3f'),
             ratio if ratio == '-' else f'{ratio} x')
+
+
+def _lowest_class(per_class: Mapping[str, float | None]) -> str:
+    known = {name: iou for name, iou in per_class.items() if iou is not None}
+    if not known:
+        return '-'
+    name = min(known, key=known.__getitem__)
+    return f'{name} {100 * known[name]:.1f}'
 
 
 def _notes(lines: Sequence[Mapping[str, Any]], entries: Sequence[Mapping[str, Any]], baseline: str) -> list[str]:
@@ -166,6 +177,7 @@ def _notes(lines: Sequence[Mapping[str, Any]], entries: Sequence[Mapping[str, An
         f'{evaluated}.',
         'mIoU: mean ± standard deviation (n - 1) over the seeds; all else: means over the seeds. Difference: to '
         f'{baseline}, in points, over the seeds that both have.',
+        'Lowest class: the one with the lowest IoU, which a mean can hide.',
         '1 / 2 / 3+ classes: mIoU % of the images with so many, at the same threshold.',
         's / image: wall time of the test loop. Train step: median time of a training iteration, relative to '
         f'{baseline}; - for rows that test the checkpoints of another.',

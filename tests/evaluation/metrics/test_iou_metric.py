@@ -1,3 +1,5 @@
+import json
+
 import mmseg.evaluation
 import numpy as np
 import pytest
@@ -35,6 +37,16 @@ def test_metrics_are_mmsegs_and_the_table_is_ours():
     cells = list(metric.table.columns[1].cells)
     assert list(metric.table.columns[0].cells) == [*CLASSES, 'mean']
     assert float(cells[-1]) == pytest.approx(metrics['mIoU'], abs=.005)
+
+
+def test_report_in_a_file(tmp_path):
+    metrics = run(METRICS.build(dict(type='IoUMetric', out_file=str(tmp_path / 'new/report.json'))))
+    report = json.loads((tmp_path / 'new/report.json').read_text())
+    confusion = sum(confusion_matrix(pred, gt, 2) for pred, gt in samples())
+    expected = label_report(confusion, CLASSES[1:], 4)
+    assert report.pop('curve') == expected.pop('curve')
+    assert flat_options(report) == pytest.approx(flat_options(expected))
+    assert 100 * report['mIoU'] == pytest.approx(metrics['mIoU'], abs=.005)
 
 
 def test_report_is_that_of_the_confusion_matrix():

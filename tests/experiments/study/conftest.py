@@ -66,7 +66,9 @@ def fake(monkeypatch):
         report = dict(mIoU=0.4 + 0.1 * cfg.randomness.seed ** 2, threshold=0.2, m_FN=None, m_FP=0.5, precision=0.5,
                       recall=0.5, per_class={}, curve=[], num_images=5, class_filter='label')
         if cfg.test_evaluator.type == 'IoUMetric':
-            return RunResult(checkpoint, dict(aAcc=70.0, mIoU=30.0 + cfg.randomness.seed))
+            report = dict(report, mIoU=0.3 + 0.01 * cfg.randomness.seed, num_images=2, threshold=None,
+                          oracle_threshold=False, per_class=dict(background=0.6, cat=0.02 * cfg.randomness.seed))
+            del report['class_filter']
         work_dir.mkdir(parents=True, exist_ok=True)
         (work_dir / 'report.json').write_text(json.dumps(report))
         assert cfg.test_evaluator.out_file == str(work_dir / 'report.json')

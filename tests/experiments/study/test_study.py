@@ -285,6 +285,8 @@ rows = [dict(name='plain', config='seg'), dict(name='slow', config='seg', cfg_op
     assert [line['mIoU']['mean'] for line in results['lines']] == [pytest.approx(0.305)] * 2
     text = (tmp_path / 'work/results.md').read_text()
     assert 'Evaluated on 2 images of val.' in text and 'oracle' not in text and '30.50 ± 0.71' in text
+    assert [line['per_class'] for line in results['lines']] == [dict(background=0.6, cat=pytest.approx(0.01))] * 2
+    assert '| cat 1.0 |' in ' '.join(text.split())
     assert json.loads((tmp_path / 'work/plain/seed0/test.json').read_text())['setting']['num_images'] == 2
 
 

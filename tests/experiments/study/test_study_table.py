@@ -59,7 +59,7 @@ def test_markdown_lines_up_and_labels_the_oracle(lines):
     assert len({len(line) for line in table}) == 1
     rows = [[cell.strip() for cell in line.replace(r'\|', '/').strip('|').split('|')] for line in table]
     assert tuple(rows[0]) == HEADER and 'mIoU % (oracle)' in HEADER and 'Threshold (oracle)' in HEADER
-    assert rows[2] == ['base', 'one', '3', '45.00 ± 4.58', '', '0.300', '0.400', '62.50', '75.00', '0.25', '-',
+    assert rows[2] == ['base', 'one', '3', '45.00 ± 4.58', '', '-', '0.300', '0.400', '62.50', '75.00', '0.25', '-',
                        '0.300', '1.00 x']
     assert rows[3][:4] == ['', 'four', '1 of 2', '50.00']
     assert rows[4][:5] == ['+ER', 'one', '2', '50.50 ± 3.54', '+3.00'] and rows[4][-1] == '1.50 x'
@@ -75,6 +75,15 @@ def test_by_number_of_classes():
     line, = study_lines([('base', 'one', (0, 1), 'base')], entries, 'base')
     assert line['by_num_classes'] == {'1': pytest.approx(0.55), '2': 0.25, '3+': None}
     assert '55.0 / 25.0 / -' in study_markdown([line], list(entries.values()), 'base', 'study')
+
+
+def test_a_class_that_is_lost_is_named():
+    per_class = [dict(background=.7, cat=.5, dog=0.), dict(background=.7, cat=None, dog=.02)]
+    entries = {('base', 'one', seed): dict(entry(0.4), metrics=dict(entry(0.4)['metrics'], per_class=found))
+               for seed, found in enumerate(per_class)}
+    line, = study_lines([('base', 'one', (0, 1), 'base')], entries, 'base')
+    assert line['per_class'] == dict(background=pytest.approx(.7), cat=.5, dog=pytest.approx(.01))
+    assert '| dog 1.0 |' in ' '.join(study_markdown([line], list(entries.values()), 'base', 'study').split())
 
 
 def test_a_row_may_be_compared_with_another_than_the_baseline():
