@@ -35,11 +35,16 @@ rows = [
     _row('cross entropy', 'plain'),
     *(_row(f'alpha {alpha:g}', alpha=alpha) for alpha in (0.08, 0.4, 1.2, 3.0)),
     # Saliency decides between the background and the classes of the label, and raises no others.
-    _row('alpha 1.2, classes of the label', alpha=1.2, present_only=True),
+    *(_row(f'alpha {alpha:g}, classes of the label', alpha=alpha, present_only=True) for alpha in (0.4, 1.2, 2.0)),
     # At a large alpha the loss is several times as large, which the learning rate does not bear.
     _row('alpha 6, a fifth of the loss', alpha=6.0, loss_weight=0.2),
     _row('alpha 6, classes of the label, a fifth of the loss', **_overturns),
-    _row('the same with one tau for the batch', **_overturns, per_image=False),
+    _row('alpha 6, classes of the label, a fifth of the loss, one tau for the batch', **_overturns, per_image=False),
+    # Classes that saliency misses are lost to the background at such weights, unless each has its own temperature.
+    _row('alpha 1.2, classes of the label, tau by class', alpha=1.2, present_only=True, per_class=True),
+    _row('alpha 3, classes of the label, tau by class, a third of the loss', alpha=3.0, loss_weight=0.33,
+         present_only=True, per_class=True),
+    _row('alpha 6, classes of the label, tau by class, a fifth of the loss', **_overturns, per_class=True),
     _row('confident labels, cross entropy', 'confident_plain'),
     _row('confident labels, alpha 6, classes of the label, a fifth of the loss', 'confident', **_overturns),
     _row('confident labels, the same on ignored pixels', 'confident', **_overturns, on_ignored=True),

@@ -23,7 +23,12 @@ from mmwsss.models.losses.restricted_activation_loss import (
     activation_masks,
     restricted_activation,
 )
-from mmwsss.models.losses.saliency_conflict_loss import SaliencyConflictLoss, background_conflict, saliency_loss
+from mmwsss.models.losses.saliency_conflict_loss import (
+    SaliencyConflictLoss,
+    background_conflict,
+    class_conflict,
+    saliency_loss,
+)
 from mmwsss.models.losses.semantic_loss import (
     ActivationComplementLoss,
     ActivationConsistencyLoss,
@@ -46,9 +51,9 @@ __all__ = [
     'CategoryBackgroundLoss', 'CategoryForegroundLoss', 'ECRLoss', 'ERLoss', 'MinPoolingLoss',
     'RestrictedActivationLoss', 'SaliencyConflictLoss', 'SemanticLoss', 'activation_complement',
     'activation_consistency', 'activation_masks', 'activation_regularization', 'attention_targets',
-    'background_conflict', 'category_background', 'category_foreground', 'category_similarity', 'class_prototypes',
-    'class_region_masks', 'equivariant_cross_regularization', 'equivariant_regularization', 'global_mean',
-    'keep_highest_foreground', 'min_pooling', 'multi_scale_attention', 'multi_scale_cam', 'present_categories',
-    'region_cross_entropy', 'regional_contrast', 'restricted_activation', 'saliency_loss', 'scale_attention',
-    'semantic_cross_entropy', 'without_incomplete'
+    'background_conflict', 'category_background', 'category_foreground', 'category_similarity', 'class_conflict',
+    'class_prototypes', 'class_region_masks', 'equivariant_cross_regularization', 'equivariant_regularization',
+    'global_mean', 'keep_highest_foreground', 'min_pooling', 'multi_scale_attention', 'multi_scale_cam',
+    'present_categories', 'region_cross_entropy', 'regional_contrast', 'restricted_activation', 'saliency_loss',
+    'scale_attention', 'semantic_cross_entropy', 'without_incomplete'
 ]

@@ -46,6 +46,33 @@ def background_conflict(labels: Tensor, saliency: Tensor, ignore_index: int = IG
     return ious.sum(dim=0) / (unions > 0).sum(dim=0).clamp(min=1)
 
 
+def class_conflict(labels: Tensor, saliency: Tensor, tau: Tensor, num_classes: int,
+                   ignore_index: int = IGNORE) -> Tensor:
+    """Computes a conflict temperature for every pixel, which tells the classes of an image apart. Not in the paper.
+
+    A pixel of an object has the temperature of its image or, where it is less, the share of the pixels of its class in
+    this image that are salient (from 0.5 on): a class that saliency misses has 0, however well the others agree. All
+    other pixels have the temperature of their image.
+
+    Args:
+        labels: N x H x W, integers, 0 for the background.
+        saliency: N x H x W in [0, 1].
+        tau: [N], see :func:`background_conflict`.
+        num_classes: Number of classes with the background.
+        ignore_index: Label of pixels without class.
+
+    Returns:
+        N x H x W, float32 in [0, 1], without gradient.
+    """
+    classes = labels.where(labels != ignore_index, 0).flatten(1).long()
+    salient = (saliency.detach() >= SALIENT).flatten(1).float()
+    empty = salient.new_zeros(len(labels), num_classes)
+    sizes, hits = (empty.scatter_add(1, classes, pixels) for pixels in (torch.ones_like(salient), salient))
+    shares = hits / sizes.clamp(min=1)
+    shares[:, 0] = 1  # the background, and what is ignored
+    return torch.minimum(shares.gather(1, classes), tau[:, None]).view(labels.shape)
+
+
 def labelled_classes(labels: Tensor, num_classes: int, ignore_index: int = IGNORE) -> Tensor:
     """Returns which foreground classes occur in the label of an image: N x (num_classes - 1), bool.
 
@@ -76,7 +103,8 @@ def counted_pixels(saliency: Tensor, labels: Tensor, ignore_index: int = IGNORE,
 
 
 def saliency_loss(logits: Tensor, saliency: Tensor, labels: Tensor, ignore_index: int = IGNORE,
-                  soft: bool = True, on_ignored: bool = False, present_only: bool = False) -> Tensor:
+                  soft: bool = True, on_ignored: bool = False, present_only: bool = False,
+                  weight: Tensor | None = None) -> Tensor:
     """Computes L_sal: binary cross entropy between predicted background and saliency (section 3.3).
 
     ``-(1 - s) log p_0 - s log(1 - p_0)``, p_0 the softmax probability of channel 0 and s the saliency.
@@ -96,6 +124,7 @@ def saliency_loss(logits: Tensor, saliency: Tensor, labels: Tensor, ignore_index
         present_only: A salient pixel is of a class that occurs in the label of the image: in place of the probability
             of all classes, 1 - p_0, stands theirs. With the former, the paper's, a salient pixel raises every class as
             much as it has probability already, also those that are not in the image.
+        weight: N x H x W, factors of the pixels, which do not change what the sums are divided by.
 
     Returns:
         [N]: the means over the pixels of each image, 0 where every pixel is ignored.
@@ -110,6 +139,8 @@ def saliency_loss(logits: Tensor, saliency: Tensor, labels: Tensor, ignore_index
     salient = (saliency.detach() if soft else saliency >= SALIENT).to(logits.dtype)
     # log p_0 and log sum_c p_c, without a probability that could be rounded to 0.
     losses = (salient - 1) * (logits[:, 0] - total) - salient * (objects.logsumexp(dim=1) - total)
+    if weight is not None:
+        losses = losses * weight
     valid = counted_pixels(saliency, labels, ignore_index, on_ignored, present_only)
     return losses.where(valid, losses.new_zeros(())).flatten(1).sum(dim=1) / valid.flatten(1).sum(dim=1).clamp(min=1)
 
@@ -130,6 +161,8 @@ class SaliencyConflictLoss(nn.Module):
         loss_decode: Config of L_seg, which the head's logits, labels and weights go to.
         alpha: Weight of the second term; the paper has 0.08. With 0 the loss is L_seg.
         per_image: One temperature per image, or one per batch.
+        per_class: A temperature for the pixels of each class of an image, where the paper has one for all, see
+            :func:`class_conflict`; so classes that are seldom salient are not lost to the background.
         soft: Take saliency as a probability, or as 0 and 1. The temperature is from 0 and 1 in any case.
         on_ignored: Take L_sal also from pixels that the label ignores, where saliency is all there is; for labels of
             confident pixels. The temperature is from labelled pixels in any case. Padding has no saliency
@@ -140,15 +173,19 @@ class SaliencyConflictLoss(nn.Module):
         loss_name: Under which the head logs the loss.
 
     Raises:
-        ValueError: If ``alpha`` is negative, or MMEngine would not train with a loss of this name.
+        ValueError: If ``alpha`` is negative, if temperatures are to be both per class and per batch, or if MMEngine
+            would not train with a loss of this name.
     """
 
     def __init__(self, loss_decode: dict, alpha: float = 0.08, per_image: bool = True, soft: bool = True,
-                 on_ignored: bool = False, present_only: bool = False, loss_weight: float = 1.0,
-                 loss_name: str = 'loss_saliency_conflict') -> None:
+                 on_ignored: bool = False, present_only: bool = False, per_class: bool = False,
+                 loss_weight: float = 1.0, loss_name: str = 'loss_saliency_conflict') -> None:
         super().__init__()
         if not alpha >= 0:
             raise ValueError(f'SaliencyConflictLoss: alpha must not be negative, got {alpha}')
+        if per_class and not per_image:
+            raise ValueError('SaliencyConflictLoss: per_class=True has temperatures of every image; leave '
+                             'per_image=True')
         if 'loss' not in loss_name:
             raise ValueError(f'SaliencyConflictLoss: loss_name must hold "loss", since MMEngine adds up what is named '
                              f'so; got {loss_name!r}')
@@ -158,6 +195,7 @@ class SaliencyConflictLoss(nn.Module):
         self.soft = soft
         self.on_ignored = on_ignored
         self.present_only = present_only
+        self.per_class = per_class
         self.loss_weight = loss_weight
         self._loss_name = loss_name
         self._given: tuple[Tensor, dict[str, Tensor]] | None = None
@@ -227,5 +265,11 @@ class SaliencyConflictLoss(nn.Module):
         if getattr(self.loss_decode, 'avg_non_ignore', False):
             # The mean over this rank's pixels becomes the one over all ranks'.
             loss_seg = global_mean(loss_seg * valid.sum(), valid.sum())
-        loss_sal = global_mean((torch.expm1(tau) * loss_sal).sum(), images.sum())
+        if self.per_class:
+            tau = class_conflict(labels, saliency, tau, logits.shape[1], ignore_index)
+            loss_sal = saliency_loss(logits, saliency, labels, ignore_index, self.soft, weight=torch.expm1(tau),
+                                     **which)
+        else:
+            loss_sal = torch.expm1(tau) * loss_sal
+        loss_sal = global_mean(loss_sal.sum(), images.sum())
         return self.loss_weight * (loss_seg + self.alpha * loss_sal)

@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from mmwsss.models.losses import SaliencyConflictLoss, background_conflict, saliency_loss
+from mmwsss.models.losses import SaliencyConflictLoss, background_conflict, class_conflict, saliency_loss
 from mmwsss.registry import MODELS
 from mmwsss.utils.errors import UserError
 
@@ -115,6 +115,46 @@ def test_saliency_decides_among_the_classes_of_the_label(shape, on_ignored):
     terms = [(math.exp(slow_tau(labels[n], saliency[n])) - 1) * expected[n] for n in images]
     cross_entropy = compute(build(alpha=0.0), logits, saliency, labels)[0]
     torch.testing.assert_close(loss, cross_entropy + 3 * sum(terms) / max(1, len(images)), rtol=1e-4, atol=1e-5)
+
+
+def slow_class_tau(labels, saliency):
+    """The temperature of every pixel of one image, pixel by pixel."""
+    tau, pairs = slow_tau(labels, saliency), list(zip(labels.flatten().tolist(), saliency.flatten().tolist()))
+    temperatures = []
+    for label, _ in pairs:
+        salient = [value >= 0.5 for other, value in pairs if other == label]
+        temperatures.append(tau if label in (0, IGNORE) else min(tau, sum(salient) / len(salient)))
+    return torch.tensor(temperatures).view(labels.shape)
+
+
+@pytest.mark.parametrize('on_ignored', [False, True])
+@pytest.mark.parametrize('shape', SHAPES)
+def test_a_temperature_for_every_class(shape, on_ignored):
+    """Of an image whose saliency misses one of its classes the others' pixels keep their weight."""
+    logits, saliency, labels = batch(shape, seed=8)
+    saliency[labels == shape[1] - 1] *= 0.4
+    logits.requires_grad_()
+    taus = torch.stack([slow_class_tau(*image) for image in zip(labels, saliency)])
+    found = class_conflict(labels, saliency, background_conflict(labels, saliency), shape[1])
+    torch.testing.assert_close(found, taus)
+    assert not found[labels == shape[1] - 1].any()
+    loss = compute(build(alpha=3.0, per_class=True, on_ignored=on_ignored), logits, saliency, labels)[0]
+    images, terms = [n for n in range(len(labels)) if (labels[n] != IGNORE).any()], 0
+    for n in images:
+        pixels = [(y, x) for y in range(shape[2]) for x in range(shape[3]) if on_ignored or labels[n, y, x] != IGNORE]
+        for y, x in pixels:
+            one = slice(y, y + 1), slice(x, x + 1)
+            pixel_loss = slow_saliency_loss(logits[n][:, one[0], one[1]], saliency[n][one], labels[n][one],
+                                            on_ignored=on_ignored)
+            terms = terms + torch.expm1(taus[n, y, x].double()) * pixel_loss / len(pixels)
+    expected = compute(build(alpha=0.0), logits, saliency, labels)[0] + 3 * terms / max(1, len(images))
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(*(torch.autograd.grad(x, logits)[0] for x in (loss, expected)), rtol=1e-4, atol=1e-5)
+
+
+def test_temperatures_cannot_be_of_classes_and_of_the_batch():
+    with pytest.raises(ValueError, match='per_class'):
+        build(per_class=True, per_image=False)
 
 
 @pytest.mark.parametrize('label', [0, 1])
