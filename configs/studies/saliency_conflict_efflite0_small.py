@@ -40,11 +40,14 @@ rows = [
     _row('alpha 6, a fifth of the loss', alpha=6.0, loss_weight=0.2),
     _row('alpha 6, classes of the label, a fifth of the loss', **_overturns),
     _row('alpha 6, classes of the label, a fifth of the loss, one tau for the batch', **_overturns, per_image=False),
-    # Classes that saliency misses are lost to the background at such weights, unless each has its own temperature.
-    _row('alpha 1.2, classes of the label, tau by class', alpha=1.2, present_only=True, per_class=True),
+    # Classes that saliency misses are lost to the background at such weights. Each has its own temperature, and all
+    # pixels count alike.
+    _row('alpha 6, classes of the label, tau by class, a fifth of the loss', **_overturns, per_class=True),
     _row('alpha 3, classes of the label, tau by class, a third of the loss', alpha=3.0, loss_weight=0.33,
          present_only=True, per_class=True),
-    _row('alpha 6, classes of the label, tau by class, a fifth of the loss', **_overturns, per_class=True),
+    *(_row(f'alpha {alpha:g}, classes of the label, tau by class, normalized', alpha=alpha, present_only=True,
+           per_class=True, normalize=True) for alpha in (3.0, 6.0, 12.0)),
+    _row('alpha 6, classes of the label, normalized', alpha=6.0, present_only=True, normalize=True),
     _row('confident labels, cross entropy', 'confident_plain'),
     _row('confident labels, alpha 6, classes of the label, a fifth of the loss', 'confident', **_overturns),
     _row('confident labels, the same on ignored pixels', 'confident', **_overturns, on_ignored=True),

@@ -102,10 +102,9 @@ def counted_pixels(saliency: Tensor, labels: Tensor, ignore_index: int = IGNORE,
     return counted
 
 
-def saliency_loss(logits: Tensor, saliency: Tensor, labels: Tensor, ignore_index: int = IGNORE,
-                  soft: bool = True, on_ignored: bool = False, present_only: bool = False,
-                  weight: Tensor | None = None) -> Tensor:
-    """Computes L_sal: binary cross entropy between predicted background and saliency (section 3.3).
+def saliency_losses(logits: Tensor, saliency: Tensor, labels: Tensor, ignore_index: int = IGNORE,
+                    soft: bool = True, on_ignored: bool = False, present_only: bool = False) -> Tensor:
+    """Computes the terms of L_sal: binary cross entropy between predicted background and saliency (section 3.3).
 
     ``-(1 - s) log p_0 - s log(1 - p_0)``, p_0 the softmax probability of channel 0 and s the saliency.
 
@@ -124,10 +123,9 @@ def saliency_loss(logits: Tensor, saliency: Tensor, labels: Tensor, ignore_index
         present_only: A salient pixel is of a class that occurs in the label of the image: in place of the probability
             of all classes, 1 - p_0, stands theirs. With the former, the paper's, a salient pixel raises every class as
             much as it has probability already, also those that are not in the image.
-        weight: N x H x W, factors of the pixels, which do not change what the sums are divided by.
 
     Returns:
-        [N]: the means over the pixels of each image, 0 where every pixel is ignored.
+        N x H x W: the terms, 0 at the pixels that do not count.
     """
     if logits.dtype != torch.float64:
         logits = logits.float()
@@ -139,10 +137,37 @@ def saliency_loss(logits: Tensor, saliency: Tensor, labels: Tensor, ignore_index
     salient = (saliency.detach() if soft else saliency >= SALIENT).to(logits.dtype)
     # log p_0 and log sum_c p_c, without a probability that could be rounded to 0.
     losses = (salient - 1) * (logits[:, 0] - total) - salient * (objects.logsumexp(dim=1) - total)
-    if weight is not None:
-        losses = losses * weight
-    valid = counted_pixels(saliency, labels, ignore_index, on_ignored, present_only)
-    return losses.where(valid, losses.new_zeros(())).flatten(1).sum(dim=1) / valid.flatten(1).sum(dim=1).clamp(min=1)
+    return losses.where(counted_pixels(saliency, labels, ignore_index, on_ignored, present_only), losses.new_zeros(()))
+
+
+def image_means(values: Tensor, counted: Tensor) -> Tensor:
+    """Returns the means over the pixels of each image that count: [N], 0 where none does.
+
+    Args:
+        values: N x H x W, 0 at the pixels that do not count.
+        counted: N x H x W, bool.
+    """
+    return values.flatten(1).sum(dim=1) / counted.flatten(1).sum(dim=1).clamp(min=1)
+
+
+def saliency_loss(logits: Tensor, saliency: Tensor, labels: Tensor, ignore_index: int = IGNORE, soft: bool = True,
+                  on_ignored: bool = False, present_only: bool = False) -> Tensor:
+    """Computes L_sal (section 3.3): the means of :func:`saliency_losses` over the pixels of each image that count.
+
+    Args:
+        logits: N x C x H x W, C >= 2, channel 0 for the background.
+        saliency: N x H x W in [0, 1].
+        labels: N x H x W.
+        ignore_index: Label of pixels that do not count.
+        soft: See :func:`saliency_losses`.
+        on_ignored: See :func:`counted_pixels`.
+        present_only: See :func:`saliency_losses`.
+
+    Returns:
+        [N], 0 where every pixel is ignored.
+    """
+    losses = saliency_losses(logits, saliency, labels, ignore_index, soft, on_ignored, present_only)
+    return image_means(losses, counted_pixels(saliency, labels, ignore_index, on_ignored, present_only))
 
 
 @MODELS.register_module()
@@ -162,7 +187,11 @@ class SaliencyConflictLoss(nn.Module):
         alpha: Weight of the second term; the paper has 0.08. With 0 the loss is L_seg.
         per_image: One temperature per image, or one per batch.
         per_class: A temperature for the pixels of each class of an image, where the paper has one for all, see
-            :func:`class_conflict`; so classes that are seldom salient are not lost to the background.
+            :func:`class_conflict`: what saliency misses is not made background.
+        normalize: Divide both terms of a pixel by the sum of their weights, 1 + alpha (e^tau - 1), where the paper
+            adds them. Whether saliency overturns a label stays the same, but pixels count alike, also those of a class
+            that saliency misses, and the loss is as large as L_seg at any alpha. ``loss_decode`` must take weights of
+            pixels.
         soft: Take saliency as a probability, or as 0 and 1. The temperature is from 0 and 1 in any case.
         on_ignored: Take L_sal also from pixels that the label ignores, where saliency is all there is; for labels of
             confident pixels. The temperature is from labelled pixels in any case. Padding has no saliency
@@ -179,7 +208,7 @@ class SaliencyConflictLoss(nn.Module):
 
     def __init__(self, loss_decode: dict, alpha: float = 0.08, per_image: bool = True, soft: bool = True,
                  on_ignored: bool = False, present_only: bool = False, per_class: bool = False,
-                 loss_weight: float = 1.0, loss_name: str = 'loss_saliency_conflict') -> None:
+                 normalize: bool = False, loss_weight: float = 1.0, loss_name: str = 'loss_saliency_conflict') -> None:
         super().__init__()
         if not alpha >= 0:
             raise ValueError(f'SaliencyConflictLoss: alpha must not be negative, got {alpha}')
@@ -196,6 +225,7 @@ class SaliencyConflictLoss(nn.Module):
         self.on_ignored = on_ignored
         self.present_only = present_only
         self.per_class = per_class
+        self.normalize = normalize
         self.loss_weight = loss_weight
         self._loss_name = loss_name
         self._given: tuple[Tensor, dict[str, Tensor]] | None = None
@@ -252,24 +282,27 @@ class SaliencyConflictLoss(nn.Module):
                              f'{list(labels.shape)}; heads that change or sample their labels cannot take this loss')
         tau = background_conflict(labels, saliency, ignore_index, self.per_image)
         which = dict(on_ignored=self.on_ignored, present_only=self.present_only)
-        loss_sal = saliency_loss(logits, saliency, labels, ignore_index, self.soft, **which)
+        losses = saliency_losses(logits, saliency, labels, ignore_index, self.soft, **which)
+        counted = counted_pixels(saliency, labels, ignore_index, **which)
+        images = counted.flatten(1).any(dim=1)
         valid = labels != ignore_index
-        images = counted_pixels(saliency, labels, ignore_index, **which).flatten(1).any(dim=1)
         labelled = valid.flatten(1).any(dim=1)
         if self.per_image:
             images = images & labelled  # without a label there is no temperature
-        for name, values, counted in (('tau', tau, labelled), ('saliency_ce', loss_sal.detach(), images)):
-            logs[name] = (values * counted).sum() / counted.sum().clamp(min=1) if values.dim() else values
+        loss_sal = image_means(losses.detach(), counted)
+        for name, values, which_images in (('tau', tau, labelled), ('saliency_ce', loss_sal, images)):
+            logs[name] = ((values * which_images).sum() / which_images.sum().clamp(min=1) if values.dim() else values)
 
+        temperature = (class_conflict(labels, saliency, tau, logits.shape[1], ignore_index) if self.per_class
+                       else tau.view(-1, 1, 1))
+        weight_sal = self.alpha * torch.expm1(temperature)
+        if self.normalize:
+            total = 1 + weight_sal * counted
+            weight_sal = weight_sal / total
+            weight = 1 / total if weight is None else weight / total
         loss_seg = self.loss_decode(logits, labels, weight=weight, ignore_index=ignore_index)
         if getattr(self.loss_decode, 'avg_non_ignore', False):
             # The mean over this rank's pixels becomes the one over all ranks'.
             loss_seg = global_mean(loss_seg * valid.sum(), valid.sum())
-        if self.per_class:
-            tau = class_conflict(labels, saliency, tau, logits.shape[1], ignore_index)
-            loss_sal = saliency_loss(logits, saliency, labels, ignore_index, self.soft, weight=torch.expm1(tau),
-                                     **which)
-        else:
-            loss_sal = torch.expm1(tau) * loss_sal
-        loss_sal = global_mean(loss_sal.sum(), images.sum())
-        return self.loss_weight * (loss_seg + self.alpha * loss_sal)
+        loss_sal = global_mean(image_means(weight_sal * losses, counted).sum(), images.sum())
+        return self.loss_weight * (loss_seg + loss_sal)

@@ -152,6 +152,39 @@ def test_a_temperature_for_every_class(shape, on_ignored):
     torch.testing.assert_close(*(torch.autograd.grad(x, logits)[0] for x in (loss, expected)), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize('options', [{}, dict(per_class=True), dict(present_only=True), dict(on_ignored=True)])
+@pytest.mark.parametrize('shape', SHAPES)
+def test_normalized_by_the_weights_of_both_terms(shape, options):
+    """Label and saliency have 1 / (1 + w) and w / (1 + w) of a pixel, so that all pixels count alike."""
+    logits, saliency, labels = batch(shape, seed=10)
+    logits.requires_grad_()
+    alpha, seg, sal, images = 6.0, 0, 0, 0
+    for n in range(len(labels)):
+        shown = sorted(set(labels[n].flatten().tolist()) - {0, IGNORE})
+        objects = shown if options.get('present_only') else None
+        tau = (slow_class_tau(labels[n], saliency[n]) if options.get('per_class')
+               else torch.full(labels[n].shape, slow_tau(labels[n], saliency[n])))
+        term, number = 0, 0
+        for y in range(shape[2]):
+            for x in range(shape[3]):
+                is_labelled = labels[n, y, x] != IGNORE
+                is_counted = (is_labelled or options.get('on_ignored')) and objects != []
+                weight = alpha * (math.exp(tau[y, x]) - 1) if is_counted else 0
+                if is_labelled:
+                    seg = seg - logits[n, :, y, x].log_softmax(dim=0)[labels[n, y, x]] / (1 + weight)
+                if is_counted:
+                    one = (slice(y, y + 1), slice(x, x + 1))
+                    loss = slow_saliency_loss(logits[n][:, one[0], one[1]], saliency[n][one], labels[n][one],
+                                              on_ignored=True, objects=objects)
+                    term, number = term + weight / (1 + weight) * loss, number + 1
+        sal = sal + term / max(1, number)
+        images += number > 0 and bool((labels[n] != IGNORE).any())
+    expected = seg / max(1, (labels != IGNORE).sum()) + sal / max(1, images)
+    loss = compute(build(alpha=alpha, normalize=True, **options), logits, saliency, labels)[0]
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(*(torch.autograd.grad(x, logits)[0] for x in (loss, expected)), rtol=1e-4, atol=1e-5)
+
+
 def test_temperatures_cannot_be_of_classes_and_of_the_batch():
     with pytest.raises(ValueError, match='per_class'):
         build(per_class=True, per_image=False)
