@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 
-from mmwsss.models.losses.saliency_conflict_loss import IGNORE, SALIENT, background_conflict
+from mmwsss.models.losses.conflict_temperature import IGNORE, SALIENT, background_conflict
 from mmwsss.utils.fileio import atomic_path
 from mmwsss.visualization.draw import display_palette, draw_label, draw_legend, fit_image, side_by_side
 

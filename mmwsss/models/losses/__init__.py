@@ -1,4 +1,5 @@
 """Losses, one file each: a plain function on tensors, and the module that a config names."""
+from mmwsss.models.losses.conflict_temperature import background_conflict, class_conflict
 from mmwsss.models.losses.ecr_loss import ECRLoss, equivariant_cross_regularization, keep_highest_foreground
 from mmwsss.models.losses.er_loss import ERLoss, equivariant_regularization
 from mmwsss.models.losses.global_mean import global_mean
@@ -23,12 +24,7 @@ from mmwsss.models.losses.restricted_activation_loss import (
     activation_masks,
     restricted_activation,
 )
-from mmwsss.models.losses.saliency_conflict_loss import (
-    SaliencyConflictLoss,
-    background_conflict,
-    class_conflict,
-    saliency_loss,
-)
+from mmwsss.models.losses.saliency_conflict_loss import SaliencyConflictLoss, saliency_loss
 from mmwsss.models.losses.semantic_loss import (
     ActivationComplementLoss,
     ActivationConsistencyLoss,

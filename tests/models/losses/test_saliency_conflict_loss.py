@@ -4,57 +4,13 @@ import threading
 
 import pytest
 import torch
+from saliency_loops import IGNORE, SHAPES, batch, slow_class_tau, slow_saliency_loss, slow_tau
 
-from mmwsss.models.losses import SaliencyConflictLoss, background_conflict, class_conflict, saliency_loss
+from mmwsss.models.losses import SaliencyConflictLoss, background_conflict, saliency_loss
 from mmwsss.registry import MODELS
 from mmwsss.utils.errors import UserError
 
-SHAPES = [(1, 2, 1, 1), (2, 3, 4, 5), (3, 9, 7, 3), (4, 21, 5, 6)]
-IGNORE = 255
 CROSS_ENTROPY = dict(type='CrossEntropyLoss', avg_non_ignore=True)
-
-
-def batch(shape, seed=0):
-    """Logits, saliency and labels; one pixel in six is to be ignored, and every third image has no object.
-
-    Saliency is 0.5, from where on a pixel is salient, in the first pixel of every image.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    n, c, *size = shape
-    logits = 2 * torch.randn(shape, generator=generator, dtype=torch.float64)
-    saliency = torch.rand(n, *size, generator=generator, dtype=torch.float64)
-    saliency[:, 0, 0] = 0.5
-    labels = torch.randint(c, (n, *size), generator=generator)
-    labels[::3] = 0
-    labels[torch.rand(n, *size, generator=generator) < 1 / 6] = IGNORE
-    return logits, saliency, labels
-
-
-def slow_tau(labels, saliency, ignore=IGNORE):
-    """Mean IoU over {background, not background}, pixel by pixel."""
-    pairs = [(label == 0, value < 0.5) for label, value in zip(labels.flatten().tolist(), saliency.flatten().tolist())
-             if label != ignore]
-    ious = []
-    for wanted in (True, False):
-        either = [pair for pair in pairs if wanted in pair]
-        if either:
-            ious.append(sum(pair == (wanted, wanted) for pair in either) / len(either))
-    return sum(ious) / len(ious) if ious else 0.0
-
-
-def slow_saliency_loss(logits, saliency, labels, soft=True, ignore=IGNORE, on_ignored=False, objects=None):
-    """Mean cross entropy of one image, C x H x W, pixel by pixel; differentiable. A salient pixel is of ``objects``."""
-    objects = range(1, len(logits)) if objects is None else objects
-    terms = []
-    for y in range(labels.shape[0]):
-        for x in range(labels.shape[1]):
-            if saliency[y, x] < 0 if on_ignored else labels[y, x] == ignore:
-                continue
-            exponentials = [logits[c, y, x].exp() for c in range(len(logits))]
-            background, other = (sum(exponentials[c] for c in some) / sum(exponentials) for some in ([0], objects))
-            salient = saliency[y, x].item() if soft else float(saliency[y, x].item() >= 0.5)
-            terms.append(-(1 - salient) * background.log() - salient * other.log())
-    return sum(terms) / len(terms) if terms else 0 * logits.sum()
 
 
 def slow_loss(logits, saliency, labels, alpha, per_image, soft):
@@ -117,16 +73,6 @@ def test_saliency_decides_among_the_classes_of_the_label(shape, on_ignored):
     torch.testing.assert_close(loss, cross_entropy + 3 * sum(terms) / max(1, len(images)), rtol=1e-4, atol=1e-5)
 
 
-def slow_class_tau(labels, saliency):
-    """The temperature of every pixel of one image, pixel by pixel."""
-    tau, pairs = slow_tau(labels, saliency), list(zip(labels.flatten().tolist(), saliency.flatten().tolist()))
-    temperatures = []
-    for label, _ in pairs:
-        salient = [value >= 0.5 for other, value in pairs if other == label]
-        temperatures.append(tau if label in (0, IGNORE) else min(tau, sum(salient) / len(salient)))
-    return torch.tensor(temperatures).view(labels.shape)
-
-
 @pytest.mark.parametrize('on_ignored', [False, True])
 @pytest.mark.parametrize('shape', SHAPES)
 def test_a_temperature_for_every_class(shape, on_ignored):
@@ -135,9 +81,6 @@ def test_a_temperature_for_every_class(shape, on_ignored):
     saliency[labels == shape[1] - 1] *= 0.4
     logits.requires_grad_()
     taus = torch.stack([slow_class_tau(*image) for image in zip(labels, saliency)])
-    found = class_conflict(labels, saliency, background_conflict(labels, saliency), shape[1])
-    torch.testing.assert_close(found, taus)
-    assert not found[labels == shape[1] - 1].any()
     loss = compute(build(alpha=3.0, per_class=True, on_ignored=on_ignored), logits, saliency, labels)[0]
     images, terms = [n for n in range(len(labels)) if (labels[n] != IGNORE).any()], 0
     for n in images:
@@ -206,28 +149,6 @@ def test_what_saliency_can_overturn(weight, label, agreeing):
         probability = best.sigmoid().item() if label == 0 else 1 - best.sigmoid().item()
         assert probability == pytest.approx((agreeing + weight * given) / (1 + weight), abs=0.01)
         assert (probability < 0.5) == (agreeing < 0.5 + weight * (0.5 - given))
-
-
-@pytest.mark.parametrize('shape', SHAPES)
-def test_temperature_equals_loops(shape):
-    for seed in range(3):
-        _, saliency, labels = batch(shape, seed)
-        tau = background_conflict(labels, saliency, IGNORE)
-        assert tau.shape == shape[:1] and tau.dtype == torch.float32
-        assert tau.tolist() == pytest.approx([slow_tau(*pair) for pair in zip(labels, saliency)])
-        together = background_conflict(labels, saliency, IGNORE, per_image=False)
-        assert together.shape == () and together.item() == pytest.approx(slow_tau(labels, saliency))
-
-
-def test_temperature_by_hand():
-    labels = torch.tensor([[0, 0, 0, 3], [0, 0, 0, 0], [0, 0, 5, 5], [1, 2, 3, 4], [255, 255, 255, 255]])
-    saliency = torch.tensor([[0, 0, 1, 1], [0, 0, 0.49, 0], [0.5, 1, 0, 0], [1, 1, 0.5, 1], [0, 1, 0, 1]])
-    # Background 2/3 and the rest 1/2; nothing but background; the opposite; nothing but objects; nothing.
-    expected = [(2 / 3 + 1 / 2) / 2, 1, 0, 1, 0]
-    assert background_conflict(labels[:, None], saliency[:, None]).tolist() == pytest.approx(expected)
-    # Background 2 + 4 + 0 of 3 + 4 + 4, the rest 1 + 4 of 2 + 4 + 4.
-    together = background_conflict(labels[:, None], saliency[:, None], per_image=False)
-    assert together.item() == pytest.approx((6 / 11 + 5 / 10) / 2)
 
 
 def test_only_the_given_label_is_ignored():
@@ -405,8 +326,7 @@ def test_two_ranks_give_what_one_process_gives(per_image, monkeypatch):
     means = importlib.import_module('mmwsss.models.losses.global_mean')
     monkeypatch.setattr(means, 'all_reduce', all_reduce)
     monkeypatch.setattr(means, 'get_world_size', lambda: 2)
-    monkeypatch.setattr(importlib.import_module('mmwsss.models.losses.saliency_conflict_loss'), 'all_reduce',
-                        all_reduce)
+    monkeypatch.setattr(importlib.import_module('mmwsss.models.losses.conflict_temperature'), 'all_reduce', all_reduce)
     ranks, results = [logits[:2].clone().requires_grad_(), logits[2:].clone().requires_grad_()], {}
 
     def work(rank):
