@@ -24,13 +24,17 @@ cfg_options = {'train_dataloader.dataset.missing_mask': 'skip'}
 def _row(name, config='saliency', **options):
     if options:
         # The paper's, and what differs.
-        options = dict(dict(alpha=0.08, present_only=False, loss_weight=1.0), **options)
+        options = dict(dict(alpha=0.08, present_only=False, per_class=False, normalize=False, loss_weight=1.0),
+                       **options)
     return dict(name=name, config=config, cfg_options={f'model.decode_head.loss_decode.{key}': value
                                                        for key, value in options.items()})
 
 
 # Overturns labels, see README.md of ../segmentation.
 _overturns = dict(alpha=6.0, present_only=True, loss_weight=0.2)
+# The same, where classes that are seldom salient are kept: the setting of the configs.
+_by_class, _of_the_configs = (dict(alpha=6.0, present_only=True, per_class=True, normalize=True),
+                              'alpha 6, classes of the label, tau by class, normalized')
 rows = [
     _row('cross entropy', 'plain'),
     *(_row(f'alpha {alpha:g}', alpha=alpha) for alpha in (0.08, 0.4, 1.2, 3.0)),
@@ -45,12 +49,12 @@ rows = [
     _row('alpha 6, classes of the label, tau by class, a fifth of the loss', **_overturns, per_class=True),
     _row('alpha 3, classes of the label, tau by class, a third of the loss', alpha=3.0, loss_weight=0.33,
          present_only=True, per_class=True),
-    *(_row(f'alpha {alpha:g}, classes of the label, tau by class, normalized', alpha=alpha, present_only=True,
-           per_class=True, normalize=True) for alpha in (3.0, 6.0, 12.0)),
+    _row(_of_the_configs, **_by_class),
     _row('alpha 6, classes of the label, normalized', alpha=6.0, present_only=True, normalize=True),
     _row('confident labels, cross entropy', 'confident_plain'),
     _row('confident labels, alpha 6, classes of the label, a fifth of the loss', 'confident', **_overturns),
     _row('confident labels, the same on ignored pixels', 'confident', **_overturns, on_ignored=True),
+    _row(f'confident labels, {_of_the_configs}, on ignored pixels', 'confident', **_by_class, on_ignored=True),
     # Where the outlines of the labels are those of the CAM, saliency has more to tell.
     _row('labels without CRF, cross entropy', 'rough_plain'),
     _row('labels without CRF, alpha 1.2', 'rough', alpha=1.2),
@@ -58,10 +62,13 @@ rows = [
     _row('DeepLabV2 head, cross entropy', 'v2_plain'),
     _row('DeepLabV2 head, alpha 0.08', 'v2_saliency', alpha=0.08),
     _row('DeepLabV2 head, alpha 6, classes of the label, a fifth of the loss', 'v2_saliency', **_overturns),
+    _row(f'DeepLabV2 head, {_of_the_configs}', 'v2_saliency', **_by_class),
     *(_row(f'ground truth as saliency, alpha {alpha:g}', 'truth', alpha=alpha) for alpha in (0.08, 1.2, 3.0)),
     _row('ground truth as saliency, alpha 6, a fifth of the loss', 'truth', alpha=6.0, loss_weight=0.2),
     _row('ground truth as saliency, alpha 6, classes of the label, a fifth of the loss', 'truth', **_overturns),
+    _row(f'ground truth as saliency, {_of_the_configs}', 'truth', **_by_class),
     *(_row(f'shuffled saliency, alpha {alpha:g}', 'shuffled', alpha=alpha) for alpha in (0.08, 1.2)),
     _row('shuffled saliency, alpha 6, classes of the label, a fifth of the loss', 'shuffled', **_overturns),
+    _row(f'shuffled saliency, {_of_the_configs}', 'shuffled', **_by_class),
     _row('saliency as background of the labels, cross entropy', 'background'),
 ]
