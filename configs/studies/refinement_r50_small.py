@@ -23,6 +23,9 @@ rows = [
     _row('split & unite', outside=[dict(type='SplitUnite', **_as_in_paper)], seeds=(0, 1, 2)),
     _row('iterative', outside=[dict(type='IterativeErase', **_erase)], seeds=(0, 1, 2)),
     _row('InferCam', outside=[_infer_cam], seeds=(0, 1, 2)),
+    _row('split & unite, defaults', outside=[dict(type='SplitUnite')], seeds=(0, 1, 2)),
+    _row('iterative, defaults', outside=[dict(type='IterativeErase')], seeds=(0, 1, 2)),
+    _row('InferCam, defaults', outside=[dict(type='InferCam')], seeds=(0, 1, 2)),
     _row('split & unite, strengths kept', outside=[dict(type='SplitUnite', **dict(_as_in_paper, normalize='image'))]),
     _row('InferCam, strengths kept', outside=[dict(_infer_cam, split=dict(_as_in_paper, normalize='image'))]),
     _row('InferCam, two rounds, no overlap', outside=[dict(_infer_cam, split=dict(_as_in_paper, overlap=(0, 0)),
@@ -58,6 +61,7 @@ _4_scales = {name: dict(config='cam', checkpoint_of='baseline', seeds=(0,), base
                         test_options={'model.inference_hooks': hooks}) for name, hooks in {
     'baseline, 4 scales': [_views],
     'InferCam, 4 scales': [_infer_cam, _views],
+    'InferCam, defaults, 4 scales': [dict(type='InferCam'), _views],
     'InferCam, fast, 3 scales': [dict(_infer_cam, erase=dict(_erase, max_rounds=3, stop_area=0.02)),
                                  dict(_view, scales=(0.5, 1.0, 1.5))],
     'SSA 5, 2 blocks, 4 scales': [_views, dict(type='SSA', stages='3', num_blocks=2)],
