@@ -41,7 +41,7 @@ def counted_pixels(saliency: Tensor, labels: Tensor, ignore_index: int = IGNORE,
 
 
 def saliency_losses(logits: Tensor, saliency: Tensor, labels: Tensor, ignore_index: int = IGNORE,
-                    soft: bool = True, on_ignored: bool = False, present_only: bool = False) -> Tensor:
+                    soft: bool = True, present_only: bool = False) -> Tensor:
     """Computes the terms of L_sal: binary cross entropy between predicted background and saliency (section 3.3).
 
     ``-(1 - s) log p_0 - s log(1 - p_0)``, p_0 the softmax probability of channel 0 and s the saliency.
@@ -54,37 +54,36 @@ def saliency_losses(logits: Tensor, saliency: Tensor, labels: Tensor, ignore_ind
     Args:
         logits: N x C x H x W, C >= 2, channel 0 for the background.
         saliency: N x H x W in [0, 1].
-        labels: N x H x W, which say what pixels to ignore.
-        ignore_index: Label of pixels that do not count.
+        labels: N x H x W, which say what classes are in the image.
+        ignore_index: Label of pixels that show no class.
         soft: Take the saliency as it is; otherwise 1 from 0.5 on and 0 below.
-        on_ignored: See :func:`counted_pixels`.
         present_only: A salient pixel is of a class that occurs in the label of the image: in place of the probability
             of all classes, 1 - p_0, stands theirs. With the former, the paper's, a salient pixel raises every class as
             much as it has probability already, also those that are not in the image.
 
     Returns:
-        N x H x W: the terms, 0 at the pixels that do not count.
+        N x H x W: the terms of all pixels; :func:`counted_pixels` says which count.
     """
     if logits.dtype != torch.float64:
         logits = logits.float()
     total, objects = logits.logsumexp(dim=1), logits[:, 1:]
     if present_only:
         shown = labelled_classes(labels, logits.shape[1], ignore_index)
-        shown = shown | ~shown.any(dim=1, keepdim=True)  # none: not counted below, but its gradient must exist
+        shown = shown | ~shown.any(dim=1, keepdim=True)  # none: not counted, but its gradient must exist
         objects = objects.masked_fill(~shown[:, :, None, None], -torch.inf)
     salient = (saliency.detach() if soft else saliency >= SALIENT).to(logits.dtype)
     # log p_0 and log sum_c p_c, without a probability that could be rounded to 0.
-    losses = (salient - 1) * (logits[:, 0] - total) - salient * (objects.logsumexp(dim=1) - total)
-    return losses.where(counted_pixels(saliency, labels, ignore_index, on_ignored, present_only), losses.new_zeros(()))
+    return (salient - 1) * (logits[:, 0] - total) - salient * (objects.logsumexp(dim=1) - total)
 
 
 def image_means(values: Tensor, counted: Tensor) -> Tensor:
     """Returns the means over the pixels of each image that count: [N], 0 where none does.
 
     Args:
-        values: N x H x W, 0 at the pixels that do not count.
+        values: N x H x W.
         counted: N x H x W, bool.
     """
+    values = values.where(counted, values.new_zeros(()))
     return values.flatten(1).sum(dim=1) / counted.flatten(1).sum(dim=1).clamp(min=1)
 
 
@@ -104,7 +103,7 @@ def saliency_loss(logits: Tensor, saliency: Tensor, labels: Tensor, ignore_index
     Returns:
         [N], 0 where every pixel is ignored.
     """
-    losses = saliency_losses(logits, saliency, labels, ignore_index, soft, on_ignored, present_only)
+    losses = saliency_losses(logits, saliency, labels, ignore_index, soft, present_only)
     return image_means(losses, counted_pixels(saliency, labels, ignore_index, on_ignored, present_only))
 
 
@@ -219,9 +218,8 @@ class SaliencyConflictLoss(nn.Module):
             raise ValueError(f'SaliencyConflictLoss: saliency {list(saliency.shape)} does not fit the labels '
                              f'{list(labels.shape)}; heads that change or sample their labels cannot take this loss')
         tau = background_conflict(labels, saliency, ignore_index, self.per_image)
-        which = dict(on_ignored=self.on_ignored, present_only=self.present_only)
-        losses = saliency_losses(logits, saliency, labels, ignore_index, self.soft, **which)
-        counted = counted_pixels(saliency, labels, ignore_index, **which)
+        losses = saliency_losses(logits, saliency, labels, ignore_index, self.soft, self.present_only)
+        counted = counted_pixels(saliency, labels, ignore_index, self.on_ignored, self.present_only)
         images = counted.flatten(1).any(dim=1)
         valid = labels != ignore_index
         labelled = valid.flatten(1).any(dim=1)
@@ -229,7 +227,7 @@ class SaliencyConflictLoss(nn.Module):
             images = images & labelled  # without a label there is no temperature
         loss_sal = image_means(losses.detach(), counted)
         for name, values, which_images in (('tau', tau, labelled), ('saliency_ce', loss_sal, images)):
-            logs[name] = ((values * which_images).sum() / which_images.sum().clamp(min=1) if values.dim() else values)
+            logs[name] = (values * which_images).sum() / which_images.sum().clamp(min=1) if values.dim() else values
 
         temperature = (class_conflict(labels, saliency, tau, logits.shape[1], ignore_index) if self.per_class
                        else tau.view(-1, 1, 1))
