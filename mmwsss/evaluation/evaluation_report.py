@@ -1,6 +1,7 @@
 """The report of an evaluation: what goes into the json file, and its table."""
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from rich.table import Table
 from mmwsss.evaluation.label_metrics import nan_to_none, scores_from_confusion, scores_from_counts
 from mmwsss.evaluation.threshold_curve import CAMHistogram, curve_from_histogram
 from mmwsss.utils.console import WIDE
+from mmwsss.utils.fileio import write_json
 
 MEANS = ('mIoU', 'm_FN', 'm_FP', 'precision', 'recall')
 CURVES = (*MEANS, 'foreground_recall')  # what a report has for every threshold
@@ -118,6 +120,13 @@ def log_table(table: Table) -> None:
     console = Console(file=io.StringIO(), width=WIDE)
     console.print(table)
     print_log('\n' + console.file.getvalue(), logger='current')
+
+
+def write_report(report: dict[str, Any], out_file: str | None) -> None:
+    """Writes a report as json, in a folder that is made where it is missing; with ``out_file=None`` nothing."""
+    if out_file is not None:
+        Path(out_file).parent.mkdir(parents=True, exist_ok=True)
+        write_json(out_file, report)
 
 
 def report_table(report: dict[str, Any], title: str) -> Table:

@@ -1,6 +1,5 @@
 """How well class activation maps localize single objects."""
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -25,14 +24,14 @@ from mmwsss.evaluation.box_localization import (
     resize_boxes,
 )
 from mmwsss.evaluation.component_tree import SIZES
-from mmwsss.evaluation.evaluation_report import log_table
+from mmwsss.evaluation.evaluation_report import log_table, write_report
 from mmwsss.evaluation.localization_report import chosen_thresholds, localization_report, localization_table
 from mmwsss.evaluation.metrics.cam_metric import FILTERS
 from mmwsss.evaluation.threshold_curve import check_thresholds
 from mmwsss.registry import METRICS
 from mmwsss.structures import read_label, resize_cam
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import read_json, write_json
+from mmwsss.utils.fileio import read_json
 
 LOCALIZATION_THRESHOLDS = tuple(i / 1000 for i in range(1000))
 
@@ -176,9 +175,7 @@ class BoxLocalizationMetric(BaseMetric):
         if is_main_process():
             self.table = localization_table(report)
             log_table(self.table)
-            if self.out_file is not None:
-                Path(self.out_file).parent.mkdir(parents=True, exist_ok=True)
-                write_json(self.out_file, report)
+            write_report(report, self.out_file)
         metrics = self.compute_metrics([report])
         return {f'{self.prefix}/{key}': value for key, value in metrics.items()} if self.prefix else metrics
 

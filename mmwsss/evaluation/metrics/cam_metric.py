@@ -9,13 +9,12 @@ from mmengine.dist import all_reduce, is_main_process
 from mmengine.evaluator import BaseMetric
 from rich.table import Table
 
-from mmwsss.evaluation.evaluation_report import cam_report, log_table, miou_at, report_table
+from mmwsss.evaluation.evaluation_report import cam_report, log_table, miou_at, report_table, write_report
 from mmwsss.evaluation.label_metrics import load_mask
 from mmwsss.evaluation.threshold_curve import DEFAULT_THRESHOLDS, CAMHistogram, cam_histogram, check_thresholds
 from mmwsss.registry import METRICS
 from mmwsss.structures.maps import resize_cam
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import write_json
 
 FILTERS = ('label', 'score', 'top_k')
 CLASS_COUNTS = ('1', '2', '3+')  # images by the number of classes whose maps they have
@@ -154,9 +153,7 @@ class CAMMetric(BaseMetric):
     def _show(self, report: dict) -> None:
         self.table = report_table(report, 'CAM')
         log_table(self.table)
-        if self.out_file is not None:
-            Path(self.out_file).parent.mkdir(parents=True, exist_ok=True)
-            write_json(self.out_file, report)
+        write_report(report, self.out_file)
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Picks the values to log from a report.

@@ -1,13 +1,11 @@
 """mmseg's IoUMetric, with the report and the table that every evaluation here ends in."""
-from pathlib import Path
 from typing import Any
 
 import mmseg.evaluation
 from rich.table import Table
 
-from mmwsss.evaluation.evaluation_report import counts_report, log_table, report_table
+from mmwsss.evaluation.evaluation_report import counts_report, log_table, report_table, write_report
 from mmwsss.registry import METRICS
-from mmwsss.utils.fileio import write_json
 
 
 @METRICS.register_module()
@@ -44,7 +42,5 @@ class IoUMetric(mmseg.evaluation.IoUMetric):
             report = counts_report(tp, predicted, gt, self.dataset_meta['classes'][1:], len(results))
             self.table = report_table(report, 'labels')
             log_table(self.table)
-            if self.out_file is not None:
-                Path(self.out_file).parent.mkdir(parents=True, exist_ok=True)
-                write_json(self.out_file, report)
+            write_report(report, self.out_file)
         return metrics

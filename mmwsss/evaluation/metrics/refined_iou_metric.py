@@ -11,7 +11,7 @@ from mmengine.evaluator import BaseMetric
 from rich.table import Table
 
 from mmwsss.datasets.layout import stem_of
-from mmwsss.evaluation.evaluation_report import label_report, log_table, report_table
+from mmwsss.evaluation.evaluation_report import label_report, log_table, report_table, write_report
 from mmwsss.evaluation.label_metrics import confusion_matrix, load_mask
 from mmwsss.postprocessing import Postprocessor, build_postprocessors
 from mmwsss.registry import METRICS
@@ -19,7 +19,7 @@ from mmwsss.structures.image_file import read_image
 from mmwsss.structures.label_file import label_path, write_label
 from mmwsss.structures.score_map import ScoreMap
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import remove_leftovers, write_json
+from mmwsss.utils.fileio import remove_leftovers
 from mmwsss.utils.parallel import OrderedPool, check_num_workers, workers_per_rank
 
 
@@ -199,9 +199,7 @@ class RefinedIoUMetric(BaseMetric):
         if is_main_process():
             self.table = report_table(report, 'after post-processing')
             log_table(self.table)
-            if self.out_file is not None:
-                Path(self.out_file).parent.mkdir(parents=True, exist_ok=True)
-                write_json(self.out_file, report)
+            write_report(report, self.out_file)
         percent = {name: float('nan') if report[name] is None else 100 * report[name]
                    for name in ('mIoU', 'precision', 'recall')}
         return dict(percent, num_labels=num_images)
