@@ -26,6 +26,8 @@ rows = [
     _row('split & unite, defaults', outside=[dict(type='SplitUnite')], seeds=(0, 1, 2)),
     _row('iterative, defaults', outside=[dict(type='IterativeErase')], seeds=(0, 1, 2)),
     _row('InferCam, defaults', outside=[dict(type='InferCam')], seeds=(0, 1, 2)),
+    _row('InferCam, defaults, patches x 0.75', outside=[dict(type='InferCam', split=dict(patch_scale=0.75))],
+         seeds=(0, 1, 2)),
     _row('split & unite, strengths kept', outside=[dict(type='SplitUnite', **dict(_as_in_paper, normalize='image'))]),
     _row('InferCam, strengths kept', outside=[dict(_infer_cam, split=dict(_as_in_paper, normalize='image'))]),
     _row('InferCam, two rounds, no overlap', outside=[dict(_infer_cam, split=dict(_as_in_paper, overlap=(0, 0)),

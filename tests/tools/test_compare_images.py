@@ -45,6 +45,7 @@ def test_groups_equal_loops(tool, tmp_path, count, groups):
         assert row['difference'] == pytest.approx(mean)
         assert row['other'] - row['base'] == pytest.approx(mean)
         assert row['gaining'] == sum(gain > 0 for gain in gains) / len(gains)
+        assert row['better'] == pytest.approx(sum(max(other[i]['mIoU'], base[i]['mIoU']) for i in own) / len(own))
         assert row['activation'] == pytest.approx([by[i]['recall'] - by[i]['precision'] for i in (own[0], own[-1])])
         if len(own) == 1:
             assert row['error'] is None

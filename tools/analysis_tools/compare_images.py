@@ -62,7 +62,8 @@ def compare(base: Mapping[str, Mapping[str, float]], other: Mapping[str, Mapping
     Returns:
         A dict a group: ``num_images``; ``activation``, the lowest and the highest of :func:`activation`; ``base`` and
         ``other``, means of the mIoU of single images; ``difference`` of the two, and its standard error ``error``
-        (``None`` for one image); ``gaining``, the share of images that gain.
+        (``None`` for one image); ``gaining``, the share of images that gain; ``better``, the mean with the better of
+        the two for every image, which is the most that a choice between them could give.
 
     Raises:
         UserError: If fewer images are in all three than there are groups.
@@ -79,6 +80,7 @@ def compare(base: Mapping[str, Mapping[str, float]], other: Mapping[str, Mapping
         rows.append(dict(
             num_images=len(stems), activation=[places[stems[0]], places[stems[-1]]], base=float(before.mean()),
             other=float(after.mean()), difference=float(gain.mean()), gaining=float((gain > 0).mean()),
+            better=float(np.maximum(before, after).mean()),
             error=float(gain.std(ddof=1) / len(gain) ** 0.5) if len(gain) > 1 else None))
     return rows
 
@@ -86,14 +88,15 @@ def compare(base: Mapping[str, Mapping[str, float]], other: Mapping[str, Mapping
 def images_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Lays what :func:`compare` returns out as a table, in percent."""
     table = Table(title=Text('mean mIoU of single images'), title_justify='left')
-    for column in ('recall - precision', 'images', 'base', 'other', 'difference', 'standard error', 'images that gain'):
+    for column in ('recall - precision', 'images', 'base', 'other', 'difference', 'standard error', 'images that gain',
+                   'better of both'):
         table.add_column(column, justify='right')
     for row in rows:
         low, high = row['activation']
         error = '-' if row['error'] is None else f'{100 * row["error"]:.2f}'
         means = [f'{100 * row[name]:.2f}' for name in ('base', 'other')]
         table.add_row(f'{low:.2f} to {high:.2f}', str(row['num_images']), *means, f'{100 * row["difference"]:+.2f}',
-                      error, f'{100 * row["gaining"]:.0f} %')
+                      error, f'{100 * row["gaining"]:.0f} %', f'{100 * row["better"]:.2f}')
     return table
 
 
