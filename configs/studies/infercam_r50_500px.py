@@ -25,7 +25,7 @@ rows = [
     *(_row(f'split, patches x {scale:g}', dict(type='SplitUnite', patch_scale=scale), seeds=(1,), **other)
       for scale, other in ((0.5, dict(baseline='baseline, scales 0.5 and 1')),
                            (0.75, dict(baseline='baseline, scales 0.75 and 1')), (1.5, {}))),
-    _row('InferCam, patches x 0.75', dict(_infer_cam, split=dict(patch_scale=0.75)), seeds=(1,),
+    _row('InferCam, patches x 0.75', dict(_infer_cam, split=dict(patch_scale=0.75)),
          baseline='baseline, scales 0.75 and 1'),
     *(_row(f'split, overlap {overlap}', dict(type='SplitUnite', overlap=(overlap, overlap)), seeds=(1,))
       for overlap in (40, 80)),
