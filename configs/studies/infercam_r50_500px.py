@@ -13,28 +13,36 @@ def _row(name, *hooks, scales=(1.0,), **options):
                      test_options={'model.inference_hooks': [*hooks, view]}), **options)
 
 
-_infer_cam = dict(type='InferCam')
-rows = [
-    *(dict(row, seeds=_base_.seeds) for row in _base_.rows),
-    *(row for scales, name in (((0.5, 1.0), 'scales 0.5 and 1'), ((0.75, 1.0), 'scales 0.75 and 1'),
-                               ((0.5, 1.0, 1.5, 2.0), '4 scales'))
-      for row in (_row(f'baseline, {name}', scales=scales),
-                  _row(f'InferCam, {name}', _infer_cam, scales=scales, baseline=f'baseline, {name}'))),
-    *(_row(f'baseline, scale {scale:g}', scales=(scale,), seeds=(1,)) for scale in (0.5, 0.75)),
-    # Patches of another scale are to be seen beside a plain CAM of both scales.
-    *(_row(f'split, patches x {scale:g}', dict(type='SplitUnite', patch_scale=scale), seeds=(1,), **other)
-      for scale, other in ((0.5, dict(baseline='baseline, scales 0.5 and 1')),
-                           (0.75, dict(baseline='baseline, scales 0.75 and 1')), (1.5, {}))),
-    _row('InferCam, patches x 0.75', dict(_infer_cam, split=dict(patch_scale=0.75)),
+def _split(name, **options):
+    return _row(f'split, {name}', dict(type='SplitUnite', **options), seeds=(1,))
+
+
+def _erase(name, **options):
+    return _row(f'erase, {name}', dict(type='IterativeErase', **options), seeds=(1,))
+
+
+rows = [dict(row, seeds=_base_.seeds) for row in _base_.rows]
+for _scales, _name in (((0.5, 1.0), 'scales 0.5 and 1'), ((0.75, 1.0), 'scales 0.75 and 1'),
+                       ((0.5, 1.0, 1.5, 2.0), '4 scales')):
+    rows += [_row(f'baseline, {_name}', scales=_scales),
+             _row(f'InferCam, {_name}', dict(type='InferCam'), scales=_scales, baseline=f'baseline, {_name}')]
+rows += [
+    _row('baseline, scale 0.5', scales=(0.5,), seeds=(1,)),
+    _row('baseline, scale 0.75', scales=(0.75,), seeds=(1,)),
+    # Smaller patches are to be seen beside a plain CAM of both scales.
+    dict(_split('patches x 0.5', patch_scale=0.5), baseline='baseline, scales 0.5 and 1'),
+    dict(_split('patches x 0.75', patch_scale=0.75), baseline='baseline, scales 0.75 and 1'),
+    _split('patches x 1.5', patch_scale=1.5),
+    _row('InferCam, patches x 0.75', dict(type='InferCam', split=dict(patch_scale=0.75)),
          baseline='baseline, scales 0.75 and 1'),
-    *(_row(f'split, overlap {overlap}', dict(type='SplitUnite', overlap=(overlap, overlap)), seeds=(1,))
-      for overlap in (40, 80)),
-    *(_row(f'split, over its own maximum, least strength {strength:g}',
-           dict(type='SplitUnite', normalize='patch', min_strength=strength), seeds=(1,)) for strength in (0.25, 0.5)),
-    *(_row(f'erase, from {threshold:g}', dict(type='IterativeErase', threshold=threshold), seeds=(1,))
-      for threshold in (0.2, 0.3, 0.5)),
-    _row('erase, from 0.3, by class', dict(type='IterativeErase', threshold=0.3, erase='class'), seeds=(1,)),
-    _row('erase, from 0.3, sum', dict(type='IterativeErase', threshold=0.3, accumulate='sum'), seeds=(1,)),
-    _row('erase, over its own maximum, least strength 0.5',
-         dict(type='IterativeErase', normalize='round', min_strength=0.5), seeds=(1,)),
+    _split('overlap 40', overlap=(40, 40)),
+    _split('overlap 80', overlap=(80, 80)),
+    _split('over its own maximum, least strength 0.25', normalize='patch', min_strength=0.25),
+    _split('over its own maximum, least strength 0.5', normalize='patch', min_strength=0.5),
+    _erase('from 0.2', threshold=0.2),
+    _erase('from 0.3', threshold=0.3),
+    _erase('from 0.5', threshold=0.5),
+    _erase('from 0.3, by class', threshold=0.3, erase='class'),
+    _erase('from 0.3, sum', threshold=0.3, accumulate='sum'),
+    _erase('over its own maximum, least strength 0.5', normalize='round', min_strength=0.5),
 ]
