@@ -4,6 +4,7 @@ from mmseg.models.backbones import ResNet
 from torch import nn
 
 from mmwsss.models.backbones import EfficientNetLite
+from mmwsss.models.backbones.cached_backbone import cached_modules
 
 # mmcv pairs a BatchNorm with the convolution that was registered before it. In these backbones that is the one whose
 # output it takes; in a pre-activation network such as ResNet38 it is not.
@@ -20,16 +21,17 @@ def fuse_conv_bn(model: nn.Module) -> int:
         model: A model in eval mode with its final weights.
 
     Returns:
-        How many BatchNorms are gone; backbones other than :data:`FUSIBLE` stay as they are.
+        How many BatchNorms are gone; backbones other than :data:`FUSIBLE` and those whose features are cached stay as
+        they are.
 
     Raises:
         ValueError: If the model is in training mode, where a BatchNorm normalises by its batch.
     """
     if model.training:
         raise ValueError('fuse_conv_bn: the model is in training mode; call eval() first')
-    before = _count(model)
+    before, cached = _count(model), cached_modules(model)
     for module in list(model.modules()):
-        if isinstance(module, FUSIBLE):
+        if isinstance(module, FUSIBLE) and module not in cached:
             mmcv_fuse_conv_bn(module)
     return before - _count(model)
 

@@ -6,6 +6,7 @@ import torch
 from mmengine.logging import print_log
 from torch import nn
 
+from mmwsss.models.backbones.cached_backbone import cached_modules
 from mmwsss.utils.cpu import computes_bfloat16
 from mmwsss.utils.errors import UserError
 
@@ -60,7 +61,8 @@ def cast_backbone_weights(model: nn.Module, dtype: str | None) -> int:
     the last bit. The model can then be used in this precision only, and not be trained.
 
     Args:
-        model: A model in eval mode with its final weights; its backbones are the modules named ``backbone``.
+        model: A model in eval mode with its final weights; its backbones are the modules named ``backbone``. Those whose
+            features are cached compute in full precision, and stay as they are.
         dtype: See :func:`autocast`; ``None``: nothing is done.
 
     Returns:
@@ -77,6 +79,7 @@ def cast_backbone_weights(model: nn.Module, dtype: str | None) -> int:
                  if name.rpartition('.')[2] == 'backbone']
     convolutions = {module for backbone in backbones for module in backbone.modules()
                     if isinstance(module, nn.modules.conv._ConvNd)}
+    convolutions -= cached_modules(model)
     for module in convolutions:
         module.to(DTYPES[dtype])
     return len(convolutions)

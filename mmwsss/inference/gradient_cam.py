@@ -105,10 +105,10 @@ class GradientCAM(CAMProvider):
 
     It works under :func:`torch.no_grad` and :class:`torch.inference_mode`, both of which it leaves for as long as
     it computes (parameters that were themselves created in inference mode cannot take part; torch says so), with
-    frozen parameters, and under autocast, where what is done with the gradients is done in float32. It differentiates
-    with respect to the feature map alone: no parameter gets a ``grad``, no module a hook, and nothing that is
-    returned holds the graph. The forward pass does keep its activations until then, which takes as much memory as in
-    training.
+    frozen parameters (but not with a backbone that computes without gradient, such as ``CachedBackbone``), and under
+    autocast, where what is done with the gradients is done in float32. It differentiates with respect to the feature
+    map alone: no parameter gets a ``grad``, no module a hook, and nothing that is returned holds the graph. The
+    forward pass does keep its activations until then, which takes as much memory as in training.
 
     Args:
         stage: Name of the feature map in ``CAMOutput.feats``: ``'0'``, ``'1'``, ...; ``None`` is the last.
@@ -147,8 +147,8 @@ class GradientCAM(CAMProvider):
             The maps N x C x h x w (float32, the resolution of the stage), the scores and all feature maps, detached.
 
         Raises:
-            StageError: A :class:`ValueError` and :class:`UserError`, if the model has no such stage, or if its
-                scores do not depend on it.
+            StageError: A :class:`ValueError` and :class:`UserError`, if the model has no such stage, its scores do
+                not depend on it, or it has no gradient.
         """
         # Not enable_grad alone: in inference mode it has no effect, and tensors made there cannot be differentiated.
         with torch.inference_mode(False), torch.enable_grad():
@@ -174,7 +174,8 @@ class GradientCAM(CAMProvider):
             target = positions * logits[images, classes].float().sum()
             grads, = torch.autograd.grad(target, tap, retain_graph=r < rounds, allow_unused=True)
             if grads is None:
-                raise self._not_on_the_way()
+                raise StageError(f'{type(self).__name__}: the scores do not depend on {self._stage_name()}; set '
+                                 'model.cam_provider.stage to one that the CAM head uses')
             maps = self.localize(feats[images], grads[images].float() / positions, scores[images, classes])
             cam[images, classes] = positions * maps if self.times_area else maps
         return cam
@@ -187,14 +188,14 @@ class GradientCAM(CAMProvider):
         else:
             raise StageError(f'{type(self).__name__}: there is no stage {self.stage!r}; set model.cam_provider.stage '
                              f'to one of {", ".join(map(repr, names))}')
-        if not tap.requires_grad:
-            raise self._not_on_the_way()
+        if not tap.requires_grad:  # though the image does
+            raise StageError(f'{type(self).__name__}: the backbone computes {self._stage_name()} without gradient, as '
+                             'one that is frozen as a whole or cached does; leave out model.cam_provider, or take '
+                             'another backbone')
         return tap
 
-    def _not_on_the_way(self) -> StageError:
-        stage = 'the last stage' if self.stage is None else f'stage {self.stage!r}'
-        return StageError(f'{type(self).__name__}: the scores do not depend on {stage}; set model.cam_provider.stage '
-                          'to one that the CAM head uses')
+    def _stage_name(self) -> str:
+        return 'the last stage' if self.stage is None else f'stage {self.stage!r}'
 
 
 @CAM_PROVIDERS.register_module()

@@ -65,7 +65,8 @@ def score_map_power(cam: np.ndarray, classes: np.ndarray, alpha: float) -> Score
     """
     _check('alpha', alpha)
     highest = np.asarray(cam, np.float32).max(axis=0, initial=0)
-    return _with_background((1 - highest) ** np.float32(alpha), cam, classes)
+    # A map that was resized may be above 1 by its rounding: a power of a negative number is NaN.
+    return _with_background(np.maximum(1 - highest, 0) ** np.float32(alpha), cam, classes)
 
 
 def score_map_saliency(cam: np.ndarray, classes: np.ndarray, saliency: np.ndarray, weight: float) -> ScoreMap:

@@ -2,8 +2,10 @@ import pytest
 import torch
 from torch import nn
 
+from mmwsss.engine.fuse_conv_bn import fuse_conv_bn
 from mmwsss.engine.mixed_precision import autocast, cast_backbone_weights
 from mmwsss.models import EfficientNetLite, ResNet38
+from mmwsss.models.backbones import CachedBackbone
 from mmwsss.utils.errors import UserError
 
 
@@ -40,6 +42,20 @@ def test_weights_that_are_cast_once_give_the_same_features(make):
     assert model['head'].weight.dtype == torch.float32
     for feature, value in zip(features(), expected, strict=True):
         torch.testing.assert_close(feature, value, rtol=0, atol=0)
+
+
+def test_a_cached_backbone_keeps_its_weights(tmp_path):
+    torch.manual_seed(0)
+    backbone = CachedBackbone(dict(type='EfficientNetLite', variant='lite0'), tmp_path)
+    model, images = nn.ModuleDict(dict(backbone=backbone)).eval(), torch.randn(1, 3, 40, 33)
+    expected = backbone(images)
+    assert fuse_conv_bn(model) == 0 and cast_backbone_weights(model, 'bfloat16') == 0
+    backbone.cache = None
+    with autocast(model, 'bfloat16'):
+        for feature, value in zip(backbone(images), expected, strict=True):
+            torch.testing.assert_close(feature, value, rtol=0, atol=0)
+        backbone(images + 1)  # one that is computed
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_weights_are_not_cast_in_training():

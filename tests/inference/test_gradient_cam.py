@@ -351,7 +351,7 @@ def test_stage_that_the_scores_do_not_depend_on():
             maps, feats = super().forward_maps(inputs)
             return maps, tuple(feat.detach() for feat in feats)
 
-    with pytest.raises(ValueError, match='GradCAM: the scores do not depend on the last stage'):
+    with pytest.raises(ValueError, match='GradCAM: the backbone computes the last stage without gradient'):
         build('GradCAM')(Detached(), make_images(), None)
 
 

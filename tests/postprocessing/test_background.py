@@ -68,6 +68,11 @@ def test_power_equals_definition(alpha):
     assert scores.scores.dtype == np.float32
 
 
+def test_power_of_a_map_that_is_one_but_for_its_rounding():
+    cam = np.full((1, 2, 2), np.nextafter(np.float32(1), np.float32(2)))
+    np.testing.assert_array_equal(score_map_power(cam, np.array([3]), 2.4).scores[0], np.zeros((2, 2)))
+
+
 def test_power_higher_alpha_means_less_background():
     cam = np.random.default_rng(8).random((2, 20, 20)).astype(np.float32) * 0.6
     share = [(score_map_power(cam, np.arange(2), alpha).to_label() == 0).mean() for alpha in (1, 4, 24)]

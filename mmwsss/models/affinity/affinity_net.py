@@ -83,7 +83,8 @@ class AffinityNet(BaseAffinityModel):
         """See :meth:`BaseAffinityModel.refine`."""
         size = inputs.shape[-2:]
         cams = resize_maps(cams, size)
-        background = (1 - cams.amax(dim=1, keepdim=True)) ** self.test_cfg['alpha']
+        # Resizing rounds a 1 up, and a power of a negative number is NaN, which the walk carries everywhere.
+        background = (1 - cams.amax(dim=1, keepdim=True)).clamp(min=0) ** self.test_cfg['alpha']
         scores = pool_to_grid(torch.cat([background, cams], dim=1), self.grid_stride)
         affinity, offsets = self.affinity(self.extract_feat(inputs), self.random_walk.radius)
         return upsample_from_grid(self.random_walk(affinity, scores, offsets), self.grid_stride, size)

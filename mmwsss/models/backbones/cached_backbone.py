@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from mmengine.model import BaseModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmwsss.inference.external_features import halve, weights_digest
 from mmwsss.registry import MODELS
@@ -81,3 +81,9 @@ class CachedBackbone(BaseModule):
                 feats = halve(self.backbone(image[None].float()), self.config.get('type'))
             self.cache.write(digest, feats)
         return feats
+
+
+def cached_modules(model: nn.Module) -> set[nn.Module]:
+    """Returns the modules of a model whose weights tell the features on disk, and must stay to the last bit."""
+    return {module for cached in model.modules() if isinstance(cached, CachedBackbone)
+            for module in cached.backbone.modules()}

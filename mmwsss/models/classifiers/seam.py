@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mmwsss.models.classifiers.base_cam_model import BaseCAMModel, name_feats, stack_labels
 from mmwsss.models.losses.ecr_loss import with_background
-from mmwsss.models.utils import ComposeViews, ViewFunction
+from mmwsss.models.utils import ComposeViews, ViewFunction, find_inside
 from mmwsss.registry import MODELS
 from mmwsss.structures import CAMOutput
 from mmwsss.structures.maps import min_max_normalize, resize_aligned
@@ -146,20 +146,6 @@ class SEAM(BaseCAMModel):
         return losses
 
 
-def find_inside(transform: ViewFunction, maps: Tensor) -> Tensor:
-    """Returns which pixels of a view show the image and nothing else.
-
-    Args:
-        transform: A.
-        maps: N x C x H x W, what A is for.
-
-    Returns:
-        N x 1 x H' x W' bools. A pixel that is interpolated between the image and the outside is False.
-    """
-    # Weights of an interpolation sum up to 1 but for rounding.
-    return transform(torch.ones_like(maps[:, :1], dtype=torch.float32)) > 1 - 1e-3
-
-
 def compared_maps(maps1: Tensor, maps2: Tensor, transform: ViewFunction,
                   inside: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Normalises the maps of both views and transforms those of the first: A(F(I)) and F(A(I)) of SEAM's eq. 9 and 10.
@@ -173,7 +159,8 @@ def compared_maps(maps1: Tensor, maps2: Tensor, transform: ViewFunction,
         maps1: N x C x H x W maps of the image.
         maps2: N x C x H' x W' maps of the transformed image.
         transform: A.
-        inside: N x 1 x H' x W' bools, see :func:`find_inside`; ``None``: all are inside.
+        inside: N x 1 x H' x W' bools, see :func:`~mmwsss.models.utils.find_inside`; ``None``: all are
+            inside.
 
     Returns:
         Two tensors N x C x H' x W' in [0, 1), float32; zero outside. An image that is inside as a whole has the same as

@@ -15,7 +15,7 @@ from mmwsss.models.losses.semantic_loss import (
     ActivationConsistencyLoss,
     present_categories,
 )
-from mmwsss.models.utils import ComposeViews
+from mmwsss.models.utils import ComposeViews, find_inside
 from mmwsss.registry import MODELS
 from mmwsss.structures import CAMOutput
 from mmwsss.structures.maps import rescale_images, resize_maps
@@ -218,7 +218,9 @@ class SLAM(BaseCAMModel):
             transform = self.view.sample(len(inputs), size)
             view = transform(inputs)
             others = self.activations(self.cam_head(self.backbone(view)), present, tuple(view.shape[-2:]))
-            losses['loss_consistency'] = self.loss_consistency(transform(activations), others, present)
+            # Outside of the image there is nothing, not even background.
+            inside = find_inside(transform, activations) if self.view.takes_in else None
+            losses['loss_consistency'] = self.loss_consistency(transform(activations), others, present, inside)
         if self.cls_weight:
             objects = maps[:, 1:] if self.background == 'own' else maps
             losses['loss_cls'] = self.cls_weight * self.loss_by_maps(objects, labels)

@@ -130,18 +130,25 @@ def activation_complement(activations: Tensor, present: Tensor) -> Tensor:
     return (activations[:, 0] + objects.amax(dim=1) - 1).square().mean(dim=(1, 2))
 
 
-def activation_consistency(activations: Tensor, others: Tensor, present: Tensor) -> Tensor:
+def activation_consistency(activations: Tensor, others: Tensor, present: Tensor,
+                           inside: Tensor | None = None) -> Tensor:
     """Mean absolute difference between the activations of two views of the same images.
 
     Args:
         activations: N x K x h x w.
         others: N x K x h x w, of the other view, brought to the same geometry.
         present: N x K, 0 or 1: the categories that count.
+        inside: N x 1 x h x w, 0 or 1: the pixels that both views show; ``None``: all.
 
     Returns:
-        [N].
+        [N]; 0 where no pixel is inside.
     """
-    difference = (activations.float() - others.float()).abs().mean(dim=(2, 3))
+    difference = (activations.float() - others.float()).abs()
+    if inside is None:
+        difference = difference.mean(dim=(2, 3))
+    else:
+        inside = inside.to(difference.dtype)
+        difference = (inside * difference).sum(dim=(2, 3)) / inside.sum(dim=(2, 3)).clamp(min=1)
     present = present.to(difference.dtype)
     return (present * difference).sum(dim=1) / present.sum(dim=1).clamp(min=1)
 
@@ -172,7 +179,7 @@ class _MeanLoss(nn.Module):
         super().__init__()
         self.loss_weight = loss_weight
 
-    def forward(self, *args: Tensor) -> Tensor:
+    def forward(self, *args: Tensor | None) -> Tensor:
         """Takes what the function takes; returns a scalar."""
         terms = self.terms(*args)
         return self.loss_weight * global_mean(terms.sum(), torch.tensor(len(terms), device=terms.device))

@@ -7,6 +7,7 @@ from mmwsss.models.utils.view_transforms import (
     TranslateView,
     ViewFunction,
     ViewTransform,
+    find_inside,
     flip_images,
     rescale,
     rotate,
@@ -14,4 +15,4 @@ from mmwsss.models.utils.view_transforms import (
 )
 
 __all__ = ['ComposeViews', 'FlipView', 'RescaleView', 'RotateView', 'TranslateView', 'ViewFunction',
-           'ViewTransform', 'flip_images', 'rescale', 'rotate', 'translate']
+           'ViewTransform', 'find_inside', 'flip_images', 'rescale', 'rotate', 'translate']

@@ -104,6 +104,20 @@ def translate(x: Tensor, shifts: Tensor) -> Tensor:
     return torch.stack(moved)
 
 
+def find_inside(transform: ViewFunction, maps: Tensor) -> Tensor:
+    """Returns which pixels of a view show the image and nothing else.
+
+    Args:
+        transform: A.
+        maps: N x C x H x W, what A is for.
+
+    Returns:
+        N x 1 x H' x W' bools. A pixel that is interpolated between the image and the outside is False.
+    """
+    # Weights of an interpolation sum up to 1 but for rounding.
+    return transform(torch.ones_like(maps[:, :1], dtype=torch.float32)) > 1 - 1e-3
+
+
 class ViewTransform(ABC):
     """A random transformation of a batch that can be applied to several tensors in the same way.
 

@@ -78,6 +78,14 @@ def test_prediction_equals_the_dense_walk(border):
 
 
 @torch.no_grad()
+@torch.no_grad()
+def test_a_map_that_resizing_rounds_above_one_has_no_background():
+    model, cam = toy_affinity_net(test_cfg=dict(alpha=2.4)), cams(1, 3, 26, 30)
+    cam[:, 0, 8:16, 8:16] = torch.nextafter(torch.tensor(1.0), torch.tensor(2.0))
+    expected = cam.clamp(max=1)
+    torch.testing.assert_close(model.refine(images(1), cam), model.refine(images(1), expected))
+
+
 def test_alpha_is_how_little_background_there_is():
     def share(alpha):
         walk = dict(type='RandomWalk', beta=30, steps=4, radius=3)

@@ -5,9 +5,9 @@ import torch
 from seam_reference import random
 from seam_toy import toy_seam
 
-from mmwsss.models.classifiers.seam import background_outside, compared_maps, find_inside
+from mmwsss.models.classifiers.seam import background_outside, compared_maps
 from mmwsss.models.losses.ecr_loss import with_background
-from mmwsss.models.utils import ComposeViews
+from mmwsss.models.utils import ComposeViews, find_inside
 from mmwsss.structures.maps import min_max_normalize
 
 FLIP, RESCALE = dict(type='FlipView'), dict(type='RescaleView', scale=0.3)

@@ -16,6 +16,11 @@ def images(*shape, seed=1):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) - 0.5
 
 
+class PointwiseBackbone(torch.nn.Module):
+    def forward(self, inputs):
+        return torch.cat([inputs, -inputs], dim=1),
+
+
 def slow_activations(model, image, label):
     """K x H x W of one image 3 x H x W: pixel by pixel where a reading needs it."""
     maps = model.cam_head(model.backbone(image[None]))[0]
@@ -107,6 +112,13 @@ def test_consistency_compares_the_transformed_activations():
     expected = ((present * difference).sum(1) / present.sum(1)).mean()
     torch.testing.assert_close(found, expected)
     assert found > 0
+
+
+def test_consistency_leaves_out_what_is_not_of_the_image():
+    """Maps that move with the image are the same in both views, whatever lies outside."""
+    model, inputs = toy_slam(views=[dict(type='TranslateView', max_pixels=3, exact=True)]), images(3, 3, 8, 8)
+    model.backbone = PointwiseBackbone()
+    assert model(inputs, samples(LABELS), mode='loss')['loss_consistency'] < 1e-6
 
 
 def test_encoder_is_frozen_and_in_evaluation_mode():

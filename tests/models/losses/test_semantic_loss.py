@@ -132,6 +132,18 @@ def test_regularization_of_something_else():
         MODELS.build(dict(type='ActivationRegularizationLoss', average='some'))
 
 
+def test_consistency_counts_what_both_views_show():
+    one, two, present = random(3, 2, 4, 5), random(3, 2, 4, 5, seed=1), torch.tensor([[1, 1], [1, 0], [0, 1]])
+    inside = random(3, 1, 4, 5, seed=2) > 0.5
+    inside[2] = False
+    expected = [sum(sum(abs(one[i, k, y, x].item() - two[i, k, y, x].item()) for y, x in shown) / len(shown)
+                    for k in range(2) if present[i, k]) / int(present[i].sum()) if shown else 0.0
+                for i, shown in enumerate(inside[n, 0].nonzero().tolist() for n in range(3))]
+    close(module.activation_consistency(one, two, present, inside), expected)
+    close(module.activation_consistency(one, two, present, torch.ones(3, 1, 4, 5)),
+          module.activation_consistency(one, two, present).tolist())
+
+
 def test_gradients():
     """In float64 all the way, which the losses themselves are not."""
     category, present = pairs(random_present(3, 4))
