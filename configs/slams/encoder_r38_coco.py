@@ -4,6 +4,6 @@ _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/coco_cam.py', '../
 model = dict(data_preprocessor=dict(size={{_base_.crop_size}}))
 train_dataloader = dict(batch_size=64, dataset=dict(pipeline={{_base_.train_pipeline}}))
 auto_scale_lr = dict(base_batch_size=64)
-optim_wrapper = dict(optimizer=dict(lr=0.025))
+optim_wrapper = dict(optimizer=dict(lr=0.025, momentum=5e-4, weight_decay=5e-4))
 train_cfg = dict(max_epochs=5)
 test_dataloader = test_evaluator = test_cfg = None  # it becomes a part of a SLAM, and that is tested

@@ -61,8 +61,8 @@ def cast_backbone_weights(model: nn.Module, dtype: str | None) -> int:
     the last bit. The model can then be used in this precision only, and not be trained.
 
     Args:
-        model: A model in eval mode with its final weights; its backbones are the modules named ``backbone``. Those whose
-            features are cached compute in full precision, and stay as they are.
+        model: A model in eval mode with its final weights; its backbones are the modules named ``backbone``.
+            Those whose features are cached compute in full precision, and stay as they are.
         dtype: See :func:`autocast`; ``None``: nothing is done.
 
     Returns:

@@ -13,6 +13,7 @@ from mmwsss.registry import INFERENCE_HOOKS, MODELS
 IMAGES = {
     'cam/cam_r38_voc': (448, (448, 768), 'ColorJitter'),
     'cam/cam_r38_voc_psa': (448, (256, 512), 'ColorJitter'),
+    'cam/cam_r38_voc_range224': (448, (224, 768), 'ColorJitter'),
     'cam/cam_r50_voc': (512, (320, 640), None),
     'seam/seam_r38_voc': (448, (448, 768), 'ColorJitter'),
     'affinitynet/affinitynet_r38_voc': (448, None, 'ColorJitter'),
@@ -84,6 +85,18 @@ def test_classifier_is_seams_baseline_or_psas(config, name, batch, epochs, lr):
     optimizer = cfg.optim_wrapper.optimizer
     assert (cfg.train_dataloader.batch_size, cfg.train_cfg.max_epochs, optimizer.lr) == (batch, epochs, lr)
     assert optimizer.weight_decay == optimizer.momentum == 5e-4
+
+
+def test_classifiers_on_resnet38_have_the_momentum_of_the_released_codes(repo_root):
+    """That of PSA and SEAM, 5e-4."""
+    found = []
+    for path in repo_root.glob('configs/*/*_r38_*.py'):
+        cfg = Config.fromfile(path) if path.parent.name not in ('pipelines', 'studies', 'segmentation') else {}
+        if 'optim_wrapper' in cfg:
+            optimizer = cfg.optim_wrapper.optimizer
+            assert optimizer.momentum == optimizer.weight_decay == 5e-4, path
+            found.append(path.stem)
+    assert {'cam_r38_voc', 'seam_r38_voc', 'affinitynet_r38_voc', 'slam_r38_coco', 'encoder_r38_voc'} < set(found)
 
 
 @pytest.mark.parametrize('name, classifier', [
