@@ -15,8 +15,8 @@ from torch.utils.data import Dataset
 from mmwsss.apis.cam_checks import cam_loaders, check_refinement
 from mmwsss.apis.model_folder import is_segmentor
 from mmwsss.apis.runner import RunResult, check_settings, test
-from mmwsss.config.config import backbones_of
 from mmwsss.config.seg_options import check_output
+from mmwsss.config.weight_files import model_as_tested
 from mmwsss.datasets import on_rank_zero
 from mmwsss.registry import DATASETS
 from mmwsss.structures.cam_file import CAMManifest, cam_path, open_cam_dir, read_cam, read_manifest
@@ -202,16 +202,10 @@ def _is_stale(path: Path, sources: Sequence[str | Path], info: dict, class_filte
 def cam_config_hash(cfg: Config) -> str:
     """Returns the sha256 of what decides the content of CAM files besides checkpoint and images.
 
-    These are the model (how backbones were initialised before training does not count, nor where a hook keeps its
-    features), the test pipeline (where it finds CAMs to refine does not count: the manifest holds theirs) and the
-    precision.
+    These are the model (see :func:`mmwsss.config.weight_files.model_as_tested`), the test pipeline (where it finds CAMs
+    to refine does not count: the manifest holds theirs) and the precision.
     """
-    model = cfg.model.to_dict()
-    for hook in model.get('inference_hooks') or ():
-        hook.pop('cache_dir', None)
-    for _, backbone in backbones_of(model):
-        backbone.pop('init_cfg', None)
-    return sha256_of_json(dict(model=model, test_cfg=cfg.test_cfg.to_dict(),
+    return sha256_of_json(dict(model=model_as_tested(cfg.model.to_dict()), test_cfg=cfg.test_cfg.to_dict(),
                                pipeline=[{key: value for key, value in step.items() if key != 'cam_dir'}
                                          for step in cfg.test_dataloader.dataset.get('pipeline') or ()],
                                channels_last=any(h.get('type') == 'ChannelsLastHook'

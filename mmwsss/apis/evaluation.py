@@ -21,7 +21,7 @@ from mmwsss.structures.image_file import check_image
 from mmwsss.structures.label_file import label_path, read_label
 from mmwsss.structures.maps import resize_cam
 from mmwsss.structures.settings_folder import MANIFEST_NAME
-from mmwsss.utils.errors import UserError
+from mmwsss.utils.errors import UserError, check_missing
 from mmwsss.utils.fileio import read_json
 from mmwsss.utils.parallel import check_num_workers, parallel_map, progress_bar
 
@@ -265,8 +265,7 @@ class LabelJobs(_Jobs):
 
 def _run(jobs: _Jobs, data: DataFolder, split: str | None, missing: str, num_workers: int | None) -> _Outcome:
     """Counts all images of the split."""
-    if missing not in ('error', 'skip'):
-        raise UserError(f"missing must be 'error' or 'skip', got {missing!r}")
+    check_missing('missing', missing)
     stems = data.stems(split)
     num_workers = check_num_workers(num_workers)
     if not any(stem in jobs.masks for stem in stems):

@@ -18,7 +18,7 @@ from mmwsss.structures.cam_file import CAMManifest, cam_path, read_cam, read_man
 from mmwsss.structures.image_file import read_image
 from mmwsss.structures.label_file import IGNORE, label_path, read_label
 from mmwsss.structures.settings_folder import MANIFEST_NAME, SettingsFolder
-from mmwsss.utils.errors import UserError
+from mmwsss.utils.errors import UserError, check_missing
 from mmwsss.utils.fileio import sha256_of_file, sha256_of_json
 from mmwsss.utils.parallel import check_num_workers, parallel_map, progress_bar
 
@@ -85,8 +85,7 @@ def make_pseudo_label(cam_dir: str | os.PathLike,
             1 only, ``out_dir`` holds labels of other settings or saliency maps, or no label can be made.
     """
     data, cam_dir, out_dir = DataFolder.find(data), Path(cam_dir), Path(out_dir)
-    if missing_cam not in ('error', 'skip'):
-        raise UserError(f"missing_cam must be 'error' or 'skip', got {missing_cam!r}")
+    check_missing('missing_cam', missing_cam)
     num_workers = check_num_workers(num_workers)
     check_background(background)
     built = build_postprocessors(postprocessors)

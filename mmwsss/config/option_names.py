@@ -20,7 +20,8 @@ def part_class(name: Any) -> Any:
     if not isinstance(name, str):
         return name  # a config may name the class itself
     for registry_name in PART_REGISTRIES:
-        if (found := getattr(mmwsss.registry, registry_name).get(name)) is not None:
+        # MMEngine gives a module of this name too, such as Python's own `test`.
+        if callable(found := getattr(mmwsss.registry, registry_name).get(name)):
             return found
     return None
 

@@ -1,17 +1,24 @@
 """A test: several views of each image, post-processing such as the final CRF, predictions where there are no masks."""
 import copy
+import difflib
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmseg.models.segmentors import EncoderDecoder
 
 from mmwsss.config.config import innermost, is_ours
+from mmwsss.config.option_names import ALIKE, part_class
 from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.datasets.layout import check_output_dir
 from mmwsss.registry import MODELS
 from mmwsss.utils.errors import UserError
+
+# What mmsegmentation's EncoderDecoder reads of model.test_cfg.
+MODE_OPTIONS = ('mode', 'crop_size', 'stride')
 
 
 def prepare_test(cfg: Config, split: str | None = None, *, tta: bool = False,
@@ -32,11 +39,12 @@ def prepare_test(cfg: Config, split: str | None = None, *, tta: bool = False,
         is left as it is.
 
     Raises:
-        UserError: See the two functions; also if the split has no image at all, or ``out_dir`` is a folder of the
-            test data.
+        UserError: See the two functions and :func:`check_inference_mode`; also if the split has no image at all, or
+            ``out_dir`` is a folder of the test data.
     """
     if out_dir is not None:
         check_output(cfg.test_dataloader.dataset, out_dir)
+    check_inference_mode(cfg)
     if tta:
         use_tta(cfg)
     dataset = cfg.test_dataloader.dataset
@@ -78,6 +86,36 @@ def check_output(dataset: Mapping[str, Any], out_dir: str | os.PathLike) -> None
         return
     folders = [dataset.get(key) for key in ('img_dir', 'seg_dir', 'mask_dir', 'saliency_dir', 'ann_dir')]
     check_output_dir(out_dir, dataset.get('data_root') or '.', *filter(None, folders))
+
+
+def check_inference_mode(cfg: Config) -> None:
+    """Checks ``model.test_cfg`` of a segmentor, which mmsegmentation reads at the first image, after the training.
+
+    Args:
+        cfg: Any config; only those of mmsegmentation's ``EncoderDecoder`` have such a mode.
+
+    Raises:
+        UserError: For a ``mode`` that there is not, ``'slide'`` without sizes that leave no gap, and a misspelt name.
+    """
+    cls = part_class(cfg.model.get('type'))
+    if not (inspect.isclass(cls) and issubclass(cls, EncoderDecoder)):
+        return
+    options = cfg.model.get('test_cfg') or {}
+    for name in options:
+        if name not in MODE_OPTIONS and (meant := difflib.get_close_matches(name, MODE_OPTIONS, n=1, cutoff=ALIKE)):
+            raise UserError(f'model.test_cfg.{name}: there is no such setting (closest: {meant[0]!r})')
+    mode = options.get('mode', 'whole')
+    if mode not in ('whole', 'slide'):
+        raise UserError(f"model.test_cfg.mode={mode}: must be 'whole' or 'slide'")
+    if mode == 'slide':
+        crop, stride = (options.get(name) for name in ('crop_size', 'stride'))
+        if not (_is_pair(crop) and _is_pair(stride) and all(0 < s <= c for s, c in zip(stride, crop))):
+            raise UserError('model.test_cfg.mode=slide: takes crop_size=(height, width) and stride=(down, right), '
+                            f'whole numbers of pixels with stride <= crop_size, got {crop} and {stride}')
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, Sequence) and len(value) == 2 and all(isinstance(item, int) for item in value)
 
 
 def use_tta(cfg: Config) -> Config:

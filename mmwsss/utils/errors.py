@@ -13,6 +13,16 @@ class UserError(Exception):
     """
 
 
+def check_missing(name: str, value: str) -> None:
+    """Refuses an option that says what a missing file is, if it is neither ``'error'`` nor ``'skip'``.
+
+    Raises:
+        UserError: With the option's name.
+    """
+    if value not in ('error', 'skip'):
+        raise UserError(f"{name} must be 'error' or 'skip', got {value!r}")
+
+
 def one_line(error: UserError) -> str:
     """Returns the message of a user error as one line.
 

@@ -3,6 +3,7 @@ from mmengine.config import Config
 
 from mmwsss.config.config import load_config
 from mmwsss.config.option_names import check_names, part_class
+from mmwsss.experiments.pipeline.stages.test_segmentor import TestSegmentor
 from mmwsss.models.backbones import ResNet38
 from mmwsss.utils.errors import UserError
 
@@ -42,6 +43,7 @@ def test_what_a_class_takes_is_not_misspelt():
 def test_classes_of_parts():
     assert part_class('ResNet38') is ResNet38 is part_class(ResNet38)
     assert part_class('Nowhere') is None
+    assert part_class('test') is TestSegmentor  # Python has a module of this name
 
 
 def test_options_of_a_config_are_checked(repo_root, generated_root):

@@ -3,6 +3,7 @@ import pytest
 
 from mmwsss.config.config import load_config
 from mmwsss.config.seg_options import (
+    check_inference_mode,
     check_output,
     prepare_test,
     show_predictions,
@@ -38,6 +39,25 @@ def test_config_without_views(cfg, missing):
     cfg.pop(missing)
     with pytest.raises(UserError, match=rf'deeplab_efflite0_small\.py: has no {missing} '):
         use_tta(cfg)
+
+
+@pytest.mark.parametrize(('options', 'word'), [
+    (dict(mode='slyde'), "mode=slyde: must be 'whole' or 'slide'"), (dict(mode='slide'), 'got None and None'),
+    (dict(mode='slide', crop_size=(224, 224)), 'stride=.down, right.'),
+    (dict(mode='slide', crop_size=224, stride=1), 'got 224 and 1'),
+    (dict(mode='slide', crop_size=(64, 64), stride=(64, 65)), 'stride <= crop_size'),
+    (dict(mod='slide'), r"test_cfg\.mod: there is no such setting .closest: 'mode'")])
+def test_wrong_modes_are_refused_before_the_first_image(cfg, options, word):
+    cfg.model.test_cfg = options
+    with pytest.raises(UserError, match=word):
+        prepare_test(cfg)
+
+
+def test_right_modes_and_models_without(cfg, repo_root, generated_root):
+    check_inference_mode(cfg)
+    cfg.model.test_cfg = dict(mode='slide', crop_size=[64, 48], stride=[64, 40], own=3)
+    check_inference_mode(cfg)
+    check_inference_mode(load_config(repo_root / 'configs/cam/cam_efflite0_small.py', generated_root))
 
 
 def test_postprocessors(cfg):

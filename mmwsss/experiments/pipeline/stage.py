@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mmengine.config import Config
-from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
 from mmwsss.datasets.data_folder import DataFolder
@@ -99,10 +98,10 @@ class StageContext:
             return split
         if not stems:
             raise UserError(f'{self.data.root}: the stages before have left out every image of split {split}')
+        # Every process writes it, the same bytes, since it reads it next: the main one may be slower.
         path = self.folder.resolve() / f'{Path(split).stem}.txt'
-        if is_main_process():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_bytes(path, ('\n'.join(stems) + '\n').encode())
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, ('\n'.join(stems) + '\n').encode())
         return str(path)
 
     def remark(self, split: str, *parts: str) -> str:
@@ -151,6 +150,10 @@ class Stage(abc.ABC):
         return {option.name: getattr(self, option.name) for option in dataclasses.fields(self)
                 if option.name not in ('name', 'inputs', 'paths', 'role')}
 
+    def _deciding_options(self) -> dict[str, Any]:
+        """Returns the options without the number of worker processes, on which no result depends."""
+        return {name: value for name, value in self.options.items() if name != 'num_workers'}
+
     def reads_files(self, source: str) -> bool:
         """Says whether an input is files of images."""
         return self.INPUTS.get(source, FILES) == FILES
@@ -167,7 +170,8 @@ class Stage(abc.ABC):
     def key(self, context: StageContext) -> dict[str, Any]:
         """Returns what the result depends on, beside what it reads of other stages: values for json."""
         split = self.options.get('split')
-        return dict(options=self.options, data=context.fingerprint(split, self.READS, None) if split else None)
+        return dict(options=self._deciding_options(),
+                    data=context.fingerprint(split, self.READS, None) if split else None)
 
     @abc.abstractmethod
     def run(self, context: StageContext) -> StageResult:
@@ -212,7 +216,7 @@ class ConfigStage(Stage):
     def key(self, context: StageContext) -> dict[str, Any]:
         """See :meth:`Stage.key`."""
         cfg = self.load(context)
-        options = {name: value for name, value in self.options.items() if name != 'config'}
+        options = {name: value for name, value in self._deciding_options().items() if name != 'config'}
         return dict(options=options, config=self.config_key(cfg), data=self.data_key(cfg, context))
 
 

@@ -1,16 +1,14 @@
 """What a stage depends on: the parts of its config, and the files of the data set."""
-import os
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
-from mmengine.dist import get_world_size
 
 from mmwsss.apis.cam_files import cam_config_hash
 from mmwsss.config.config import innermost
+from mmwsss.config.weight_files import model_as_tested, with_weights
 from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.experiments.pipeline.stage import StageContext
 from mmwsss.registry import DATASETS
-from mmwsss.utils.fileio import sha256_of_file
 
 # Settings of a dataloader and its data set that do not change what a stage computes. Where the data lies does not
 # matter either: its files are in the fingerprint.
@@ -26,14 +24,15 @@ def config_parts(cfg: Config, stage_type: str) -> dict[str, Any]:
         stage_type: ``'train'``, ``'make_cam'``, ``'refine_cam'`` or ``'test'``.
 
     Returns:
-        What may stand in json. Weights count by the content of their file, not by its path.
+        What may stand in json. Weights count by the content of their file, not by its path. The number of processes
+        does not count: they share the batch, which is a total.
     """
     if stage_type in ('make_cam', 'refine_cam'):
         return dict(hash=cam_config_hash(cfg))
     model = cfg.model.to_dict()
     if stage_type == 'test':
         views = {name: _relevant(cfg.to_dict().get(name)) for name in ('tta_model', 'tta_pipeline')}
-        return dict(model=_without_init(model), loader=_relevant(cfg.test_dataloader.to_dict()),
+        return dict(model=model_as_tested(model), loader=_relevant(cfg.test_dataloader.to_dict()),
                     loop=cfg.test_cfg.to_dict(), evaluator=cfg.test_evaluator, views=views)
     for unused in ('inference_hooks', 'test_cfg', 'random_walk'):
         model.pop(unused, None)
@@ -42,8 +41,7 @@ def config_parts(cfg: Config, stage_type: str) -> dict[str, Any]:
     scale = cfg.get('auto_scale_lr') or {}
     if scale.get('enable'):  # of no effect otherwise
         parts['auto_scale_lr'] = scale
-    return dict(parts, model=_weights_by_content(model), loader=_relevant(cfg.train_dataloader.to_dict()),
-                world_size=get_world_size())
+    return with_weights(dict(parts, model=model, loader=_relevant(cfg.train_dataloader.to_dict())))
 
 
 def dataset_key(dataset: ConfigDict, split: str, context: StageContext, labels_made: bool = False) -> str:
@@ -79,22 +77,4 @@ def _relevant(node: Any) -> Any:
         return {key: _relevant(value) for key, value in node.items() if key not in IRRELEVANT}
     if isinstance(node, (list, tuple)):
         return [_relevant(item) for item in node]
-    return node
-
-
-def _without_init(node: Any) -> Any:
-    if isinstance(node, dict):
-        return {key: _without_init(value) for key, value in node.items() if key != 'init_cfg'}
-    if isinstance(node, (list, tuple)):
-        return [_without_init(item) for item in node]
-    return node
-
-
-def _weights_by_content(node: Any) -> Any:
-    """Replaces the path of a local checkpoint by the digest of the file."""
-    if isinstance(node, dict):
-        return {key: sha256_of_file(value) if key == 'checkpoint' and isinstance(value, str) and os.path.isfile(value)
-                else _weights_by_content(value) for key, value in node.items()}
-    if isinstance(node, (list, tuple)):
-        return [_weights_by_content(item) for item in node]
     return node

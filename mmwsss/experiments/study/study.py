@@ -32,6 +32,7 @@ from mmwsss.apis import runner
 from mmwsss.apis.evaluation_details import add_details
 from mmwsss.config.config import innermost
 from mmwsss.config.supervision import check_supervision
+from mmwsss.config.weight_files import with_weights
 from mmwsss.datasets import on_rank_zero
 from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.experiments.options import naming
@@ -369,7 +370,7 @@ def _title(row: Row, seed: int) -> str:
 
 
 def _test_parts(cfg: Config) -> list[Any]:
-    return [config_parts(cfg, 'test'), cfg.get('custom_hooks')]
+    return [config_parts(cfg, 'test'), with_weights(cfg.get('custom_hooks'))]
 
 
 def _describe(info: dict[str, Any], files: Sequence[str]) -> list[Any]:

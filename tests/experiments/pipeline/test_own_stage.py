@@ -137,3 +137,12 @@ def test_a_stage_that_fails_is_named_and_timed(config, generated_root, tmp_path,
     assert state['runs'] == 1 and state['seconds'] > 0 and state['started'] is None
     assert Pipeline(config, generated_root, tmp_path / 'work').run() != EXIT_DONE
     assert WorkDir(tmp_path / 'work').read().stages['count'].runs == 2
+
+
+def test_every_process_writes_the_list_of_what_remains(stage_context, generated_root, tmp_path, monkeypatch):
+    """The second one reads it at once, whether or not the main one has come so far."""
+    stems = stage_context(generated_root).data.stems('val')
+    context = stage_context(generated_root, folder=tmp_path / 'stage', left_out={stems[0]})
+    monkeypatch.setattr('mmengine.dist.utils.get_rank', lambda group=None: 1)
+    assert context.data.stems(context.remaining('val')) == list(stems[1:])
+    assert context.remaining('train') == 'train'

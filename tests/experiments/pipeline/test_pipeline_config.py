@@ -47,6 +47,17 @@ def test_settings_that_are_nobodys_are_refused(make, key, word):
         make(**{key: 1})
 
 
+@pytest.mark.parametrize(('options', 'word'), [
+    (dict(stages__eval_cam__missing='skp'), "missing must be 'error' or 'skip', got 'skp'"),
+    (dict(stages__label__missing_cam='skp'), "missing_cam must be 'error' or 'skip', got 'skp'"),
+    (dict(stages__label__num_workers=-3), 'num_workers must be a whole number, at least 0, got -3'),
+    (dict(stages__eval_segmentor__num_workers=-1), 'num_workers must be'),
+])
+def test_wrong_settings_of_stages_are_refused_before_anything_runs(make, options, word):
+    with pytest.raises(UserError, match=word):
+        make(**options)
+
+
 def test_hints_can_be_followed(make):
     with pytest.raises(UserError) as caught:
         make(cfg_options__cam__train_dataloader__batch_size=50).check()

@@ -51,6 +51,54 @@ def test_weights_count_by_content(tiny_cam_cfg, tmp_path):
     assert in_config[0] == in_config[1] != in_config[2]
 
 
+@pytest.mark.parametrize('stage', ['make_cam', 'test'])
+def test_a_second_network_counts_by_its_weights(tiny_cam_cfg, tmp_path, stage):
+    path, moved = tmp_path / 'a.pth', tmp_path / 'moved.pth'
+
+    def key(name):
+        network = dict(type='ResNet', depth=18, init_cfg=dict(type='StrictPretrained', checkpoint=str(name)))
+        return parts(tiny_cam_cfg, stage, **{'model.inference_hooks': [
+            dict(type='ExternalFeatures', backbone=network, cache_dir=str(name), hook=dict(type='SSA', stages='0'))]})
+
+    path.write_bytes(b'1')
+    before = key(path)
+    moved.write_bytes(b'1')
+    assert key(moved) == before
+    path.write_bytes(b'2')
+    assert key(path) != before
+
+
+@pytest.mark.parametrize(('stage', 'name'), [('train', 'load_from'), ('train', 'model.cam_head.embeddings'),
+                                             ('make_cam', 'model.cam_head.embeddings')])
+def test_files_that_change_under_their_name(tiny_cam_cfg, tmp_path, stage, name):
+    path = tmp_path / 'file'
+    path.write_bytes(b'1')
+    before = parts(tiny_cam_cfg, stage, **{name: str(path)})
+    path.write_bytes(b'2')
+    assert parts(tiny_cam_cfg, stage, **{name: str(path)}) != before
+
+
+def test_a_training_does_not_depend_on_the_number_of_processes(tiny_cam_cfg, monkeypatch):
+    before = parts(tiny_cam_cfg)
+    monkeypatch.setattr('torch.distributed.is_initialized', lambda: True)
+    monkeypatch.setattr('torch.distributed.get_world_size', lambda *_: 2)
+    assert parts(tiny_cam_cfg) == before
+
+
+@pytest.mark.parametrize(('kind', 'options'), [
+    ('eval_cam', {}), ('pseudo_label', {}), ('test', dict(config='seg')), ('make_saliency', {})])
+def test_a_result_does_not_depend_on_the_number_of_workers(repo_root, generated_root, stage_context, tmp_path, kind,
+                                                           options):
+    cfg = load_config(repo_root / 'configs/segmentation/deeplab_efflite0_small.py', generated_root)
+    context = stage_context(generated_root, load_config=lambda name, options: cfg)
+    if kind == 'make_saliency':
+        (tmp_path / 'net.onnx').write_bytes(b'1')
+        options = dict(model=str(tmp_path / 'net.onnx'))
+    keys = [STAGES.get(kind)(name='name', split='train', num_workers=number, **options).key(context)
+            for number in (None, 0, 3)]
+    assert keys[0] == keys[1] == keys[2] and 'num_workers' not in keys[0]['options']
+
+
 @pytest.mark.parametrize(('stage', 'changed', 'matters'), [
     ('train', 'JPEGImages/train_00001.jpg', True), ('train', 'labels.json', True),
     ('train', 'SegmentationClass/train_00001.png', False),  # labels come from labels.json

@@ -26,8 +26,9 @@ from mmwsss.experiments.weight_checks import check_hook_weights
 from mmwsss.postprocessing import build_postprocessors
 from mmwsss.postprocessing.background import check_background, needs_saliency
 from mmwsss.registry import STAGES
-from mmwsss.utils.errors import UserError
+from mmwsss.utils.errors import UserError, check_missing
 from mmwsss.utils.fileio import read_json, write_json
+from mmwsss.utils.parallel import check_num_workers
 
 
 @dataclass(kw_only=True)
@@ -113,6 +114,9 @@ class EvalStage(Stage):
     split: str
     missing: str = 'error'
 
+    def __post_init__(self) -> None:
+        check_missing('missing', self.missing)
+
     def check(self, context: StageContext) -> None:
         """Says where there is nothing to evaluate on, or less than the split."""
         super().check(context)
@@ -153,7 +157,9 @@ class EvalCAM(EvalStage):
     num_workers: int | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         build_postprocessors(self.postprocessors)
+        check_num_workers(self.num_workers)
 
     def run(self, context: StageContext) -> StageResult:
         """See :meth:`Stage.run`."""

@@ -12,6 +12,8 @@ from mmwsss.experiments.training_checks import check_saliency
 from mmwsss.postprocessing import DEFAULT_BACKGROUND, build_postprocessors
 from mmwsss.postprocessing.background import AUTO, check_background, needs_saliency
 from mmwsss.registry import STAGES
+from mmwsss.utils.errors import check_missing
+from mmwsss.utils.parallel import check_num_workers
 
 
 @STAGES.register_module('pseudo_label')
@@ -35,6 +37,8 @@ class PseudoLabel(Stage):
     def __post_init__(self) -> None:
         check_background(self.background)
         build_postprocessors(self.postprocessors)
+        check_missing('missing_cam', self.missing_cam)
+        check_num_workers(self.num_workers)
 
     @property
     def READS(self) -> tuple[str, ...]:

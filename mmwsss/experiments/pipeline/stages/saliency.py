@@ -6,6 +6,7 @@ from mmwsss.registry import STAGES
 from mmwsss.saliency.onnx_saliency import INPUT_SIZE
 from mmwsss.saliency.saliency_maps import make_saliency, model_file
 from mmwsss.utils.fileio import sha256_of_file
+from mmwsss.utils.parallel import check_num_workers
 
 
 @STAGES.register_module('make_saliency')
@@ -25,6 +26,9 @@ class MakeSaliency(Stage):
     model: str
     size: int = INPUT_SIZE
     num_workers: int | None = None
+
+    def __post_init__(self) -> None:
+        check_num_workers(self.num_workers)
 
     def check(self, context: StageContext) -> None:
         """See :meth:`Stage.check`."""

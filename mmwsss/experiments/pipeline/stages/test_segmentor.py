@@ -9,7 +9,7 @@ from mmengine.dist import is_main_process
 from mmwsss.apis import runner
 from mmwsss.apis.evaluation import evaluate_label_dir
 from mmwsss.config.config import innermost
-from mmwsss.config.seg_options import use_postprocessors, use_tta, without_masks
+from mmwsss.config.seg_options import check_inference_mode, use_postprocessors, use_tta, without_masks
 from mmwsss.experiments.pipeline.stage import (
     OTHER,
     SEGMENTOR,
@@ -24,6 +24,7 @@ from mmwsss.experiments.training_checks import check_masks
 from mmwsss.postprocessing import build_postprocessors
 from mmwsss.registry import STAGES
 from mmwsss.utils.fileio import write_json
+from mmwsss.utils.parallel import check_num_workers
 
 
 @STAGES.register_module('test')
@@ -51,6 +52,7 @@ class TestSegmentor(ConfigStage):
 
     def __post_init__(self) -> None:
         build_postprocessors(self.postprocessors or ())
+        check_num_workers(self.num_workers)
 
     def config_key(self, cfg: Config) -> dict[str, Any]:
         """See :meth:`ConfigStage.config_key`."""
@@ -68,8 +70,9 @@ class TestSegmentor(ConfigStage):
         return key
 
     def check(self, context: StageContext) -> None:
-        """Checks split, checkpoint and masks; says where there is nothing to evaluate on."""
+        """Checks split, checkpoint, masks and the mode of the test; says where there is nothing to evaluate on."""
         super().check(context)
+        check_inference_mode(self.load(context))
         if context.data.has_masks(self.split):
             check_masks(innermost(self.load(context).test_dataloader.dataset), self.split)
         say_without_masks(context, self.name, self.split)
