@@ -11,6 +11,9 @@ from mmwsss.utils.errors import UserError
 PART_REGISTRIES = ('DATASETS', 'TRANSFORMS', 'MODELS', 'INFERENCE_HOOKS', 'CAM_PROVIDERS', 'POSTPROCESSORS', 'METRICS',
                    'HOOKS', 'LOOPS', 'OPTIM_WRAPPERS', 'OPTIMIZERS', 'PARAM_SCHEDULERS', 'DATA_SAMPLERS',
                    'WEIGHT_INITIALIZERS', 'VISUALIZERS', 'VISBACKENDS', 'STAGES')
+# What MMEngine reads of settings that are dicts without a type.
+DICT_SETTINGS = dict(env_cfg=('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'),
+                     auto_scale_lr=('enable', 'base_batch_size'))
 # How alike two names are of which one is taken for the other misspelt, see difflib.
 ALIKE = 0.8
 
@@ -29,9 +32,10 @@ def part_class(name: Any) -> Any:
 def check_names(cfg: Mapping[str, Any], cfg_options: Collection[str], known: Collection[str]) -> None:
     """Refuses names that a config has not, where they are sure to be mistakes.
 
-    These are unknown settings of the config itself; a part without ``type`` beside parts that all have one
-    (``default_hooks.loger.interval``); and, inside a part, one that is named like another and that the part's class
-    does not take (``model.bakbone.depth``). Any other name may be that of a new setting.
+    These are unknown settings of the config itself, and of those that MMEngine reads by name; a part without ``type``
+    beside parts that all have one (``default_hooks.loger.interval``); and, inside a part, one that is named like
+    another and that the part's class does not take (``model.bakbone.depth``). Any other name may be that of a new
+    setting.
 
     Args:
         cfg: The config.
@@ -46,6 +50,10 @@ def check_names(cfg: Mapping[str, Any], cfg_options: Collection[str], known: Col
         if name not in cfg and name not in known:
             closest = _closest(name, {*cfg, *known})
             raise UserError(f'--cfg-options {key}: there is no setting {name!r} (closest: {closest!r})')
+        within = [*key.split('.')[1:2]]
+        if name in DICT_SETTINGS and within and within[0] not in DICT_SETTINGS[name]:
+            raise UserError(f'--cfg-options {key}: {name} has no {within[0]!r} '
+                            f'(closest: {_closest(within[0], DICT_SETTINGS[name])!r})')
         _check_parts(cfg, key, cfg_options)
 
 

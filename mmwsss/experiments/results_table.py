@@ -8,6 +8,7 @@ A row is a dict with
 - ``note``: a remark, such as the split;
 - ``oracle``: true if the value was chosen on ground truth (such as the best of all thresholds): it is labelled so
   wherever it is shown;
+- ``after``: the post-processors that it was measured behind, such as ``DenseCRF``;
 - ``seconds``: how long the stage took; the rows of one stage carry the same number, it is shown and summed once;
 - ``reused``: true if an earlier run had completed the stage, so that it was not run again.
 """
@@ -20,7 +21,7 @@ from rich.text import Text
 
 from mmwsss.experiments.table_text import duration_text, markdown_table, number_form
 
-KEYS = ('stage', 'metric', 'value', 'unit', 'note', 'seconds', 'reused', 'oracle')
+KEYS = ('stage', 'metric', 'value', 'unit', 'note', 'seconds', 'reused', 'oracle', 'after')
 HEADER = ('Stage', 'Metric', 'Value', 'Time', 'Note')
 ALIGN = 'llrrl'
 REUSED = 'reused from an earlier run'

@@ -20,6 +20,8 @@ def cfg(repo_root):
     ('train_dataloader.dataste.split', "train_dataloader has no 'dataste' .closest: 'dataset'"),
     ('model.bakbone.frozen_stages', "model has no 'bakbone' .closest: 'backbone'"),
     ('model.backbone.init_cgf.checkpoint', "model.backbone has no 'init_cgf' .closest: 'init_cfg'"),
+    ('env_cfg.cudnn_benchmrk', "env_cfg has no 'cudnn_benchmrk' .closest: 'cudnn_benchmark'"),
+    ('auto_scale_lr.base_batchsize', "auto_scale_lr has no 'base_batchsize' .closest: 'base_batch_size'"),
     ('optim_wrapper.optimiser.lr', "optim_wrapper has no 'optimiser' .closest: 'optimizer'")])
 def test_misspelt_parts(cfg, key, message):
     with pytest.raises(UserError, match=f'^--cfg-options {key}: {message}'):
@@ -30,7 +32,8 @@ def test_misspelt_parts(cfg, key, message):
     ['default_hooks.logger.interval'], ['default_hooks.ema.momentum', 'default_hooks.ema.type'],
     ['optim_wrapper.clip_grad.max_norm'], ['optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult'],
     ['model.new.setting'], ['model.test_cfg.own'], ['randomness.deterministic'], ['param_scheduler.0.own'],
-    ['custom_hooks.0.type'], ['data_root.x.y'], ['train_dataloader.prefetch_factor'], ['auto_scale_lr.own.deep']])
+    ['custom_hooks.0.type'], ['data_root.x.y'], ['train_dataloader.prefetch_factor'], ['env_cfg.mp_cfg.own'],
+    ['auto_scale_lr.enable']])
 def test_new_settings_stay_possible(cfg, keys):
     check_names(cfg, keys, ('randomness', 'custom_hooks', 'auto_scale_lr', 'data_root'))
 

@@ -61,12 +61,13 @@ class FileWriter(BaseMetric):
         """Returns how many files were written, on all ranks together.
 
         Args:
-            size: Not used.
+            size: Number of images. A sampler repeats some where the ranks would not have as many each, and the file of
+                one is written again.
         """
         total = torch.tensor([self.count])
         all_reduce(total, op='sum')
         self.count = 0
-        metrics = self.compute_metrics([int(total)])
+        metrics = self.compute_metrics([min(int(total), size)])
         return {f'{self.prefix}/{key}': value for key, value in metrics.items()} if self.prefix else metrics
 
     def compute_metrics(self, results: list[int]) -> dict[str, int]:

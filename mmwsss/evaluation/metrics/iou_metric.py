@@ -1,7 +1,9 @@
 """mmseg's IoUMetric, with the report and the table that every evaluation here ends in."""
+import logging
 from typing import Any
 
 import mmseg.evaluation
+from mmengine.logging import print_log
 from rich.table import Table
 
 from mmwsss.evaluation.evaluation_report import counts_report, log_table, report_table, write_report
@@ -39,6 +41,9 @@ class IoUMetric(mmseg.evaluation.IoUMetric):
         metrics = super().compute_metrics(results)
         if results and not self.format_only:
             tp, _, predicted, gt = (sum(areas).cpu().numpy() for areas in zip(*results))
+            if not gt.any():
+                print_log('every pixel of the masks is 255 (ignore), so nothing was evaluated', 'current',
+                          level=logging.WARNING)
             report = counts_report(tp, predicted, gt, self.dataset_meta['classes'][1:], len(results))
             self.table = report_table(report, 'labels')
             log_table(self.table)

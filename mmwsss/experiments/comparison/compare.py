@@ -151,16 +151,18 @@ class Comparison:
             known = [name for name in self.stages if any(each.per_class for each in self._complete(name))]
             raise UserError(f'--per-class {stage}: no such stage with an IoU per class in its metrics.json; '
                             f'there {"are " + ", ".join(known) if known else "is none"}')
-        oracles = dict.fromkeys(bool(each.report.get('oracle_threshold')) for each in self._complete(stage)
-                                if each.per_class)
 
-        def iou(each: StageState, name: str, oracle: bool) -> float | None:
+        def measure_of(each: StageState) -> Measure:
+            return Measure('IoU', '%', '', bool(each.report.get('oracle_threshold')),
+                           after=each.report.get('postprocessors') or '')
+
+        def iou(each: StageState, name: str, measure: Measure) -> float | None:
             value = each.per_class.get(name)
-            same = bool(each.report.get('oracle_threshold')) == oracle
-            return 100 * value if same and is_number(value) else None
+            return 100 * value if is_number(value) and measure_of(each) == measure else None
 
-        return [self._line(stage, Measure('IoU', '%', '', oracle), lambda s, n=name, o=oracle: iou(s, n, o), name)
-                for name in merge_orders(orders) for oracle in oracles]
+        measures = dict.fromkeys(measure_of(each) for each in self._complete(stage) if each.per_class)
+        return [self._line(stage, measure, lambda s, n=name, m=measure: iou(s, n, m), name)
+                for name in merge_orders(orders) for measure in measures]
 
     def _line(self, stage: str, measure: Measure, read: Callable[[StageState], float | None],
               name: str | None = None) -> Line:

@@ -60,9 +60,9 @@ def _figures(comparison: Comparison, lines: Sequence[Line]) -> list[tuple[str, .
 
 
 def _label(line: Line) -> str:
-    metric, unit, split, oracle, _ = line.measure
-    remark = ', '.join(filter(None, (split, 'oracle' if oracle else '')))
-    return ' '.join(filter(None, (metric, unit, f'({remark})' if remark else '')))
+    measure = line.measure
+    remark = ', '.join(filter(None, (measure.split, measure.after, 'oracle' if measure.oracle else '')))
+    return ' '.join(filter(None, (measure.metric, measure.unit, f'({remark})' if remark else '')))
 
 
 def _cell(cell: Cell, unit: str, num_seeds: int) -> str:

@@ -13,12 +13,14 @@ class Measure(NamedTuple):
         split: What it was measured on: a stage's note up to the first comma.
         oracle: Whether it was chosen on ground truth.
         number: Which it is, of several in a stage of which all else is the same.
+        after: The post-processors that it was measured behind, such as ``DenseCRF``.
     """
     metric: str
     unit: str
     split: str
     oracle: bool
     number: int = 0
+    after: str = ''
 
 
 def measures_of(stage: StageState) -> dict[Measure, float]:
@@ -27,7 +29,7 @@ def measures_of(stage: StageState) -> dict[Measure, float]:
     for row in stage.metrics:
         if row['metric'] and is_number(row['value']):
             measure = Measure(row['metric'], row.get('unit') or '', str(row.get('note') or '').split(',')[0],
-                              bool(row.get('oracle')))
+                              bool(row.get('oracle')), after=row.get('after') or '')
             while measure in found:
                 measure = measure._replace(number=measure.number + 1)
             found[measure] = row['value']

@@ -62,7 +62,7 @@ class ReportFolder:
         """Returns the constant background that the last pseudo labels were made with; else the default."""
         for stage in reversed(self.labels):
             background = (_json(stage.output / MANIFEST_NAME) or {}).get('background', {})
-            if 'threshold' in background:
+            if background.get('type') == 'constant':  # another's threshold is not one of the CAMs
                 return background['threshold']
         return DEFAULT_BACKGROUND['threshold']
 

@@ -22,6 +22,12 @@ def test_files_and_count(tmp_path):
     assert (tmp_path / 'a.txt').read_text() == '1' and (tmp_path / 'b.txt').read_text() == '2'
 
 
+def test_an_image_that_a_sampler_repeats_is_one_file(tmp_path):
+    writer = TextWriter(str(tmp_path))
+    writer.process({}, [dict(stem=stem, text='1') for stem in 'aba'])
+    assert writer.evaluate(2) == {'num_texts': 2}
+
+
 def test_names_are_composed(tmp_path):
     composed = 'm\u00e4dchen'
     writer = TextWriter(str(tmp_path))

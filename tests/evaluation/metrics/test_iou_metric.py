@@ -39,6 +39,19 @@ def test_metrics_are_mmsegs_and_the_table_is_ours():
     assert float(cells[-1]) == pytest.approx(metrics['mIoU'], abs=.005)
 
 
+def test_masks_that_ignore_everything_are_said(monkeypatch):
+    said = []
+    monkeypatch.setattr('mmwsss.evaluation.metrics.iou_metric.print_log', lambda text, *_, **__: said.append(text))
+    run(METRICS.build(dict(type='IoUMetric')))
+    assert not said
+    metric = METRICS.build(dict(type='IoUMetric'))
+    metric.dataset_meta = dict(classes=CLASSES)
+    metric.process({}, [dict(pred_sem_seg=dict(data=torch.zeros(1, 2, 2, dtype=torch.long)),
+                             gt_sem_seg=dict(data=torch.full((1, 2, 2), 255)))])
+    metric.evaluate(1)
+    assert said == ['every pixel of the masks is 255 (ignore), so nothing was evaluated']
+
+
 def test_report_in_a_file(tmp_path):
     metrics = run(METRICS.build(dict(type='IoUMetric', out_file=str(tmp_path / 'new/report.json'))))
     report = json.loads((tmp_path / 'new/report.json').read_text())

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from mmwsss.experiments.comparison.compare import Comparison
+from mmwsss.experiments.comparison.compare_table import comparison_tables
 from mmwsss.utils.errors import UserError
 
 
@@ -154,6 +155,21 @@ def test_classes(make):
     oracle, plain = Comparison(sources, per_class='eval').classes[:2]
     assert (oracle.measure.oracle, plain.measure.oracle) == (True, False)
     assert oracle.cells['c'].values == () and plain.cells['c'].values == (50,) and plain.cells['c'].difference is None
+
+
+def test_figures_behind_a_crf_are_beside_others_of_that_kind(make):
+    def test(*rows, **report):
+        return {'eval': figures(*rows, metrics_json=dict(per_class=dict(cat=.5), **report))}
+
+    crf = dict(row(55., note='val, DenseCRF'), after='DenseCRF')
+    sources = dict(plain=[make('plain', test(row(50., note='val')))],
+                   crf=[make('crf', test(crf, row(49., note='val, before DenseCRF'), postprocessors='DenseCRF'))])
+    comparison = Comparison(sources, per_class='eval')
+    table = comparison_tables(comparison)[0]
+    assert {line[1]: line[2:] for line in table.rows} == {
+        'mIoU % (val)': ('50.00', '49.00 (-1.00)'), 'mIoU % (val, DenseCRF)': ('-', '55.00')}
+    assert [(line.measure.after, line.cells['crf'].values) for line in comparison.classes] == [
+        ('', ()), ('DenseCRF', (50,))]
 
 
 def test_pictures_are_those_of_the_first_seed_stage_by_stage(make):

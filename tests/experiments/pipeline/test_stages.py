@@ -153,11 +153,13 @@ def test_segmentor_with_views_and_crf(segmentor, stage_context, generated_root, 
     plain = run('plain')
     refined = run('refined', tta=True, postprocessors=crf)
     assert [(row['metric'], row['note']) for row in plain.metrics] == [('mIoU', 'val')]
-    assert [row['note'] for row in refined.metrics] == ['val, DenseCRF', 'val, before DenseCRF']
+    assert [(row['note'], row.get('after')) for row in refined.metrics] == [
+        ('val, DenseCRF', 'DenseCRF'), ('val, before DenseCRF', None)]
     written = evaluate_label_dir(refined.output, generated_root, 'val', num_workers=0)
     assert refined.metrics[0]['value'] == pytest.approx(100 * written['mIoU'])
     metrics = json.loads((tmp_path / 'refined/metrics.json').read_text())
-    assert metrics['per_class'] == written['per_class'] and metrics['refined/mIoU'] == refined.metrics[0]['value']
+    assert metrics['postprocessors'] == 'DenseCRF' and metrics['per_class'] == written['per_class']
+    assert metrics['refined/mIoU'] == refined.metrics[0]['value']
     assert refined.metrics[1]['value'] > 0 and views == [4] * 4  # two scales and flips of four images
     of_config = run('config', tta=True, postprocessors=None, cfg_options={'test_postprocessors': crf})
     assert of_config.metrics == refined.metrics

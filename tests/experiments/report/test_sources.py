@@ -5,6 +5,7 @@ import pytest
 
 from mmwsss.datasets import DataFolder
 from mmwsss.experiments.report.sources import ReportFolder, describe_data, same_data
+from mmwsss.structures.settings_folder import MANIFEST_NAME
 from mmwsss.utils.errors import UserError
 
 
@@ -18,6 +19,16 @@ def test_what_a_folder_has(make_run, generated_root):
     assert len(curve) == 101 and max(y for _, y in curve) == pytest.approx(100 * folder.content.stages[
         'eval_cam'].report['mIoU'])
     assert same_data([folder], None) == DataFolder.find(generated_root.resolve(), 'voc', classes=folder.data().classes)
+
+
+@pytest.mark.parametrize(('background', 'threshold'), [
+    (dict(type='constant', threshold=.3), .3), (dict(type='saliency_mean', threshold=.4, share=.6), .2),
+    (dict(type='power', alpha=4), .2)])
+def test_threshold_is_that_of_a_constant_background(make_run, generated_root, background, threshold):
+    folder = ReportFolder.read('run', make_run(generated_root))
+    path = folder.labels[-1].output / MANIFEST_NAME
+    path.write_text(json.dumps(dict(json.loads(path.read_text()), background=background)))
+    assert folder.threshold() == threshold
 
 
 def test_the_data_comes_back_as_it_was_said(make_run, generated_root, tmp_path):

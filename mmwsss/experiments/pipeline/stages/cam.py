@@ -169,7 +169,7 @@ class EvalCAM(EvalStage):
             names = ', '.join(config['type'] for config in self.postprocessors)
             note = f'{result.metrics[0]["note"]}, {names}'
             result.metrics.append(dict(metric='mIoU', value=100 * report['refined']['mIoU'], unit='%', note=note,
-                                       oracle=True))
+                                       oracle=True, after=names))
         return result
 
     def _function(self, context: StageContext) -> Callable[..., dict]:

@@ -96,16 +96,18 @@ class TestSegmentor(ConfigStage):
             evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
             cfg.test_evaluator = [*evaluators, dict(type='PseudoLabelWriter', out_dir=str(predictions))]
         result = runner.test(cfg, context.inputs['checkpoint'], context.folder / 'logs', context.launcher)
+        names = ', '.join(config['type'] for config in postprocessors)
         if is_main_process():
             metrics = dict(result.metrics)
+            if names:
+                metrics['postprocessors'] = names
             if evaluated:
                 metrics['per_class'] = evaluate_label_dir(predictions, data, self.split, missing='skip')['per_class']
             write_json(context.folder / 'metrics.json', metrics)
         note = self.split if evaluated else no_masks(context)
         rows = [dict(metric='mIoU', value=result.metrics['mIoU'] if evaluated else None, unit='%', note=note)]
-        if evaluated and postprocessors:
-            names = ', '.join(config['type'] for config in postprocessors)
+        if evaluated and names:
             rows[0]['note'] = f'{self.split}, before {names}'
             rows.insert(0, dict(metric='mIoU', value=result.metrics['refined/mIoU'], unit='%',
-                                note=f'{self.split}, {names}'))
+                                note=f'{self.split}, {names}', after=names))
         return StageResult(predictions, rows, result.skipped)
