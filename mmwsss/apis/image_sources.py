@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 from mmwsss.apis.prediction_files import INDEX, LABELS, OVERLAYS
 from mmwsss.datasets import DataFolder
 from mmwsss.datasets.layout import IMAGE_EXTENSIONS
+from mmwsss.structures.image_file import upright
 from mmwsss.utils.errors import UserError
 
 OneImage = str | Path | np.ndarray | torch.Tensor | Image.Image
@@ -78,7 +79,7 @@ def to_bgr(image: np.ndarray | torch.Tensor | Image.Image, channel_order: str | 
     if channel_order not in (None, *ORDERS):
         raise UserError(f'channel_order: must be one of {", ".join(ORDERS)}, got {channel_order!r}')
     if isinstance(image, Image.Image):
-        image = ImageOps.exif_transpose(image)
+        image = upright(image)
         if image.mode.startswith('I'):  # 16 bits; PIL would cut them off at 255
             image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
         return np.ascontiguousarray(np.asarray(image.convert('RGB'))[..., ::-1])

@@ -307,8 +307,7 @@ class DataFolder:
             self._fit_labels(fitted)
             if self.missing_label is not None:
                 fitted['missing_label'] = self.missing_label
-        if self.layout == 'folder':
-            fitted.setdefault('recursive', True)
+        fitted.setdefault('recursive', True)  # as the images of a split are listed here
         if self.class_list is not None or (self.label_file is not None and not self.has_classes):
             fitted['classes'] = list(self.classes)
         if self.mask_values is not None and fitted[mask_key] == self.mask_dir:

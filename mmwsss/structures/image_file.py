@@ -7,11 +7,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mmwsss.utils.errors import UserError
 
 ORIENTATION = 0x0112  # the EXIF tag
+# Formats with EXIF data beside what else PIL takes an orientation from.
+EXIF_FORMATS = ('JPEG', 'MPO', 'PNG', 'WEBP')
+# What undoes an orientation.
+TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+         5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+         8: Image.Transpose.ROTATE_90}
 
 
 @dataclass(frozen=True)
@@ -71,10 +77,12 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
     """
     try:
         with Image.open(path) as image:
-            width, height = image.size
-            return (width, height) if _is_turned(image) else (height, width)
+            if image.format != 'TIFF':  # whose size some versions of PIL tell as it is turned
+                width, height = image.size
+                return (width, height) if _is_turned(image) else (height, width)
     except Exception:  # a damaged file can raise nearly anything; and formats that PIL does not know are OpenCV's
-        return read_image(path).shape[:2]
+        pass
+    return read_image(path).shape[:2]
 
 
 def is_oriented(data: bytes) -> bool:
@@ -94,9 +102,26 @@ def _is_turned(image: Image.Image) -> bool:
     return _orientation(image) in (5, 6, 7, 8)
 
 
+def upright(image: Image.Image) -> Image.Image:
+    """Turns an image that PIL has opened as :func:`read_image` turns its file; others as their EXIF data says."""
+    if image.format in EXIF_FORMATS:
+        turn = TURNS.get(_orientation(image))
+        return image.copy() if turn is None else image.transpose(turn)
+    return ImageOps.exif_transpose(image)
+
+
 def _orientation(image: Image.Image) -> int:
+    """Returns the orientation that OpenCV reads: that of EXIF data, not what else may say one, such as XMP."""
     try:
-        return image.getexif().get(ORIENTATION, 1)
+        if image.format == 'TIFF':
+            return image.tag_v2.get(ORIENTATION, 1)
+        if image.format not in EXIF_FORMATS:
+            return image.getexif().get(ORIENTATION, 1)
+        if image.format == 'PNG' and 'exif' not in image.info:
+            image.load()  # it may come behind the pixels
+        exif = Image.Exif()
+        exif.load(image.info.get('exif') or b'')
+        return exif.get(ORIENTATION, 1)
     except (OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error):  # a damaged tag, which OpenCV ignores
         return 1
 

@@ -22,6 +22,16 @@ def build(folder, config, **changes):
     return dataset, [dataset.get_data_info(i) for i in range(len(dataset))]
 
 
+def test_images_in_sub_folders_are_those_of_the_data_set(make_voc):
+    root = make_voc()
+    (root / 'JPEGImages/sub').mkdir()
+    (root / 'JPEGImages/im_1.jpg').rename(root / 'JPEGImages/sub/im_1.jpg')
+    folder = DataFolder.find(root)
+    for config in (CAM, SEG):
+        dataset, infos = build(folder, config, split=None)
+        assert sorted(info['stem'] for info in infos) == folder.stems(None) and not dataset.skipped
+
+
 def test_voc_layout_is_found(make_voc):
     root = make_voc()
     folder = DataFolder.find(root)
@@ -112,7 +122,7 @@ def test_names_that_a_config_has_chosen_stay(make_voc, make_folder, tmp_path):
         '/pseudo labels', 'photographs', str(folder.root))
     assert folder.dataset_config(dict(CAM, label_source='xml', use_difficult=False)) == dict(
         CAM, data_root=str(folder.root), label_source='xml', use_difficult=False, img_dir='JPEGImages',
-        mask_dir='SegmentationClass', saliency_dir='Saliency', ann_dir='Annotations')
+        mask_dir='SegmentationClass', saliency_dir='Saliency', ann_dir='Annotations', recursive=True)
     said = DataFolder.find(folder, mask_dir='own masks')
     assert said.dataset_config(dict(SEG, seg_dir='/pseudo labels'))['seg_dir'] == 'own masks'
     root = make_folder()
