@@ -1,8 +1,10 @@
 """mmseg's IoUMetric, with the report and the table that every evaluation here ends in."""
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import mmseg.evaluation
+import numpy as np
 from mmengine.logging import print_log
 from rich.table import Table
 
@@ -41,11 +43,21 @@ class IoUMetric(mmseg.evaluation.IoUMetric):
         metrics = super().compute_metrics(results)
         if results and not self.format_only:
             tp, _, predicted, gt = (sum(areas).cpu().numpy() for areas in zip(*results))
-            if not gt.any():
-                print_log('every pixel of the masks is 255 (ignore), so nothing was evaluated', 'current',
-                          level=logging.WARNING)
+            if warning := _warning(predicted, gt, self.dataset_meta['classes']):
+                print_log(warning, 'current', level=logging.WARNING)
             report = counts_report(tp, predicted, gt, self.dataset_meta['classes'][1:], len(results))
             self.table = report_table(report, 'labels')
             log_table(self.table)
             write_report(report, self.out_file)
         return metrics
+
+
+def _warning(predicted: np.ndarray, gt: np.ndarray, classes: Sequence[str]) -> str | None:
+    """Returns what is wrong with numbers of pixels of the classes, predicted and true; ``None``: nothing."""
+    if not gt.any():
+        return 'every pixel of the masks is 255 (ignore), so nothing was evaluated'
+    found = predicted.nonzero()[0]
+    if len(found) == 1 and np.count_nonzero(gt) > 1:
+        return (f'every pixel of every image is predicted as {classes[found[0]]!r}: the training has learned nothing; '
+                'train again at a lower rate (optim_wrapper.optimizer.lr)')
+    return None

@@ -52,6 +52,19 @@ def test_masks_that_ignore_everything_are_said(monkeypatch):
     assert said == ['every pixel of the masks is 255 (ignore), so nothing was evaluated']
 
 
+def test_a_segmentor_that_gives_one_class_to_everything_is_said(monkeypatch):
+    said = []
+    monkeypatch.setattr('mmwsss.evaluation.metrics.iou_metric.print_log', lambda text, *_, **__: said.append(text))
+    for gt in ([[0, 0]], [[0, 1]]):
+        metric = METRICS.build(dict(type='IoUMetric'))
+        metric.dataset_meta = dict(classes=CLASSES)
+        metric.process({}, [dict(pred_sem_seg=dict(data=torch.zeros(1, 1, 2, dtype=torch.long)),
+                                 gt_sem_seg=dict(data=torch.tensor([gt])))])
+        metric.evaluate(1)
+    message, = said
+    assert message.startswith("every pixel of every image is predicted as 'background': the training has learned")
+
+
 def test_report_in_a_file(tmp_path):
     metrics = run(METRICS.build(dict(type='IoUMetric', out_file=str(tmp_path / 'new/report.json'))))
     report = json.loads((tmp_path / 'new/report.json').read_text())
