@@ -1,6 +1,6 @@
 # The last stage on small images: a DeepLab on EfficientNet-Lite0.
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/small_seg.py', '../_base_/pipelines/seg_224.py',
-          '../_base_/models/deeplab_efficientnet_lite0.py', '../_base_/schedules/seg_sgd.py']
+          '../_base_/models/deeplab_efficientnet_lite0.py', '../_base_/schedules/seg_sgd_small.py']
 model = dict(data_preprocessor=dict(size={{_base_.crop_size}}))
 train_dataloader = dict(dataset=dict(pipeline={{_base_.train_pipeline}}))
 optim_wrapper = dict(optimizer=dict(lr=0.005))
