@@ -8,7 +8,7 @@ from PIL import Image
 
 from mmwsss.apis.prediction_files import INDEX, LABELS, OVERLAYS
 from mmwsss.datasets import DataFolder
-from mmwsss.datasets.layout import IMAGE_EXTENSIONS
+from mmwsss.datasets.layout import IMAGE_EXTENSIONS, walk_files
 from mmwsss.structures.image_file import upright
 from mmwsss.utils.errors import UserError
 
@@ -28,8 +28,8 @@ def is_one(images: Images) -> bool:
 def list_images(path: str | Path) -> list[Path]:
     """Returns the images of a folder and its sub folders, in order; a file is returned as it is.
 
-    Hidden files and folders are skipped, and what ``mmwsss predict`` has written: ``labels`` and ``overlays`` beside a
-    ``predictions.json``.
+    Linked folders are followed. Hidden files and folders are skipped, and what ``mmwsss predict`` has written:
+    ``labels`` and ``overlays`` beside a ``predictions.json``.
 
     Raises:
         UserError: If a folder holds no images.
@@ -37,10 +37,9 @@ def list_images(path: str | Path) -> list[Path]:
     path = Path(path)
     if not path.is_dir():
         return [path]
-    found = sorted((file for file in path.rglob('*') if file.suffix.lower() in IMAGE_EXTENSIONS and file.is_file()
-                    and not any(part.startswith('.') for part in file.relative_to(path).parts)
-                    and not any(_is_written(parent) for parent in file.parents if parent.is_relative_to(path)
-                                and parent != path)),
+    found = sorted((file for file in walk_files(path, IMAGE_EXTENSIONS)
+                    if not any(_is_written(parent) for parent in file.parents if parent.is_relative_to(path)
+                               and parent != path)),
                    key=lambda file: (file.parent, file.name))
     if not found:
         raise UserError(f'{path}: holds no images ({", ".join(sorted(IMAGE_EXTENSIONS))})')

@@ -40,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from mmwsss.cli.report_result import report_result
-    from mmwsss.datasets.localization_set import hold_out
+    from mmwsss.datasets.localization_set import check_hold_out, hold_out
+    if args.held_out is not None:
+        check_hold_out(args.out_dir, getattr(args, 'name', None) or args.split, args.held_out)
     summary = _convert(args)
     message = (f'{args.out_dir}: {summary["num_images"]} images in the split {summary["split"]}, '
                f'{summary["num_boxes"]} boxes, {summary["num_masks"]} masks, {summary["num_classes"]} classes')

@@ -87,6 +87,20 @@ def read_xml_boxes(path: str | os.PathLike) -> dict[str, Boxes]:
     return boxes
 
 
+def check_share(share: float, what: str) -> None:
+    """Refuses what is no share, such as a number of percent.
+
+    Args:
+        share: The number.
+        what: The option, for the message.
+
+    Raises:
+        UserError: If it is not in [0, 1].
+    """
+    if not 0 <= share <= 1:
+        raise UserError(f'{what}: must be a share from 0 to 1, such as 0.05 for 5 percent, not {share}')
+
+
 def component_boxes(mask: np.ndarray, min_share: float = 0.) -> Boxes:
     """Returns the boxes of the 8-connected components of a mask, the largest component first.
 
@@ -97,7 +111,11 @@ def component_boxes(mask: np.ndarray, min_share: float = 0.) -> Boxes:
 
     Returns:
         [x0, y0, x1, y1], x1 and y1 excluded.
+
+    Raises:
+        UserError: If ``min_share`` is not in [0, 1].
     """
+    check_share(min_share, '--min-share')
     count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     found = sorted((stats[i].tolist() for i in range(1, count)), key=lambda stat: -stat[cv2.CC_STAT_AREA])
     return [[x, y, x + width, y + height] for x, y, width, height, area in found

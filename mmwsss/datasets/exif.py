@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmwsss.datasets.layout import IMAGE_EXTENSIONS
+from mmwsss.datasets.layout import IMAGE_EXTENSIONS, walk_files
 from mmwsss.structures.image_file import ORIENTATION, check_image_content, is_oriented
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_bytes
@@ -74,7 +74,7 @@ def drop_orientation(images_dir: str | os.PathLike, out_dir: str | os.PathLike) 
     image without an orientation is copied.
 
     Args:
-        images_dir: The folder, with sub folders.
+        images_dir: The folder, with sub folders; hidden files and folders are passed over.
         out_dir: The folder to write, with the same sub folders.
 
     Returns:
@@ -88,8 +88,7 @@ def drop_orientation(images_dir: str | os.PathLike, out_dir: str | os.PathLike) 
         raise UserError(f'{source}: no such folder')
     if target.resolve() == source.resolve():
         raise UserError(f'{target}: is the folder of the images; give another one to write')
-    paths = sorted(path for path in source.rglob('*') if path.suffix.lower() in IMAGE_EXTENSIONS and path.is_file()
-                   and target.resolve() not in path.resolve().parents)
+    paths = [path for path in walk_files(source, IMAGE_EXTENSIONS) if target.resolve() not in path.resolve().parents]
     if not paths:
         raise UserError(f'{source}: holds no image')
     skipped, changed = [], 0

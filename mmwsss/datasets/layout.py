@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
-from mmwsss.datasets.coco.coco_labels import NO_CLASSES, coco_classes, read_instances
+from mmwsss.datasets.coco.coco_labels import NO_CLASSES, class_name, coco_classes, read_instances
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import read_text
 
@@ -42,9 +42,17 @@ def stem_of(name: str) -> str:
         The stem, under which CAM files, masks and labels of the image are found. Letters with accents are composed
         (Unicode's form NFC), however a disk or a list has them.
     """
-    name = unicodedata.normalize('NFC', name.replace('\\', '/').rsplit('/', 1)[-1])
+    name = _base_name(name)
     base, dot, extension = name.rpartition('.')
     return base if dot and f'.{extension.lower()}' in IMAGE_EXTENSIONS else name
+
+
+def _base_name(name: str) -> str:
+    return unicodedata.normalize('NFC', name.replace('\\', '/').rsplit('/', 1)[-1])
+
+
+def _stem_of_file(path: str) -> str:
+    return unicodedata.normalize('NFC', os.path.splitext(os.path.basename(path))[0])
 
 
 def find_files(folder: str | os.PathLike, extensions: Sequence[str], recursive: bool = False) -> dict[str, str]:
@@ -61,9 +69,25 @@ def find_files(folder: str | os.PathLike, extensions: Sequence[str], recursive: 
         Stem -> path, sorted by stem.
 
     Raises:
-        UserError: If the folder does not exist, or if two files have one stem.
+        UserError: If the folder does not exist, if two files have one stem, or a name is not UTF-8.
     """
-    return _by_stem(_walk(os.fspath(folder), recursive), extensions)
+    return _by_stem(_walk(os.fspath(folder), extensions, recursive))
+
+
+def walk_files(folder: str | os.PathLike, extensions: Sequence[str]) -> list[Path]:
+    """Returns the files of a folder and its sub folders that :func:`find_files` finds, also several of one stem.
+
+    Args:
+        folder: The folder.
+        extensions: See :func:`find_files`.
+
+    Returns:
+        The paths, sorted. A folder with several paths, through symbolic links, is under one of them.
+
+    Raises:
+        UserError: If the folder does not exist, or a name is not UTF-8.
+    """
+    return sorted(map(Path, _walk(os.fspath(folder), extensions, recursive=True)))
 
 
 def find_files_anywhere(folder: str | os.PathLike, extensions: Sequence[str]) -> dict[str, str]:
@@ -80,24 +104,20 @@ def find_files_anywhere(folder: str | os.PathLike, extensions: Sequence[str]) ->
         Stem -> path, sorted by stem.
 
     Raises:
-        UserError: If two files in sub folders have one stem.
+        UserError: If two files in sub folders have one stem, or a name is not UTF-8.
     """
     folder = os.fspath(folder)
     if not os.path.isdir(folder):
         return {}
     direct = find_files(folder, extensions)
-    others = [path for path in _walk(folder, recursive=True)
-              if unicodedata.normalize('NFC', os.path.splitext(os.path.basename(path))[0]) not in direct]
-    return dict(sorted((direct | _by_stem(others, extensions)).items()))
+    others = [path for path in _walk(folder, extensions, recursive=True) if _stem_of_file(path) not in direct]
+    return dict(sorted((direct | _by_stem(others)).items()))
 
 
-def _by_stem(paths: Iterable[str], extensions: Sequence[str]) -> dict[str, str]:
+def _by_stem(paths: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in sorted(paths):
-        stem, extension = os.path.splitext(os.path.basename(path))
-        stem = unicodedata.normalize('NFC', stem)
-        if extension.lower() not in extensions:
-            continue
+        stem = _stem_of_file(path)
         if stem in found:
             raise UserError(f'{path}: has the same name as {found[stem]}; rename one, since CAMs, masks and labels '
                             'are named after the image without folder and extension')
@@ -105,7 +125,7 @@ def _by_stem(paths: Iterable[str], extensions: Sequence[str]) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def _walk(folder: str, recursive: bool) -> Iterator[str]:
+def _walk(folder: str, extensions: Sequence[str], recursive: bool) -> Iterator[str]:
     pending, seen = [folder], set()
     while pending:
         current = pending.pop()
@@ -114,16 +134,35 @@ def _walk(folder: str, recursive: bool) -> Iterator[str]:
             continue
         seen.add(real)
         try:
-            entries = list(os.scandir(current))
+            entries = sorted(os.scandir(current), key=lambda entry: entry.name)
         except OSError as error:
             raise UserError(f'{current}: cannot be read as a folder ({error.strerror}); check the path') from error
         for entry in entries:
             if entry.name.startswith('.'):
                 continue
-            if entry.is_file():
+            if os.path.splitext(entry.name)[1].lower() in extensions and entry.is_file():
+                check_path_name(entry.path)
                 yield entry.path
             elif recursive and entry.is_dir():
-                pending.append(entry.path)
+                check_path_name(entry.path)
+                # Links last, so that a folder is found under its own path where that is here as well.
+                pending.insert(0 if entry.is_symlink() else len(pending), entry.path)
+
+
+def check_path_name(path: str | os.PathLike) -> None:
+    """Refuses a file or folder whose name is not UTF-8, which no list or label file could name.
+
+    Args:
+        path: Its path, of which only the last part is looked at.
+
+    Raises:
+        UserError: If it is not.
+    """
+    try:
+        os.path.basename(path).encode()
+    except UnicodeEncodeError as error:
+        shown = os.fsencode(path).decode(errors='backslashreplace')
+        raise UserError(f'{shown}: its name is not UTF-8; rename it') from error
 
 
 def find_label_file(data_root: str | os.PathLike) -> Path | None:
@@ -173,8 +212,13 @@ def load_classes(data_root: str | os.PathLike, classes: Sequence[str] | None = N
         source = 'classes in the config'
         if isinstance(classes, str) or not all(isinstance(name, str) and name.strip() for name in classes):
             raise UserError(f'{source}: must be a list of names, not {classes!r}')
-        names = [name.strip() for name in classes]
-    names = _without_markers([unicodedata.normalize('NFC', name) for name in names], source)
+        names = classes
+    return check_classes(names, source)
+
+
+def check_classes(names: Iterable[str], source: str | os.PathLike) -> tuple[str, ...]:
+    """Returns class names as :func:`load_classes` does, which has what it raises; ``source`` is for messages."""
+    names = _without_markers([class_name(name) for name in names], source)
     if not names:
         raise UserError(f'{source}: no class name in it; name the foreground classes, one a line')
     repeated = [name for name, count in Counter(names).items() if count > 1]
@@ -262,7 +306,7 @@ def read_split(data_root: str | os.PathLike, split: str | None, img_dir: str | o
     VOC's two-column lists are understood when all lines have that form: ``stem 1`` (also 0 and -1: whether a
     class is there) and ``/JPEGImages/stem.jpg /SegmentationClassAug/stem.png`` (image and mask). Names with a space
     can look like the former (``img 0``, ``img 1``): lines are names when two of them begin alike, which VOC's do
-    not, or when there is an image of that name.
+    not, or when there is an image of that name. ``shot.png`` may be the whole name of an image ``shot.png.jpg``.
 
     Args:
         data_root: Folder of the data set.
@@ -283,12 +327,17 @@ def read_split(data_root: str | os.PathLike, split: str | None, img_dir: str | o
                             '(--img-dir)')
         return stems
     path = find_split(data_root, split)
-    lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    lines = [line for line in read_text(path).splitlines() if line.strip()]
     if not lines:
         raise UserError(f'{path}: the split is empty; list one image a line')
     if _have_second_column(lines, images):
         lines = [line.split()[0] for line in lines]
-    return list(dict.fromkeys(stem_of(line) for line in lines))
+    stems = [stem_of(line.strip()) for line in lines]
+    whole = [_base_name(line) for line in lines]
+    if stems != whole and images.is_dir():
+        there = {_stem_of_file(path) for path in _walk(os.fspath(images), IMAGE_EXTENSIONS, recursive=True)}
+        stems = [name if name in there and stem not in there else stem for name, stem in zip(whole, stems)]
+    return list(dict.fromkeys(stems))
 
 
 def check_output_dir(out_dir: str | os.PathLike, data_root: str | os.PathLike, *more: str | os.PathLike) -> None:
@@ -340,4 +389,4 @@ def _have_second_column(lines: Sequence[str], img_dir: Path) -> bool:
     if any(second not in FLAGS for _, second in rows) or len(dict(rows)) < len(set(map(tuple, rows))):
         return False
     images = find_files_anywhere(img_dir, IMAGE_EXTENSIONS)
-    return not any(stem_of(line) in images for line in lines)
+    return not any(stem_of(line.strip()) in images for line in lines)

@@ -8,22 +8,40 @@ the package takes such a folder; ``boxes.json`` {stem: [[x0, y0, x1, y1], ...]} 
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mmwsss.datasets.base import SkippedFile
-from mmwsss.datasets.boxes import BOXES_FILE, Boxes, check_boxes, component_boxes, read_boxes, write_boxes
-from mmwsss.datasets.coco.coco_labels import read_instances
+from mmwsss.datasets.boxes import (
+    BOXES_FILE,
+    Boxes,
+    check_boxes,
+    check_share,
+    component_boxes,
+    read_boxes,
+    write_boxes,
+)
+from mmwsss.datasets.coco.coco_labels import NO_CLASSES, class_name, coco_classes, read_instances
 from mmwsss.datasets.coco.coco_masks import SegmentationError, merge_masks, segmentation_mask
 from mmwsss.datasets.coco.coco_to_voc import place_images
+from mmwsss.datasets.coco.voc_lists import classes_to_write, listed_name
 from mmwsss.datasets.cub import IMAGE_DIR, SPLITS, read_cub, read_cub_classes
 from mmwsss.datasets.label_sources import read_label_file
-from mmwsss.datasets.layout import IMAGE_EXTENSIONS, find_files, load_classes, read_split, stem_of
+from mmwsss.datasets.layout import (
+    IMAGE_EXTENSIONS,
+    MAP_EXTENSIONS,
+    find_files,
+    find_files_anywhere,
+    load_classes,
+    read_split,
+    stem_of,
+)
 from mmwsss.datasets.preflight import check_files
+from mmwsss.structures.image_file import FileCheck
 from mmwsss.structures.label_file import IGNORE, label_path, read_label, write_label
 from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import write_json, write_lines
@@ -41,17 +59,21 @@ class LocalizationImage:
         label: Its class.
         boxes: Its boxes.
         mask: Makes its mask, uint8 [H, W]; ``None``: it has none.
+        size: Height and width of the image that the boxes are for; ``None``: not known.
     """
     path: str
     label: str
     boxes: Boxes = field(default_factory=list)
     mask: Callable[[], np.ndarray] | None = None
+    size: tuple[int, int] | None = None
 
 
 def write_localization_set(out_dir: str | os.PathLike, split: str, images: Mapping[str, LocalizationImage],
-                           classes: Sequence[str], copy: bool = False,
-                           skipped: Sequence[SkippedFile] = ()) -> dict[str, Any]:
+                           classes: Sequence[str], copy: bool = False, skipped: Sequence[SkippedFile] = (),
+                           source: str | os.PathLike = 'classes') -> dict[str, Any]:
     """Writes one split; other splits of the same classes may be there already.
+
+    Images whose boxes or mask are for an image of another size are left out.
 
     Args:
         out_dir: Folder of the set.
@@ -60,54 +82,112 @@ def write_localization_set(out_dir: str | os.PathLike, split: str, images: Mappi
         classes: Class names.
         copy: Copy the images instead of linking to them.
         skipped: What was left out so far, (path, reason).
+        source: What the classes come from, for messages.
 
     Returns:
         A summary: ``split``, ``num_images``, ``num_boxes``, ``num_masks``, ``num_classes`` and ``skipped``.
 
     Raises:
-        UserError: If nothing is left, the folder holds other classes or other images of the same names.
+        UserError: If nothing is left, the folder holds other classes or other images of the same names, a class or an
+            image has a name that no list can hold, or the list of the split is there already and would get images back
+            that another split has by now.
     """
     if not split or Path(split).name != split or split.endswith('.txt'):
         raise UserError(f'--split: must be a plain name such as train, not {split!r}')
     root = Path(out_dir)
-    names = load_classes(root) if (root / 'classes.txt').exists() else load_classes(root, classes)
+    names = classes_to_write(root, classes, source)
+    images = {stem: replace(image, label=class_name(image.label)) for stem, image in images.items()}
     if unknown := [image.label for image in images.values() if image.label not in names]:
         raise UserError(f'{root / "classes.txt"}: has no class {unknown[0]!r}; write the set into a folder of its own')
-    images, skipped = dict(images), list(skipped)
+    _check_not_put_back(root, split, images)
+    labels = read_label_file(root / 'labels.json') if (root / 'labels.json').exists() else {}
+    boxes = read_boxes(root / BOXES_FILE) if (root / BOXES_FILE).exists() else {}
+    listed = {stem: listed_name(stem) for stem in (*labels, *boxes, *images)}
+    skipped = list(skipped)
     checks = check_files([image.path for image in images.values()], 'image')
-    for stem in [stem for stem, image in images.items() if checks[image.path].reason]:
-        skipped.append((images[stem].path, checks[images[stem].path].reason))
-        del images[stem]
+    for stem, image in list(images.items()):
+        if reason := checks[image.path].reason or _size_reason('the boxes are for', image.size, checks[image.path]):
+            skipped.append((image.path, reason))
+            del images[stem]
     for folder in ('JPEGImages', 'ImageSets', MASK_DIR)[:2 + any(image.mask for image in images.values())]:
         (root / folder).mkdir(parents=True, exist_ok=True)
-    skipped += _write_masks(root, images)
+    # Before the masks: those of other images of the same names must stay.
+    place_images({stem: image.path for stem, image in images.items()}, root / 'JPEGImages', copy)
+    skipped += _write_masks(root, images, checks)
     if not images:
         path, reason = skipped[0] if skipped else (root, 'there is no image')
         raise UserError(f'{path}: {reason} (and no image is left for the split {split})')
-    place_images({stem: image.path for stem, image in images.items()}, root / 'JPEGImages', copy)
-    labels = read_label_file(root / 'labels.json') if (root / 'labels.json').exists() else {}
-    boxes = read_boxes(root / BOXES_FILE) if (root / BOXES_FILE).exists() else {}
+    labels |= {stem: [image.label] for stem, image in images.items()}
+    boxes |= {stem: image.boxes for stem, image in images.items()}
     write_lines(root / 'classes.txt', names)
-    write_json(root / 'labels.json', labels | {stem: [image.label] for stem, image in images.items()})
-    write_boxes(root / BOXES_FILE, boxes | {stem: image.boxes for stem, image in images.items()})
-    write_lines(root / 'ImageSets' / f'{split}.txt', images)
+    write_json(root / 'labels.json', {listed[stem]: found for stem, found in labels.items()})
+    write_boxes(root / BOXES_FILE, {listed[stem]: found for stem, found in boxes.items()})
+    write_lines(root / 'ImageSets' / f'{split}.txt', [listed[stem] for stem in images])
     return dict(split=split, num_images=len(images), num_boxes=sum(len(image.boxes) for image in images.values()),
                 num_masks=sum(image.mask is not None for image in images.values()), num_classes=len(names),
                 skipped=skipped)
 
 
-def _write_masks(root: Path, images: dict[str, LocalizationImage]) -> list[SkippedFile]:
+def _check_not_put_back(root: Path, split: str, stems: Iterable[str]) -> None:
+    """Refuses a list that gets images back which another split has by now: held-out images would be trained on."""
+    lists = {path.stem: path for path in sorted((root / 'ImageSets').glob('*.txt')) if path.stat().st_size}
+    if split not in lists:
+        return
+    new = set(stems).difference(read_split(root, split))
+    for name, path in lists.items():
+        if name != split and (again := sorted(new.intersection(read_split(root, name)))):
+            raise UserError(f'{lists[split]}: is there already, and would get {again[0]!r} back, which is in {path} '
+                            f'now; remove {path} to make both again, or choose another --out-dir')
+
+
+def _size_reason(what: str, size: tuple[int, int] | None, check: FileCheck) -> str:
+    if size in (None, (check.height, check.width)):
+        return ''
+    turned = ', turned as its EXIF orientation says' if check.turned and size == (check.width, check.height) else ''
+    return f'{what} {size[0]} x {size[1]} (height x width), but the image is {check.height} x {check.width}{turned}'
+
+
+def _write_masks(root: Path, images: dict[str, LocalizationImage],
+                 checks: Mapping[str, FileCheck]) -> list[SkippedFile]:
     skipped = []
     with progress_bar() as progress:
         for stem, image in progress.track(list(images.items()), description='masks'):
             if image.mask is None:
                 continue
             try:
-                write_label(label_path(root / MASK_DIR, stem), image.mask())
+                mask = image.mask()
+                reason = _size_reason('it is', mask.shape, checks[image.path])
             except (UserError, SegmentationError) as error:
-                skipped.append((image.path, f'no mask: {error}'))
+                reason = str(error)
+            if reason:
+                skipped.append((image.path, f'no mask: {reason}'))
                 del images[stem]
+            else:
+                write_label(label_path(root / MASK_DIR, stem), mask)
     return skipped
+
+
+def check_hold_out(root: str | os.PathLike, split: str, share: float, name: str = 'held_out') -> None:
+    """Refuses what :func:`hold_out` cannot do, also before there is a set.
+
+    Args:
+        root: Folder of the set; it need not exist.
+        split: The split that images will be taken from.
+        share: Their share.
+        name: The new split.
+
+    Raises:
+        UserError: If the share is not in (0, 1), or the new split is there already or is to be taken from itself.
+    """
+    if not 0 < share < 1:
+        raise UserError(f'--held-out: must be a share between 0 and 1, not {share}')
+    if split == name:
+        raise UserError(f'--held-out: takes images out of the split {split} as a split of the same name; choose '
+                        'another name for it')
+    path = Path(root, 'ImageSets', f'{name}.txt')
+    if path.exists():
+        raise UserError(f'{path}: is there already, and the images of a split are held out once; remove it to choose '
+                        'them anew, or do without --held-out')
 
 
 def hold_out(root: str | os.PathLike, split: str = 'train', share: float = 0.2,
@@ -126,13 +206,10 @@ def hold_out(root: str | os.PathLike, split: str = 'train', share: float = 0.2,
         The number of images of both splits by name.
 
     Raises:
-        UserError: If the share is not in (0, 1), the new split is there already, or an image has neither box nor mask.
+        UserError: See :func:`check_hold_out`; also if an image has neither box nor mask.
     """
-    if not 0 < share < 1:
-        raise UserError(f'--held-out: must be a share between 0 and 1, not {share}')
+    check_hold_out(root, split, share, name)
     root = Path(root)
-    if (root / 'ImageSets' / f'{name}.txt').exists():
-        raise UserError(f'{root / "ImageSets" / name}.txt: is there already; the images of a split are held out once')
     labels = read_label_file(root / 'labels.json')
     stems = read_split(root, split)
     by_class: dict[str, list[str]] = defaultdict(list)
@@ -141,15 +218,16 @@ def hold_out(root: str | os.PathLike, split: str = 'train', share: float = 0.2,
     held = {stem for found in by_class.values()
             for stem in found[:min(len(found) - 1, max(1, round(share * len(found))))]}
     boxes = read_boxes(root / BOXES_FILE)
+    masks = find_files_anywhere(root / MASK_DIR, MAP_EXTENSIONS)
     for stem in held:
-        if not boxes.get(stem) and not label_path(root / MASK_DIR, stem).exists():
+        if not boxes.get(stem) and stem not in masks:
             raise UserError(f'{root / BOXES_FILE}: has no box of {stem!r}, and there is no mask; held-out images need '
                             'full labels')
     kept = {split: [stem for stem in stems if stem not in held], name: [stem for stem in stems if stem in held]}
     for part, found in kept.items():
         if not found:
             raise UserError(f'{root}: the split {split} has too few images to hold some out')
-        write_lines(root / 'ImageSets' / f'{part}.txt', found)
+        write_lines(root / 'ImageSets' / f'{part}.txt', map(listed_name, found))
     return {part: len(found) for part, found in kept.items()}
 
 
@@ -174,14 +252,16 @@ def masks_to_localization(data_root: str | os.PathLike, out_dir: str | os.PathLi
     Raises:
         UserError: See there; also for a mask with an unknown id.
     """
+    check_share(min_share, '--min-share')
     root = Path(data_root)
     classes = load_classes(root)
-    files = find_files(root / 'JPEGImages', IMAGE_EXTENSIONS)
+    files = find_files_anywhere(root / 'JPEGImages', IMAGE_EXTENSIONS)
+    masks = find_files_anywhere(root / 'SegmentationClass', MAP_EXTENSIONS)
     images: dict[str, LocalizationImage] = {}
     skipped: list[SkippedFile] = []
     num_other = 0
     for stem in read_split(root, split):
-        path = label_path(root / 'SegmentationClass', stem)
+        path = masks.get(stem, label_path(root / 'SegmentationClass', stem))
         if stem not in files:
             skipped.append((str(root / 'JPEGImages' / stem), 'missing image'))
             continue
@@ -199,7 +279,8 @@ def masks_to_localization(data_root: str | os.PathLike, out_dir: str | os.PathLi
             continue
         images[stem] = LocalizationImage(files[stem], classes[ids[0] - 1], component_boxes(mask == ids[0], min_share),
                                          lambda path=path: _as_object(read_label(path)))
-    return dict(write_localization_set(out_dir, name or split, images, classes, copy, skipped), num_other=num_other)
+    summary = write_localization_set(out_dir, name or split, images, classes, copy, skipped, root)
+    return dict(summary, num_other=num_other)
 
 
 def _as_object(mask: np.ndarray) -> np.ndarray:
@@ -230,7 +311,7 @@ def cub_to_localization(data_root: str | os.PathLike, out_dir: str | os.PathLike
     for stem, (path, label, training, boxes) in read_cub(data_root).items():
         if training == (split == 'train'):
             images[stem] = LocalizationImage(str(Path(data_root, IMAGE_DIR, path)), classes[label], boxes)
-    return write_localization_set(out_dir, name or split, images, classes, copy, skipped)
+    return write_localization_set(out_dir, name or split, images, classes, copy, skipped, data_root)
 
 
 def coco_to_localization(images_dir: str | os.PathLike, instances_json: str | os.PathLike, out_dir: str | os.PathLike,
@@ -249,11 +330,12 @@ def coco_to_localization(images_dir: str | os.PathLike, instances_json: str | os
 
     Returns:
         See :func:`write_localization_set`; images of no or several categories, with crowds or small objects are counted
-        under ``num_other`` only.
+        under ``num_other`` only. Labelme's ``__ignore__`` and the like are no category to have images of.
 
     Raises:
         UserError: See there and :func:`~mmwsss.datasets.coco.coco_labels.read_instances`.
     """
+    check_share(min_area, '--min-area')
     instances = read_instances(instances_json)
     files = find_files(images_dir, IMAGE_EXTENSIONS, recursive=True)
     images: dict[str, LocalizationImage] = {}
@@ -261,7 +343,8 @@ def coco_to_localization(images_dir: str | os.PathLike, instances_json: str | os
     num_other = 0
     for image, items in instances.images:
         stem = stem_of(image['file_name'].strip())
-        if len(instances.class_names(items)) != 1 or any(item.get('iscrowd') for item in items):
+        names = instances.class_names(items)
+        if len(names) != 1 or names[0] in NO_CLASSES or any(item.get('iscrowd') for item in items):
             num_other += 1
             continue
         if stem not in files:
@@ -275,12 +358,12 @@ def coco_to_localization(images_dir: str | os.PathLike, instances_json: str | os
             num_other += 1
             continue
         images[stem] = LocalizationImage(
-            files[stem], instances.class_names(items)[0], boxes,
+            files[stem], names[0], boxes,
             (lambda items=items, size=(height, width): merge_masks(
                 [segmentation_mask(item.get('segmentation'), *size) for item in items], [1] * len(items), *size))
-            if masks else None)
-    classes = [instances.categories[key] for key in sorted(instances.categories, key=lambda k: (isinstance(k, str), k))]
-    return dict(write_localization_set(out_dir, split, images, classes, copy, skipped), num_other=num_other)
+            if masks else None, size=(height, width))
+    summary = write_localization_set(out_dir, split, images, coco_classes(instances), copy, skipped, instances_json)
+    return dict(summary, num_other=num_other)
 
 
 def _coco_box(item: dict, place: str) -> list[float]:

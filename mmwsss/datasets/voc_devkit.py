@@ -1,9 +1,10 @@
 """PASCAL VOC 2012 as it is distributed, with the masks of SBD, as a data set of one folder."""
+import filecmp
 import functools
 import os
 import shutil
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from mmwsss.datasets.layout import (
     VOC_XML,
     find_files,
     find_split,
+    load_classes,
     read_split,
+    read_text,
 )
 from mmwsss.structures.image_file import image_size
 from mmwsss.structures.label_file import label_path, read_label, write_label
@@ -39,7 +42,8 @@ def voc_to_layout(voc_dir: str | os.PathLike, out_dir: str | os.PathLike, sbd_di
 
     Images, annotations and VOC's masks are links. ``train_aug`` are the images of VOC's ``train`` and of SBD without
     those of VOC's ``val``, sorted: 10,582. Without SBD it is the list ``train_aug.txt`` or ``trainaug.txt`` that is
-    there already, or none. Called again, it does the same again.
+    there already, or none. Called again, it does the same again. Files that are in ``out_dir`` already are left as they
+    are; links are made anew.
 
     Args:
         voc_dir: The folder ``VOC2012``, or ``VOCdevkit`` above it.
@@ -56,7 +60,7 @@ def voc_to_layout(voc_dir: str | os.PathLike, out_dir: str | os.PathLike, sbd_di
 
     Raises:
         UserError: If a folder or list is missing or empty, ``out_dir`` lies in ``voc_dir`` or holds another file of a
-            name, or scipy, which reads SBD's masks, is not installed.
+            name, with other classes, images or pixels, or scipy, which reads SBD's masks, is not installed.
     """
     voc, root = _voc_root(Path(voc_dir)), Path(out_dir)
     if root.resolve() == voc.resolve() or root.resolve().is_relative_to(voc.resolve()):
@@ -75,22 +79,25 @@ def voc_to_layout(voc_dir: str | os.PathLike, out_dir: str | os.PathLike, sbd_di
     if empty := [name for name, stems in lists.items() if not stems]:
         raise UserError(f'{voc / VOC_IMAGES}: has no image of split {empty[0]}; unpack VOC 2012 again')
 
+    masks = find_files(voc / VOC_MASKS, ('.png',)) if (voc / VOC_MASKS).is_dir() else {}
+    places = [(voc / folder, root / folder) for folder in (VOC_IMAGES, VOC_XML) if (voc / folder).is_dir()]
+    places += [(Path(path), label_path(root / VOC_MASKS, stem)) for stem, path in masks.items()]
+    for source, target in places:
+        _check_place(source.resolve(), target, copy)
+    _check_lists(root, lists)
     for folder in (VOC_MASKS, SPLITS):
         (root / folder).mkdir(parents=True, exist_ok=True)
-    for folder in (VOC_IMAGES, VOC_XML):
-        if (voc / folder).is_dir():
-            _place(voc / folder, root / folder, copy)
-    masks = find_files(voc / VOC_MASKS, ('.png',)) if (voc / VOC_MASKS).is_dir() else {}
-    for stem, path in masks.items():
-        _place(Path(path), label_path(root / VOC_MASKS, stem), copy)
+    for source, target in places:
+        _place(source.resolve(), target, copy)
     written, failed = (0, {})
     if sbd:
         wanted = [stem for stem in lists[TRAIN_AUG] if stem not in masks]
         written, failed = _write_masks(wanted, sbd, images, root / VOC_MASKS, num_workers)
     skipped += failed.items()
-    for name, stems in lists.items():
-        write_lines(root / SPLITS / f'{name}.txt', stems)
-    write_lines(root / CLASS_LIST, VOC_CLASSES)
+    for path, lines in [(root / SPLITS / f'{name}.txt', stems) for name, stems in lists.items()] + [
+            (root / CLASS_LIST, VOC_CLASSES)]:
+        if not path.exists():
+            write_lines(path, lines)
     return dict(splits={name: len(stems) for name, stems in lists.items()}, num_masks=len(masks) + written,
                 num_sbd=written, skipped=skipped)
 
@@ -129,23 +136,46 @@ def _sbd_root(folder: Path) -> Path:
                     'the folder of the unpacked SBD (benchmark_RELEASE)')
 
 
+def _check_lists(root: Path, lists: dict[str, Sequence[str]]) -> None:
+    """Refuses to write over a list of classes or of images that says something else."""
+    path = root / CLASS_LIST
+    if path.exists() and load_classes(root) != VOC_CLASSES:
+        raise UserError(f"{path}: is there already and names other classes than VOC's; choose another --out-dir")
+    for name, stems in lists.items():
+        path = root / SPLITS / f'{name}.txt'
+        if path.exists() and read_text(path).splitlines() != list(stems):
+            raise UserError(f'{path}: is there already and lists other images; remove it, or choose another --out-dir')
+
+
+def _check_place(source: Path, target: Path, copy: bool) -> None:
+    """Refuses what :func:`_place` would find in its way: what is there already must be the same one."""
+    if target.is_symlink() or not target.exists():
+        return
+    if not copy:
+        raise UserError(f'{target}: is there already and no link to {source}; choose another --out-dir, or give '
+                        '--copy to keep copies')
+    if source.is_dir() and target.is_dir():
+        for path in source.iterdir():
+            _check_place(path.resolve(), target / path.name, copy)
+    # By content: pictures of another size in pixels can have as many bytes.
+    elif source.is_dir() or not filecmp.cmp(source, target, shallow=False):
+        raise UserError(f'{target}: is there already and another one than {source}; remove it, or choose another '
+                        '--out-dir')
+
+
 def _place(source: Path, target: Path, copy: bool) -> None:
-    """Links or copies a file or a folder; what is there already must be the same one."""
-    source = source.resolve()
+    """Links or copies a file or a folder where :func:`_check_place` has found nothing in its way."""
     if target.is_symlink():
         if target.resolve() == source and not copy:
             return
         target.unlink()  # of another run: a copy is asked for, or VOC lies elsewhere now
     if not copy:
-        if target.exists():
-            raise UserError(f'{target}: is there already and no link to {source}; choose another --out-dir, or give '
-                            '--copy to keep copies')
         target.symlink_to(source)
     elif source.is_dir():
         target.mkdir(exist_ok=True)
         for path in source.iterdir():
-            _place(path, target / path.name, copy)
-    elif not target.exists() or target.stat().st_size != source.stat().st_size:
+            _place(path.resolve(), target / path.name, copy)
+    elif not target.exists():
         with atomic_path(target) as temporary:
             shutil.copyfile(source, temporary)
 
@@ -205,6 +235,9 @@ def _write_mask(mat_dir: Path, folder: Path, job: tuple[str, str]) -> tuple[str,
     if mask.shape != size:
         return str(path), f'the mask is {mask.shape[0]} x {mask.shape[1]} instead of {size[0]} x {size[1]}'
     target = label_path(folder, stem)
-    if not target.exists() or not np.array_equal(read_label(target), mask):
+    if target.is_symlink() or not target.exists():  # a link: to a mask of VOC, which lies elsewhere now
         write_label(target, mask)
+    elif not np.array_equal(read_label(target), mask):
+        raise UserError(f'{target}: is there already and another mask than that of {path}; remove it, or choose '
+                        'another --out-dir')
     return str(path), ''

@@ -14,6 +14,16 @@ def test_sub_folders_without_hidden_ones(photographs):
     assert names(photographs) == ['a.jpg', 'b.png', 'sub/a.png']
 
 
+def test_linked_folders(photographs):
+    elsewhere = photographs.parent / 'elsewhere'
+    elsewhere.mkdir()
+    for name in ('z.png', '._z.png'):
+        (elsewhere / name).touch()
+    (photographs / 'link').symlink_to(elsewhere, target_is_directory=True)
+    (photographs / 'sub/loop').symlink_to(photographs, target_is_directory=True)
+    assert names(photographs) == ['a.jpg', 'b.png', 'link/z.png', 'sub/a.png']
+
+
 def test_predictions_are_no_images(photographs):
     for folder in ('labels', 'overlays', 'sub/out/labels', 'sub/labels'):
         (photographs / folder).mkdir(parents=True)

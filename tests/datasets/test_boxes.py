@@ -42,3 +42,6 @@ def test_component_boxes():
     assert component_boxes(mask) == [[5, 4, 11, 9], [1, 1, 3, 3]]
     assert component_boxes(mask, min_share=.07) == [[5, 4, 11, 9]]
     assert component_boxes(np.zeros((3, 3), bool)) == []
+    for share in (-.1, 2, float('nan')):
+        with pytest.raises(UserError, match='--min-share: must be a share from 0 to 1'):
+            component_boxes(mask, share)

@@ -66,6 +66,18 @@ def test_other_files(tmp_path, capsys):
     assert (tmp_path / 'out/plain.jpg').read_bytes() == (source / 'plain.jpg').read_bytes()
 
 
+def test_linked_and_hidden_folders(tmp_path):
+    for name in ('in/a.png', 'in/._a.png', 'in/.hidden/b.png', 'elsewhere/c.png'):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(encoded('PNG', 6))
+    (tmp_path / 'in/link').symlink_to(tmp_path / 'elsewhere', target_is_directory=True)
+    out = tmp_path / 'in/out'
+    for _ in range(2):  # the images written first are not among those of the second call
+        assert drop_orientation(tmp_path / 'in', out) == dict(num_images=2, num_changed=2, skipped=[])
+    written = sorted(str(path.relative_to(out)) for path in out.rglob('*') if path.is_file())
+    assert written == ['a.png', 'link/c.png']
+
+
 def test_every_file_is_read_once(tmp_path, monkeypatch):
     (tmp_path / 'in').mkdir()
     for kind in ('JPEG', 'PNG', 'WEBP'):

@@ -1,3 +1,4 @@
+import os
 import re
 
 import pytest
@@ -13,6 +14,7 @@ from mmwsss.datasets.layout import (
     load_classes,
     read_split,
     stem_of,
+    walk_files,
 )
 from mmwsss.utils.errors import UserError
 
@@ -41,6 +43,33 @@ def test_find_files_recursive(tmp_path):
     found = find_files(tmp_path, IMAGE_EXTENSIONS, recursive=True)
     assert found == {'a': f'{tmp_path}/sub/a.jpg', 'b': f'{tmp_path}/b.jpg', 'c': f'{tmp_path}/sub/deep/c.png'}
     assert list(find_files(tmp_path, IMAGE_EXTENSIONS)) == ['b']
+
+
+def test_walk_files_has_each_folder_once_and_links_last(tmp_path):
+    for name in ('in/b.jpg', 'in/real/a.png', 'in/real/._a.png', 'in/real/notes.txt', 'else/c.jpg', 'else/a.png'):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for link, target in (('a_link', 'in/real'), ('linked', 'else'), ('real/up', 'in')):
+        (tmp_path / 'in' / link).symlink_to(tmp_path / target, target_is_directory=True)
+    found = walk_files(tmp_path / 'in', IMAGE_EXTENSIONS)
+    assert [str(path.relative_to(tmp_path / 'in')) for path in found] == [
+        'b.jpg', 'linked/a.png', 'linked/c.jpg', 'real/a.png']
+
+
+@pytest.mark.parametrize('name', [b'caf\xe9.png', b'caf\xe9/a.png'])
+def test_name_that_is_not_utf_8(tmp_path, name):
+    path = os.path.join(os.fsencode(tmp_path), name)
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        open(path, 'wb').close()
+    except OSError:
+        pytest.skip('this disk has no such names')
+    open(os.path.join(os.fsencode(tmp_path), b'notes \xe9.txt'), 'wb').close()  # no image: nothing names it
+    message = rf'^{re.escape(str(tmp_path))}/caf\\xe9(\.png)?: its name is not UTF-8; rename it$'
+    for call in (walk_files, find_files_anywhere, lambda *args: find_files(*args, recursive=True)):
+        with pytest.raises(UserError, match=message):
+            call(tmp_path, IMAGE_EXTENSIONS)
+    assert find_files(tmp_path, ('.jpg',)) == {}
 
 
 def test_find_files_names_both_files_of_one_stem(tmp_path):
@@ -136,6 +165,20 @@ def test_names_with_a_space_are_no_columns(tmp_path, text, images, stems, img_di
         path.touch()
     for folder in (img_dir, tmp_path / img_dir):
         assert read_split(tmp_path, 'train', folder) == stems
+
+
+@pytest.mark.parametrize('text, stems', [
+    ('shot.png\nsp ace \nshot.png.jpg\nb.png\n', ['shot.png', 'sp ace ', 'b']),
+    ('shot.png.jpg\nsp ace .jpg\n', ['shot.png', 'sp ace ']),
+    ('x/shot.png\ngone.png\na.jpg\na \n', ['shot.png', 'gone', 'a']),
+    # The name of a file goes before that of an image without its extension.
+    ('a.jpg\na.jpg.png\n', ['a', 'a.jpg'])])
+def test_names_that_would_be_cut(tmp_path, text, stems):
+    write_split(tmp_path, 'train', text)
+    for name in ('shot.png.jpg', 'sub/sp ace .jpg', 'a.jpg', 'a.jpg.png', 'b.png'):
+        (tmp_path / 'images' / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / 'images' / name).touch()
+    assert read_split(tmp_path, 'train', 'images') == stems
 
 
 def test_no_split_is_all_images(tmp_path):

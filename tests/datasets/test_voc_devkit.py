@@ -125,3 +125,37 @@ def test_mistakes_are_named(devkit, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'scipy.io', None)
     with pytest.raises(UserError, match='pip install scipy'):
         read_sbd_mask(tmp_path / 'other.mat')
+
+
+def test_own_files_are_not_replaced(devkit, tmp_path):
+    voc, sbd = devkit
+    own = {'SegmentationClass/a.png': np.full((6, 8), 7, np.uint8),
+           'SegmentationClass/d.png': np.ones((6, 8), np.uint8),
+           'JPEGImages/a.jpg': None, 'classes.txt': 'my cat\nmy dog\n', 'ImageSets/Segmentation/train.txt': 'mine\n'}
+    for index, (name, content) in enumerate(own.items()):
+        for copy in (False, True):
+            out = tmp_path / f'out{index}{copy}'
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            if content is None:  # as many bytes
+                (out / name).write_bytes(bytes((voc / name).stat().st_size))
+            elif isinstance(content, str):
+                (out / name).write_text(content)
+            else:
+                write_label(out / name, content)
+            before = (out / name).read_bytes()
+            with pytest.raises(UserError, match=r'is there already and .* choose another --out-dir'):
+                voc_to_layout(voc, out, sbd, copy=copy, num_workers=0)
+            assert (out / name).read_bytes() == before
+            if name != 'SegmentationClass/d.png':  # SBD's are looked at one by one
+                assert [path for path in out.rglob('*') if path.is_file()] == [out / name]
+
+
+def test_own_files_that_say_the_same_stay(devkit, tmp_path):
+    voc, sbd = devkit
+    out = tmp_path / 'out'
+    out.mkdir()
+    text = '# of VOC\n' + ''.join(f'{name}\n' for name in VOC_CLASSES)
+    (out / 'classes.txt').write_text(text)
+    for _ in range(2):
+        voc_to_layout(voc, out, sbd, copy=True, num_workers=0)
+    assert (out / 'classes.txt').read_text() == text

@@ -27,7 +27,8 @@ def text(raw, orientation):
 
 # File: what says its orientation, and whether OpenCV reads it.
 FILES = {'exif.jpg': (lambda n: dict(exif=exif(n)), True), 'xmp.jpg': (lambda n: dict(xmp=XMP % n), False),
-         'both.jpg': (lambda n: dict(exif=exif(n), xmp=XMP % n), True), 'exif.png': (lambda n: dict(exif=exif(n)), True),
+         'both.jpg': (lambda n: dict(exif=exif(n), xmp=XMP % n), True),
+         'exif.png': (lambda n: dict(exif=exif(n)), True),
          'xmp.png': (lambda n: dict(pnginfo=text(False, n)), False),
          'raw.png': (lambda n: dict(pnginfo=text(True, n)), False), 'exif.webp': (lambda n: dict(exif=exif(n)), True),
          'xmp.webp': (lambda n: dict(xmp=XMP % n), False), 'exif.tif': (lambda n: dict(exif=exif(n)), True),

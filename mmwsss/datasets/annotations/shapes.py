@@ -4,13 +4,15 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
+from mmwsss.datasets.coco.coco_labels import class_name
+
 
 @dataclass(eq=False)
 class Shape:
     """A shape that was drawn around one object.
 
     Attributes:
-        name: Class name.
+        name: Class name, as :func:`~mmwsss.datasets.coco.coco_labels.class_name` has it.
         kind: ``'polygon'``, ``'circle'``, ``'mask'``; or anything else (boxes, lines, points), which is no area of the
             object.
         points: float [P, 2], (x, y) of the corners of a polygon, or of the centre of a circle and a point on it; the
@@ -21,6 +23,9 @@ class Shape:
     kind: str
     points: np.ndarray
     mask: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        self.name = class_name(self.name)
 
     @property
     def is_area(self) -> bool:

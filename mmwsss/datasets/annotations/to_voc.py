@@ -1,13 +1,14 @@
 """Annotations of labelling programs as a data set in VOC layout."""
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmwsss.datasets.annotations.readers import READERS, Annotation
 from mmwsss.datasets.coco.coco_masks import merge_masks
 from mmwsss.datasets.coco.coco_to_voc import place_images
+from mmwsss.datasets.coco.voc_lists import classes_to_write, listed_name
 from mmwsss.datasets.label_sources import multi_hot, read_label_file
 from mmwsss.datasets.layout import (
     CLASS_LIST,
@@ -17,14 +18,15 @@ from mmwsss.datasets.layout import (
     VOC_IMAGES,
     VOC_MASKS,
     find_files_anywhere,
-    load_classes,
 )
 from mmwsss.datasets.mask_checks import check_mask_classes
 from mmwsss.structures.image_file import image_size
 from mmwsss.structures.label_file import IGNORE, label_path, write_label
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import write_json, write_lines
+from mmwsss.utils.fileio import read_json, sha256_of_file, write_json, write_lines
 from mmwsss.utils.parallel import default_num_workers, parallel_map, progress_bar
+
+WRITTEN = '.written.json'  # in the folder of the masks: stem -> sha256 of the masks that were written here
 
 
 def annotations_to_voc(program: str, source: str | os.PathLike, out_dir: str | os.PathLike,
@@ -43,7 +45,8 @@ def annotations_to_voc(program: str, source: str | os.PathLike, out_dir: str | o
         images_dir: Folder of the images; ``None``: that of the annotations.
         split: Name of the split.
         masks: Also write ``SegmentationClass/<stem>.png`` for images of which all objects have an area (polygon,
-            circle, mask): the smaller of two on top, 255 for labelme's ``__ignore__``, below all objects.
+            circle, mask): the smaller of two on top, 255 for labelme's ``__ignore__``, below all objects. The mask that
+            an earlier call wrote for an image is removed where it can no longer be drawn.
         copy: Copy the images instead of linking to them.
         num_workers: Processes that draw masks; 0: this one does, ``None``: one per CPU.
 
@@ -61,7 +64,10 @@ def annotations_to_voc(program: str, source: str | os.PathLike, out_dir: str | o
         raise UserError(f'--split: must be a plain name such as train, not {split!r}')
     folder = Path(images_dir) if images_dir is not None else source if source.is_dir() else source.parent
     annotations, own_classes = READERS[program](source, folder)
-    classes = _class_list(annotations, own_classes, root, masks)
+    names = own_classes or sorted({name for annotation in annotations for name in annotation.names})
+    classes = classes_to_write(root, names, source)
+    if masks:
+        check_mask_classes(classes, root, 'do without --masks')
     by_stem: dict[str, Annotation] = {}
     for annotation in annotations:
         multi_hot(annotation.names, classes, annotation.source, annotation.stem)
@@ -73,6 +79,10 @@ def annotations_to_voc(program: str, source: str | os.PathLike, out_dir: str | o
     if not by_stem:
         path, reason = skipped[0] if skipped else (source, 'holds no annotations')
         raise UserError(f'{path}: {reason} (and no image is left for the split {split})')
+    labels = {stem: [name for name in annotation.names if name not in NO_CLASSES]
+              for stem, annotation in by_stem.items()}
+    old_labels = read_label_file(root / JSON_LABELS) if (root / JSON_LABELS).exists() else {}
+    listed = {stem: listed_name(stem) for stem in (*old_labels, *by_stem)}
     for name in (VOC_IMAGES, 'ImageSets', VOC_MASKS)[:2 + masks]:
         (root / name).mkdir(parents=True, exist_ok=True)
     place_images(files, root / VOC_IMAGES, copy)
@@ -80,29 +90,13 @@ def annotations_to_voc(program: str, source: str | os.PathLike, out_dir: str | o
     if masks:
         workers = default_num_workers() if num_workers is None else num_workers
         failed = _write_masks(by_stem, files, classes, root / VOC_MASKS, workers)
+        _note_masks(root / VOC_MASKS, by_stem, failed)
         skipped += [(files[stem], reason) for stem, reason in failed.items()]
-    labels = {stem: [name for name in annotation.names if name not in NO_CLASSES]
-              for stem, annotation in by_stem.items()}
-    old_labels = read_label_file(root / JSON_LABELS) if (root / JSON_LABELS).exists() else {}
     write_lines(root / CLASS_LIST, classes)
-    write_json(root / JSON_LABELS, old_labels | labels)
-    write_lines(root / 'ImageSets' / f'{split}.txt', by_stem)
+    write_json(root / JSON_LABELS, {listed[stem]: names for stem, names in (old_labels | labels).items()})
+    write_lines(root / 'ImageSets' / f'{split}.txt', [listed[stem] for stem in by_stem])
     return dict(split=split, num_images=len(by_stem), num_unlabelled=sum(not names for names in labels.values()),
                 num_masks=len(by_stem) - len(failed) if masks else 0, num_classes=len(classes), skipped=skipped)
-
-
-def _class_list(annotations: Sequence[Annotation], own: Sequence[str], root: Path, masks: bool) -> tuple[str, ...]:
-    if (root / CLASS_LIST).exists():
-        classes = load_classes(root)
-    else:
-        classes = tuple(own or sorted({name for annotation in annotations for name in annotation.names}))
-        classes = tuple(name for name in classes if name not in NO_CLASSES)
-    if not classes or any(name.lower() == 'background' for name in classes):
-        raise UserError(f'{root}: the classes must be foreground classes, at least one, but are {list(classes)}; '
-                        f'correct the annotations, or write the names into {root / CLASS_LIST}, one a line')
-    if masks:
-        check_mask_classes(classes, root, 'do without --masks')
-    return classes
 
 
 def _find_images(by_stem: dict[str, Annotation], folder: Path) -> tuple[dict[str, str], list[tuple[str, str]]]:
@@ -127,6 +121,24 @@ def _write_masks(by_stem: dict[str, Annotation], files: dict[str, str], classes:
     with progress_bar() as progress:
         results = progress.track(parallel_map(write, jobs, num_workers), len(jobs), description='masks')
         return {stem: reason for stem, reason in results if reason}
+
+
+def _note_masks(folder: Path, stems: Iterable[str], failed: dict[str, str]) -> None:
+    """Removes what an earlier call wrote where no mask could be drawn now, and notes what this one has written.
+
+    A mask that is not as it was written is someone else's: it stays, and its reason in ``failed`` says so.
+    """
+    written = read_json(folder / WRITTEN) or {}
+    for stem in stems:
+        path = label_path(folder, stem)
+        if stem not in failed:
+            written[stem] = sha256_of_file(path)
+        elif path.is_file():
+            if written.pop(stem, None) == sha256_of_file(path):
+                path.unlink()
+            else:
+                failed[stem] += f'; {path} is there and stays'
+    write_json(folder / WRITTEN, written)
 
 
 def _write_mask(folder: Path, classes: tuple[str, ...], job: tuple[Annotation, str]) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 import json
 import os
 import reprlib
+import unicodedata
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from mmwsss.utils.errors import UserError
 from mmwsss.utils.fileio import read_text
 
 LISTS = ('images', 'annotations', 'categories')
-# What labelme's lists of classes begin with.
+# Names in labelme's lists of classes, and in what is made of them, that are no class.
 NO_CLASSES = ('__ignore__', '_background_', '__background__')
 # What image-level labels need of an annotation.
 LABEL_KEYS = ('image_id', 'category_id', 'iscrowd')
@@ -62,12 +63,16 @@ def read_instances(path: str | os.PathLike, outlines: bool = True) -> Instances:
 def coco_classes(instances: Instances) -> tuple[str, ...]:
     """Returns the names of the categories in the order of their ids, numbers before texts.
 
-    What labelme calls the background, and nothing is annotated as, is no class.
+    Labelme's :data:`NO_CLASSES` are left out, also where something is annotated as one.
     """
-    used = {item['category_id'] for _, annotations in instances.images for item in annotations}
-    ids = sorted((key for key, name in instances.categories.items() if key in used or name not in NO_CLASSES),
+    ids = sorted((key for key, name in instances.categories.items() if name not in NO_CLASSES),
                  key=lambda key: (isinstance(key, str), key))
     return tuple(instances.categories[key] for key in ids)
+
+
+def class_name(text: str) -> str:
+    """Returns a class name as lists of classes are read: without space around it, in Unicode's form NFC."""
+    return unicodedata.normalize('NFC', text.strip())
 
 
 def label_part(fields: dict[str, Any]) -> dict[str, Any]:
@@ -111,9 +116,10 @@ def parse_instances(content: dict[str, Any], path: str | os.PathLike) -> Instanc
         name = item.get('name')
         if not isinstance(name, str) or not name.strip():
             raise UserError(f'{path}: {place}: has no name; give it one')
-        if name.strip() in categories.values():
-            raise UserError(f'{path}: {place}: category {name.strip()!r} is listed twice; keep one')
-        categories[key] = name.strip()
+        name = class_name(name)
+        if name in categories.values():
+            raise UserError(f'{path}: {place}: category {name!r} is listed twice; keep one')
+        categories[key] = name
     images: dict[Hashable, tuple[dict, list[dict]]] = {}
     for key, item, place in _with_ids(content['images'], 'images', path):
         if not isinstance(item.get('file_name'), str) or not item['file_name'].strip():

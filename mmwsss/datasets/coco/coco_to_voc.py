@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmwsss.datasets.coco.coco_labels import Instances, coco_classes, read_instances
+from mmwsss.datasets.coco.coco_labels import NO_CLASSES, Instances, coco_classes, read_instances
 from mmwsss.datasets.coco.coco_masks import SegmentationError, check_pycocotools, merge_masks, segmentation_mask
+from mmwsss.datasets.coco.voc_lists import classes_to_write, listed_name
 from mmwsss.datasets.label_sources import multi_hot, read_label_file
-from mmwsss.datasets.layout import IMAGE_EXTENSIONS, VOC_IMAGES, VOC_MASKS, find_files, load_classes, stem_of
+from mmwsss.datasets.layout import IMAGE_EXTENSIONS, VOC_IMAGES, VOC_MASKS, find_files, stem_of
 from mmwsss.datasets.mask_checks import check_mask_classes
 from mmwsss.structures.image_file import image_size
 from mmwsss.structures.label_file import IGNORE, label_path, write_label
@@ -29,7 +30,7 @@ def coco_to_voc(images_dir: str | os.PathLike, instances_json: str | os.PathLike
 
     Other splits of the same classes may be there already; their labels stay. Called again, it does the same again. A
     ``classes.txt`` that is there is kept and must name all classes of the annotations; otherwise the classes are the
-    categories in the order of their ids.
+    categories in the order of their ids. Labelme's ``__ignore__`` and the like are no classes.
 
     Args:
         images_dir: Folder of the images, searched with its sub folders; they are found by their name without folder.
@@ -37,7 +38,8 @@ def coco_to_voc(images_dir: str | os.PathLike, instances_json: str | os.PathLike
         out_dir: Folder of the data set.
         split: Name of the split; ``None``: that of the json without ``instances_``.
         masks: Also write ``SegmentationClass/<stem>.png``, see
-            :func:`~mmwsss.datasets.coco.coco_masks.merge_masks`; crowds are 255 there. Needs pycocotools.
+            :func:`~mmwsss.datasets.coco.coco_masks.merge_masks`; crowds and ``__ignore__`` are 255 there. Needs
+            pycocotools.
         copy: Copy the images instead of linking to them.
         use_crowd: Also take labels from annotations that are marked ``iscrowd``.
         num_workers: Processes that draw masks; 0: this one does, ``None``: one per CPU.
@@ -61,7 +63,9 @@ def coco_to_voc(images_dir: str | os.PathLike, instances_json: str | os.PathLike
     files = find_files(images_dir, IMAGE_EXTENSIONS, recursive=True)
     if masks and any(isinstance(item.get('segmentation'), list) for _, items in instances.images for item in items):
         check_pycocotools()
-    classes = _class_list(instances, instances_json, root, masks)
+    classes = classes_to_write(root, coco_classes(instances), instances_json)
+    if masks:
+        check_mask_classes(classes, root, 'do without --masks')
     images = _by_stem(instances, instances_json)
     labels = {stem: instances.class_names(items, use_crowd) for stem, (_, items) in images.items()}
     for stem, names in labels.items():
@@ -72,7 +76,9 @@ def coco_to_voc(images_dir: str | os.PathLike, instances_json: str | os.PathLike
     crowded = [stem for stem, (_, items) in images.items() if items and not labels[stem]]
     skipped += [(files[stem], 'no label: all its annotations are crowds, which are not counted') for stem in crowded]
     images = {stem: image for stem, image in images.items() if stem not in crowded}
+    labels = {stem: [name for name in labels[stem] if name not in NO_CLASSES] for stem in images}
     old_labels = read_label_file(root / 'labels.json') if (root / 'labels.json').exists() else {}
+    listed = {stem: listed_name(stem) for stem in (*old_labels, *images)}
 
     for folder in (VOC_IMAGES, 'ImageSets', VOC_MASKS)[:2 + masks]:
         (root / folder).mkdir(parents=True, exist_ok=True)
@@ -85,23 +91,11 @@ def coco_to_voc(images_dir: str | os.PathLike, instances_json: str | os.PathLike
         path, reason = skipped[0] if skipped else (instances_json, 'lists no image')
         raise UserError(f'{path}: {reason} (and no image is left for the split {split})')
     write_lines(root / 'classes.txt', classes)
-    write_json(root / 'labels.json', old_labels | {stem: labels[stem] for stem in images})
-    write_lines(root / 'ImageSets' / f'{split}.txt', images)
+    labels = {stem: labels[stem] for stem in images}
+    write_json(root / 'labels.json', {listed[stem]: names for stem, names in (old_labels | labels).items()})
+    write_lines(root / 'ImageSets' / f'{split}.txt', [listed[stem] for stem in images])
     return dict(split=split, num_images=len(images), num_unlabelled=sum(not labels[stem] for stem in images),
                 num_classes=len(classes), skipped=skipped)
-
-
-def _class_list(instances: Instances, path: str | os.PathLike, root: Path, masks: bool) -> tuple[str, ...]:
-    if (root / 'classes.txt').exists():
-        source, classes = root / 'classes.txt', load_classes(root)
-    else:
-        source, classes = path, coco_classes(instances)
-    if not classes or any(name.lower() == 'background' for name in classes):
-        raise UserError(f'{source}: the categories must be foreground classes, at least one; correct them, or write '
-                        f'the class names into {root / "classes.txt"}, one a line')
-    if masks:
-        check_mask_classes(classes, source, 'do without --masks')
-    return classes
 
 
 def _by_stem(instances: Instances, path: str | os.PathLike) -> dict[str, tuple[dict, list[dict]]]:
@@ -116,7 +110,9 @@ def _by_stem(instances: Instances, path: str | os.PathLike) -> dict[str, tuple[d
 
 
 def place_images(files: dict[str, str], folder: Path, copy: bool) -> None:
-    """Links or copies images into a folder under their stems; what is there already is left.
+    """Links or copies images into a folder under their stems.
+
+    What is there already is left, but for a link where a copy is asked for: the copy takes its place.
 
     Args:
         files: Stem -> image.
@@ -133,8 +129,9 @@ def place_images(files: dict[str, str], folder: Path, copy: bool) -> None:
                 if not os.path.samefile(source, there[stem]) and not filecmp.cmp(source, there[stem], shallow=False):
                     raise UserError(f'{there[stem]}: is there already and is another image than {source}; choose '
                                     'another --out-dir')
-                continue
-            target = folder / f'{stem}{Path(source).suffix}'
+                if not copy or not os.path.islink(there[stem]):
+                    continue
+            target = Path(there.get(stem, folder / f'{stem}{Path(source).suffix}'))
             if copy:
                 with atomic_path(target) as temporary:
                     shutil.copyfile(source, temporary)
@@ -157,10 +154,11 @@ class _Job:
 def _write_masks(images: dict[str, tuple[dict, list[dict]]], files: dict[str, str], instances: Instances,
                  classes: Sequence[str], folder: Path, num_workers: int) -> dict[str, str]:
     """Writes the masks; returns stem -> reason for those that cannot be drawn."""
+    # A category that is no class is one of NO_CLASSES, since the others were checked.
     value_of = {key: classes.index(name) + 1 for key, name in instances.categories.items() if name in classes}
     write = functools.partial(_write_mask, folder)
     jobs = (_Job(stem, files[stem], image, [item.get('segmentation') for item in items],
-                 [IGNORE if item.get('iscrowd') else value_of[item['category_id']] for item in items])
+                 [IGNORE if item.get('iscrowd') else value_of.get(item['category_id'], IGNORE) for item in items])
             for stem, (image, items) in images.items())
     with progress_bar() as progress:
         results = progress.track(parallel_map(write, jobs, num_workers), len(images), description='masks')

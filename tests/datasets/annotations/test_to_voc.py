@@ -1,6 +1,7 @@
 import base64
 import io
 import json
+import os
 
 import numpy as np
 import pytest
@@ -148,6 +149,135 @@ def test_splits_share_their_classes(tmp_path):
     assert (tmp_path / 'out/classes.txt').read_text() == 'cat\ndog\n'
     assert (tmp_path / 'out/ImageSets/val.txt').read_text() == 'val_dog\n'
     assert len(json.loads((tmp_path / 'out/labels.json').read_text())) == 3
+
+
+@pytest.mark.parametrize(('program', 'names', 'message'), [
+    ('folders', ['#1', 'dog'], "class '#1' cannot stand in classes.txt"), ('labelme', ['dog', 'void'], '"void" is no'),
+    ('labelimg', ['#1', 'dog'], "class '#1' cannot stand in classes.txt")])
+def test_class_that_the_class_list_cannot_hold(tmp_path, program, names, message):
+    source, out = tmp_path / 'source', tmp_path / 'out'
+    for name in names:
+        photograph(source / name / f'{name}.png')
+    if program == 'labelme':
+        labelme(source, 'a', [(name, 'polygon', SQUARE, {}) for name in names])
+    (source / 'classes.txt').write_text(''.join(f'{name}\n' for name in names))
+    with pytest.raises(UserError, match=f'{source}: {message}'):
+        annotations_to_voc(program, source, out)
+    assert not out.exists()
+
+
+DECOMPOSED, COMPOSED = 'Ba\u0308r', 'B\u00e4r'
+
+
+@pytest.mark.parametrize('program', ['folders', 'labelme', 'labelimg', 'cvat'])
+def test_class_names_in_either_unicode_form(tmp_path, program):
+    out = tmp_path / 'out'
+    for split, name in (('train', DECOMPOSED), ('val', COMPOSED), ('test', DECOMPOSED)):
+        source = tmp_path / split
+        photograph(source / name / f'{split}.png')
+        if program == 'labelme':
+            labelme(source, split, [(f' {name} ', 'polygon', SQUARE, {})], flags={name: True})
+        elif program == 'labelimg':
+            (source / 'classes.txt').write_text(f'{name}\n')
+            (source / f'{split}.txt').write_text('0 .5 .5 .1 .1\n')
+        elif program == 'cvat':
+            (source / 'annotations.xml').write_text(
+                f'<annotations><label><name>{name}</name></label><image name="{split}.png"><tag label="{name}"/>'
+                '</image></annotations>')
+        annotations_to_voc(program, source, out, split=split, masks=program == 'labelme', num_workers=0)
+        assert VOCImageLabelDataset(out, split)[0]['gt_img_label'].tolist() == [1]
+    assert (out / 'classes.txt').read_text() == f'{COMPOSED}\n'
+    assert json.loads((out / 'labels.json').read_text()) == {split: [COMPOSED] for split in ('train', 'val', 'test')}
+    if program == 'labelme':
+        assert np.unique(read_label(out / 'SegmentationClass/train.png')).tolist() == [0, 1]
+
+
+def test_images_of_annotations_in_sub_folders(tmp_path):
+    source, images = tmp_path / 'source', tmp_path / 'images'
+    for folder in (source, images):
+        for name in ('a.png', 'sub/a.png', 'b.png'):
+            photograph(folder / name)
+    (source / 'sub/a.json').write_text(json.dumps(dict(imagePath='a.png', shapes=[], flags=dict(cat=True))))
+    (source / 'sub/b.json').write_text(json.dumps(dict(imagePath='b.png', shapes=[], flags=dict(cat=True))))
+    for given in (None, images):
+        folder = given or source
+        found, _ = READERS['labelme'](source, folder)
+        assert [annotation.image for annotation in found] == [folder / 'sub/a.png', folder / 'b.png']
+    (source / 'classes.txt').write_text('cat\n')
+    for stem in 'ab':
+        (source / f'sub/{stem}.txt').write_text('0 .5 .5 .1 .1\n')
+    yolo = READERS['labelimg'](source, images)[0]
+    for stem in 'ab':
+        (source / f'sub/{stem}.xml').write_text(f'<annotation><filename>{stem}.png</filename></annotation>')
+    xml = READERS['labelimg'](source, images)[0]
+    for found in (yolo, xml):
+        assert [annotation.image for annotation in found] == [images / 'sub/a.png', images / 'b.png']
+
+
+def test_two_images_of_one_name_for_yolo(tmp_path):
+    source, images = tmp_path / 'source', tmp_path / 'images'
+    for name in ('x/1.png', 'y/1.png'):
+        photograph(images / name)
+    source.mkdir()
+    (source / 'classes.txt').write_text('cat\n')
+    (source / '1.txt').write_text('0 .5 .5 .1 .1\n')
+    with pytest.raises(UserError, match=r'y/1\.png: has the same name as .*x/1\.png'):
+        annotations_to_voc('labelimg', source, tmp_path / 'out', images)
+
+
+def test_mask_that_can_no_longer_be_drawn(tmp_path):
+    source, out = tmp_path / 'source', tmp_path / 'out'
+    path = out / 'SegmentationClass/a.png'
+
+    def convert(kind):
+        labelme(source, 'a', [('cat', kind, SQUARE[:2] if kind == 'rectangle' else SQUARE, {})])
+        summary = annotations_to_voc('labelme', source, out, masks=True, num_workers=0)
+        return [reason for _, reason in summary['skipped']]
+
+    assert convert('polygon') == [] and path.is_file()
+    assert convert('rectangle') == ['no mask: rectangle has no area'] and not path.exists()
+    assert convert('polygon') == [] and path.is_file()
+    Image.fromarray(np.zeros((12, 16), np.uint8)).save(path)  # the user's own
+    own = path.read_bytes()
+    assert convert('rectangle') == [f'no mask: rectangle has no area; {path} is there and stays']
+    assert path.read_bytes() == own
+
+
+def test_name_that_is_not_utf_8(tmp_path):
+    photograph(tmp_path / 'source/cat/ok.png')
+    for odd, shown in ((b'cat/caf\xe9.png', r'cat/caf\\xe9\.png'), (b'h\xf6rse', r'h\\xf6rse')):
+        path = os.path.join(os.fsencode(tmp_path), b'source', odd)
+        try:
+            if odd.endswith(b'.png'):
+                open(path, 'wb').close()
+            else:
+                os.mkdir(path)
+        except OSError:
+            pytest.skip('this disk has no such names')
+        with pytest.raises(UserError, match=rf'{shown}: its name is not UTF-8; rename it'):
+            annotations_to_voc('folders', tmp_path / 'source', tmp_path / 'out')
+        assert not (tmp_path / 'out').exists()
+        if odd.endswith(b'.png'):
+            os.remove(path)
+
+
+def test_linked_folders_and_hidden_files(tmp_path):
+    for name in ('source/cat/a.png', 'elsewhere/b.png'):
+        photograph(tmp_path / name)
+    (tmp_path / 'source/cat/._a.png').touch()
+    (tmp_path / 'source/cat/link').symlink_to(tmp_path / 'elsewhere', target_is_directory=True)
+    annotations_to_voc('folders', tmp_path / 'source', tmp_path / 'out')
+    assert json.loads((tmp_path / 'out/labels.json').read_text()) == dict(a=['cat'], b=['cat'])
+
+
+def test_image_names_that_lists_would_cut(tmp_path):
+    for i, name in enumerate(('cat/shot.png.jpg', 'dog/sp ace .jpg', 'dog/shot.jpg')):
+        photograph(tmp_path / 'source' / name, seed=i)
+    for _ in range(2):
+        annotations_to_voc('folders', tmp_path / 'source', tmp_path / 'out')
+    dataset = VOCImageLabelDataset(tmp_path / 'out', 'train')
+    samples = {dataset[i]['stem']: dataset[i]['gt_img_label'].tolist() for i in range(len(dataset))}
+    assert samples == {'shot.png': [1, 0], 'sp ace ': [0, 1], 'shot': [0, 1]}
 
 
 def test_mask_that_leaves_its_image():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmwsss.datasets import ImageLabelDataset, VOCImageLabelDataset
-from mmwsss.datasets.coco.coco_labels import is_instances, read_instances
+from mmwsss.datasets.coco.coco_labels import class_name, coco_classes, is_instances, read_instances
 from mmwsss.datasets.label_sources import read_label_file
 from mmwsss.utils.errors import UserError
 
@@ -42,6 +42,19 @@ def test_instances(tmp_path):
     slim = read_instances(path, outlines=False)
     assert slim.images[1][1][0] == {'image_id': 7, 'category_id': 90, 'iscrowd': 0}
     assert [image for image, _ in slim.images] == [image for image, _ in instances.images]
+
+
+def test_classes(tmp_path):
+    content = copy.deepcopy(CONTENT)
+    content['categories'] += [{'id': 1, 'name': '_background_'}, {'id': 99, 'name': '__ignore__'}]
+    content['annotations'] += [{'image_id': 9, 'category_id': 1}, {'image_id': 9, 'category_id': 99}]
+    content['categories'][0]['name'] = ' Ba\u0308r'
+    instances = read_instances(write(tmp_path, content))
+    assert coco_classes(instances) == ('cat', 'B\u00e4r')
+    assert class_name(' Ba\u0308r\t') == 'B\u00e4r'
+    content['categories'].append({'id': 100, 'name': 'B\u00e4r'})
+    with pytest.raises(UserError, match='is listed twice'):
+        read_instances(write(tmp_path, content))
 
 
 def test_labels_by_brute_force(tmp_path):

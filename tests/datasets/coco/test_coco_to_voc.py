@@ -104,7 +104,8 @@ def test_mistakes(coco, tmp_path, write_image):
             coco_to_voc(coco.images, path or coco(), tmp_path / 'voc', **options)
 
     error('--split: must be a plain name', split='a/b')
-    error('must be foreground classes', coco(categories=[{'id': 2, 'name': 'Background'}, {'id': 7, 'name': 'dog'}]))
+    error('"Background" is no foreground class; .*or write the names into',
+          coco(categories=[{'id': 2, 'name': 'Background'}, {'id': 7, 'name': 'dog'}]))
     error("image 'y/a.jpg': has no name, or that of another",
           coco(images=[*coco.content['images'], {'id': 5, 'file_name': 'y/a.jpg'}]))
     many = [*coco.content['categories'], *({'id': 100 + i, 'name': f'class {i}'} for i in range(253))]
@@ -147,9 +148,59 @@ def test_background_of_labelme_is_no_class(coco, tmp_path):
     assert (tmp_path / 'voc/classes.txt').read_text() == 'cat\ndog\n'
 
 
+def test_what_is_marked_to_be_ignored(coco, tmp_path):
+    area = {'size': [8, 10], 'counts': [40, 40]}
+    out = tmp_path / 'voc'
+    categories = [{'id': 0, 'name': '__ignore__'}, *coco.content['categories']]
+    items = [annotation(0, 0, area), annotation(0, 7, {'size': [8, 10], 'counts': [0, 16, 64]}), annotation(1, 0, area)]
+    summary = coco_to_voc(coco.images, coco(categories=categories, annotations=items), out, masks=True, num_workers=0)
+    assert (out / 'classes.txt').read_text() == 'cat\ndog\n' and summary['num_unlabelled'] == 2
+    assert json.loads((out / 'labels.json').read_text()) == {'a': ['dog'], 'b': [], 'c': []}
+    expected = np.zeros((8, 10), np.uint8)
+    expected[:, :2], expected[:, 5:] = 2, 255
+    np.testing.assert_array_equal(read_label(out / 'SegmentationClass/a.png'), expected)
+    dataset = VOCImageLabelDataset(out, 'train2017')
+    assert [dataset[i]['gt_img_label'].tolist() for i in range(2)] == [[0, 1], [0, 0]]
+
+
+def test_category_that_the_class_list_cannot_hold(coco, tmp_path):
+    categories = [{'id': 2, 'name': '#1'}, {'id': 7, 'name': 'dog'}]
+    with pytest.raises(UserError, match=r"instances_train2017\.json: class '#1' cannot stand in classes\.txt"):
+        coco_to_voc(coco.images, coco(categories=categories), tmp_path / 'voc')
+    assert not (tmp_path / 'voc').exists()
+
+
+def test_class_names_in_either_unicode_form(coco, tmp_path):
+    out = tmp_path / 'voc'
+    for name in ('Ba\u0308r', 'B\u00e4r', 'Ba\u0308r'):
+        categories = [{'id': 2, 'name': name}, {'id': 7, 'name': 'dog'}]
+        coco_to_voc(coco.images, coco(categories=categories), out)
+    assert (out / 'classes.txt').read_text() == 'B\u00e4r\ndog\n'
+    assert json.loads((out / 'labels.json').read_text())['a'] == ['dog', 'B\u00e4r']
+
+
+def test_image_names_that_lists_would_cut(coco, tmp_path, write_image):
+    names = ['shot.png.jpg', 'sp ace .jpg', 'shot.jpg']
+    for i, name in enumerate(names):
+        write_image(coco.images / name, seed=i)
+    path = coco(images=[{'id': i, 'file_name': name} for i, name in enumerate(names)])
+    for _ in range(2):
+        coco_to_voc(coco.images, path, tmp_path / 'voc')
+    dataset = VOCImageLabelDataset(tmp_path / 'voc', 'train2017')
+    samples = [(dataset[i]['stem'], dataset[i]['gt_img_label'].tolist()) for i in range(len(dataset))]
+    assert samples == [('shot.png', [1, 1]), ('sp ace ', [1, 1]), ('shot', [0, 0])]
+
+
 def test_polygons_need_pycocotools(coco, tmp_path, monkeypatch):
     monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
     with pytest.raises(UserError, match='pip install mmwsss'):
         coco_to_voc(coco.images, coco(), tmp_path / 'voc', masks=True)
     assert not (tmp_path / 'voc').exists()
     coco_to_voc(coco.images, coco(), tmp_path / 'voc')
+
+
+def test_links_of_an_earlier_run_become_copies(coco, tmp_path):
+    for copy, linked in ((False, True), (True, False), (False, False)):  # what is a copy stays one
+        coco_to_voc(coco.images, coco(), tmp_path / 'voc', copy=copy)
+        assert [path.is_symlink() for path in (tmp_path / 'voc/JPEGImages').iterdir()] == [linked] * 3
+    assert (tmp_path / 'voc/JPEGImages/a.png').read_bytes() == (coco.images / 'x/a.png').read_bytes()
