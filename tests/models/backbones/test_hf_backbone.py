@@ -371,8 +371,7 @@ def test_sizes():
 
 @torch.no_grad()
 def test_images_are_resized_for_convolutions_without_padding():
-    model = build('convnext', out_indices=(4,)).eval()
-    seen = []
+    model, seen = build('convnext', out_indices=(4,)).eval(), []
     model.model.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     model(torch.ones(1, 3, 60, 90))
     assert seen[0].shape == (1, 3, 64, 96) and torch.allclose(seen[0], torch.ones(1), atol=1e-5)
