@@ -46,14 +46,13 @@ def check_names(cfg: Mapping[str, Any], cfg_options: Collection[str], known: Col
         UserError: For such a name; the message has the one that is meant.
     """
     for key in cfg_options:
-        name = key.split('.')[0]
+        name, *below = key.split('.')
         if name not in cfg and name not in known:
             closest = _closest(name, {*cfg, *known})
             raise UserError(f'--cfg-options {key}: there is no setting {name!r} (closest: {closest!r})')
-        within = [*key.split('.')[1:2]]
-        if name in DICT_SETTINGS and within and within[0] not in DICT_SETTINGS[name]:
-            raise UserError(f'--cfg-options {key}: {name} has no {within[0]!r} '
-                            f'(closest: {_closest(within[0], DICT_SETTINGS[name])!r})')
+        if below and name in DICT_SETTINGS and below[0] not in DICT_SETTINGS[name]:
+            raise UserError(f'--cfg-options {key}: {name} has no {below[0]!r} '
+                            f'(closest: {_closest(below[0], DICT_SETTINGS[name])!r})')
         _check_parts(cfg, key, cfg_options)
 
 

@@ -20,12 +20,11 @@ from mmwsss.datasets.layout import (
     find_split,
     load_classes,
     read_split,
-    read_text,
 )
 from mmwsss.structures.image_file import image_size
 from mmwsss.structures.label_file import label_path, read_label, write_label
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import atomic_path, write_lines
+from mmwsss.utils.fileio import atomic_path, read_text, write_lines
 from mmwsss.utils.parallel import default_num_workers, parallel_map, progress_bar
 
 VOC_CLASSES = ('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow', 'diningtable',

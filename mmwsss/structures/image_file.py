@@ -12,6 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from mmwsss.utils.errors import UserError
 
 ORIENTATION = 0x0112  # the EXIF tag
+TIFF_SIZE = (256, 257)  # the tags of width and height
 # Formats with EXIF data beside what else PIL takes an orientation from.
 EXIF_FORMATS = ('JPEG', 'MPO', 'PNG', 'WEBP')
 # What undoes an orientation.
@@ -77,12 +78,11 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
     """
     try:
         with Image.open(path) as image:
-            if image.format != 'TIFF':  # whose size some versions of PIL tell as it is turned
-                width, height = image.size
-                return (width, height) if _is_turned(image) else (height, width)
+            # The size of a TIFF is turned already in some versions of PIL; its tags are not.
+            width, height = (image.tag_v2[tag] for tag in TIFF_SIZE) if image.format == 'TIFF' else image.size
+            return (width, height) if _is_turned(image) else (height, width)
     except Exception:  # a damaged file can raise nearly anything; and formats that PIL does not know are OpenCV's
-        pass
-    return read_image(path).shape[:2]
+        return read_image(path).shape[:2]
 
 
 def is_oriented(data: bytes) -> bool:

@@ -28,7 +28,7 @@ from mmengine.logging import print_log
 from mmwsss.datasets.data_folder import DataFolder
 from mmwsss.experiments.weight_checks import check_checkpoint
 from mmwsss.utils.errors import UserError
-from mmwsss.utils.fileio import write_bytes
+from mmwsss.utils.fileio import write_lines
 
 # What an input is: files of the images, such as CAMs, whose gaps are handed on, or anything else.
 FILES, OTHER = 'files', 'other'
@@ -101,7 +101,7 @@ class StageContext:
         # Every process writes it, the same bytes, since it reads it next: the main one may be slower.
         path = self.folder.resolve() / f'{Path(split).stem}.txt'
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, ('\n'.join(stems) + '\n').encode())
+        write_lines(path, stems)
         return str(path)
 
     def remark(self, split: str, *parts: str) -> str:

@@ -72,9 +72,10 @@ class TestSegmentor(ConfigStage):
     def check(self, context: StageContext) -> None:
         """Checks split, checkpoint, masks and the mode of the test; says where there is nothing to evaluate on."""
         super().check(context)
-        check_inference_mode(self.load(context))
+        cfg = self.load(context)
+        check_inference_mode(cfg)
         if context.data.has_masks(self.split):
-            check_masks(innermost(self.load(context).test_dataloader.dataset), self.split)
+            check_masks(innermost(cfg.test_dataloader.dataset), self.split)
         say_without_masks(context, self.name, self.split)
 
     def run(self, context: StageContext) -> StageResult:
